@@ -1,0 +1,37 @@
+"""attnlab: the laboratory for attention in CNNs.
+
+cfg = attnlab.config(["attention=cbam", "model=resnet20"])   # composes as the command line does
+net = attnlab.build(cfg)                                     # images (B, 3, H, W) -> logits (B, classes)
+record = attnlab.train(cfg)                                  # one run, one record
+net = attnlab.load(record["id"])                             # the trained network
+table = attnlab.load_results("outputs")                      # a DataFrame, a row a run
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from attnlab.assemble import build, load
+    from attnlab.classifier import Classifier
+    from attnlab.compose import config
+    from attnlab.results import load_results
+    from attnlab.training import train
+
+__version__ = "0.1.0"
+__all__ = ["Classifier", "build", "config", "load", "load_results", "train"]
+
+# Names are imported when first used: composing a config, or printing help, must not wait for torch.
+_HOME = {
+    "Classifier": "attnlab.classifier",
+    "build": "attnlab.assemble",
+    "config": "attnlab.compose",
+    "load": "attnlab.assemble",
+    "load_results": "attnlab.results",
+    "train": "attnlab.training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'attnlab' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

@@ -1,0 +1,61 @@
+"""From a config to a network: backbone + attention in its slots + head; and back from a finished run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from attnlab.compose import check, plain
+from attnlab.construct import construct
+from attnlab.errors import ConfigError
+from attnlab.results import find_run
+from attnlab.slots import AttentionSlots
+
+
+class Net(nn.Module):
+    """Images (B, 3, H, W) -> logits (B, classes): head(backbone(images)). The attention sits inside the backbone."""
+
+    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.backbone(images))
+
+
+def build(cfg: DictConfig | Mapping[str, Any]) -> nn.Module:
+    """The network of a composed config: images (B, 3, H, W) -> logits (B, classes). Reads no images.
+
+    Equal configs give equal weights, by `seed`; the caller's random state is left alone.
+    Raises ConfigError for a value that no network can be built from.
+    """
+    cfg = check(cfg)
+    model = dict(cfg["model"])
+    largest, size = model.pop("max_image_size", None), cfg["dataset"]["image_size"]
+    if largest is not None and size > largest:
+        raise ConfigError(
+            f"dataset.image_size={size}: this model's stem is made for images of at most {largest} px "
+            f"(model.max_image_size={largest}); use model=timm, or a smaller dataset.image_size"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(cfg["seed"])
+        slots = AttentionSlots(cfg["attention"])
+        backbone = construct(model, "model", slot=slots)
+        slots.check(type(backbone).__name__)
+        return Net(backbone, construct(cfg["head"], "head", backbone.channels))
+
+
+def load(run_id: str, output_dir: str | Path = "outputs") -> nn.Module:
+    """The trained network of a finished run, in eval mode, at the checkpoint that was tested.
+
+    run_id: the run's folder below output_dir; its first letters are enough. Raises ConfigError when there is none.
+    """
+    folder = find_run(run_id, output_dir)
+    net = build(plain(OmegaConf.load(folder / "config.yaml")))
+    state = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
+    net.load_state_dict({name.removeprefix("net."): value for name, value in state.items() if name.startswith("net.")})
+    return net.eval()

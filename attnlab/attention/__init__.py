@@ -1,0 +1,5 @@
+"""Attention: x -> [score] -> z -> [mask] -> m -> [apply] -> y. One file a score; conf/attention/ names them."""
+
+from attnlab.attention.gate import Gate
+
+__all__ = ["Gate"]

@@ -1,0 +1,110 @@
+"""Masks: score z -> mask m, elementwise, any shape. A mask knows no score.
+
+Names and formulas: Laakom et al. 2021 (Learning to ignore, arXiv 2111.05684) and its official code,
+firasl/inverse_attention@8c9a08c models/attention_module.py. s(z) = sigmoid(z), eps = 1e-6.
+
+Since 1 - s(z) = s(-z), Ignore(1) and Negated are the same function, and both are Attend(1) with the sign of the
+score's last layer flipped: under a symmetric initialisation they are the same model in distribution.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from attnlab.errors import ConfigError
+
+
+def _in_unit_interval(name: str, value: float) -> float:
+    if not 0 <= value <= 1:
+        raise ConfigError(f"attention.mask.{name}={value}: allowed is 0 to 1")
+    return float(value)
+
+
+class Attend(nn.Module):
+    """m = alpha s(z), in (0, alpha). Official code: `se_block`, `se_block_08`, `se_block_05`."""
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        super().__init__()
+        self.alpha = _in_unit_interval("alpha", alpha)
+
+    def forward(self, z: Tensor) -> Tensor:
+        m = torch.sigmoid(z)
+        return m if self.alpha == 1 else self.alpha * m
+
+
+class Ignore(nn.Module):
+    """m = 1 - alpha s(z), in (1 - alpha, 1). The paper's first variant; official code: `ours`, `ours_08`, `ours_05`."""
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        super().__init__()
+        self.alpha = _in_unit_interval("alpha", alpha)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return 1 - self.alpha * torch.sigmoid(z)
+
+
+class Reciprocal(nn.Module):
+    """m = s(1 / (s(z) + eps)), in (0.7311, 1). The paper's second variant; official code: `ours_invsigmoid`."""
+
+    def __init__(self, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.eps = float(eps)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.sigmoid(1 / (torch.sigmoid(z) + self.eps))
+
+
+class ReciprocalRaw(nn.Module):
+    """m = s(1 / (z + eps)), in (0, 1), singular at z = -eps as in the official code: `ours_invsigmoidraw`."""
+
+    def __init__(self, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.eps = float(eps)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.sigmoid(1 / (z + self.eps))
+
+
+class Negated(nn.Module):
+    """m = s(-z), in (0, 1). The paper's third variant; official code: `ours_msigmoid`."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.sigmoid(-z)
+
+
+class Exponential(nn.Module):
+    """m = exp(-relu(z)), in (0, 1]. Official code: `ours_mexp`."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.exp(-torch.relu(z))
+
+
+class SigmoidExponential(nn.Module):
+    """m = s(exp(-relu(z))), in (0.5, 0.7311]. Official code: `ours_mexpsigm`."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.sigmoid(torch.exp(-torch.relu(z)))
+
+
+class AttendFloor(nn.Module):
+    """m = floor + (1 - floor) s(z), in (floor, 1): attend, but never below the floor.
+
+    The honest control for Ignore(alpha): 1 - alpha s(z) = (1 - alpha) + alpha s(-z) = AttendFloor(1 - alpha)(-z).
+    """
+
+    def __init__(self, floor: float = 0.5) -> None:
+        super().__init__()
+        self.floor = _in_unit_interval("floor", floor)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.floor + (1 - self.floor) * torch.sigmoid(z)
+
+
+class Hard(nn.Module):
+    """m = 1 where z > 0, else 0; the gradient is that of s(z).
+
+    Straight-through estimator, Bengio et al. 2013 (arXiv 1308.3432).
+    """
+
+    def forward(self, z: Tensor) -> Tensor:
+        soft = torch.sigmoid(z)
+        return soft + ((z > 0).to(soft.dtype) - soft).detach()

@@ -1,0 +1,191 @@
+"""Compose a config as the command line does, check its values, and explain what is wrong in one message.
+
+Imports Hydra and OmegaConf only, so `--help` and `--cfg job` never wait for torch.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from attnlab.errors import AttnlabError, ConfigError
+
+_PACKAGE = Path(__file__).resolve().parent
+#: conf/ lies inside the installed package, or beside it in a checkout
+CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
+
+Test = Callable[[Any], bool]
+
+
+def _integer(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _optional(test: Test) -> Test:
+    return lambda value: value is None or test(value)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+_positive = (lambda value: _integer(value, 1), "an integer from 1")
+_positive_or_null = (_optional(lambda value: _integer(value, 1)), "an integer from 1, or null")
+_boolean = (lambda value: isinstance(value, bool), "true, false")
+
+#: key -> (test, what is allowed). Knobs of models and attentions are checked by their constructors.
+CHECKS: dict[str, tuple[Test, str]] = {
+    "seed": (lambda value: _integer(value, 0), "an integer from 0"),
+    "force": _boolean,
+    "deterministic": _boolean,
+    "dataset.classes": (lambda value: _integer(value, 2), "an integer from 2"),
+    "dataset.image_size": _positive,
+    "dataset.seed": (lambda value: _integer(value, 0), "an integer from 0"),
+    "recipe.epochs": _positive_or_null,
+    "recipe.steps": _positive_or_null,
+    "recipe.batch_size": _positive,
+    "recipe.validation.images": (lambda value: _integer(value, 0), "an integer from 0 (0: train on all images)"),
+    "recipe.validation.order": (lambda value: value in ("seed", "file"), "seed, file"),
+    "recipe.label_smoothing": (lambda value: _number(value) and 0 <= value < 1, "a number from 0 to below 1"),
+    "recipe.grad_clip": (_optional(lambda value: _number(value) and value > 0), "a number above 0, or null"),
+    "machine.devices": (
+        lambda value: _integer(value, 1) or value == "auto" or isinstance(value, list),
+        "an integer from 1, a list of device numbers, auto",
+    ),
+    "machine.compile": _boolean,
+    "machine.channels_last": _boolean,
+    "machine.threads": _positive_or_null,
+}
+
+
+def plain(cfg: Any) -> dict[str, Any]:
+    """The config as plain Python containers, every interpolation resolved. Raises ConfigError for a missing value."""
+    if not isinstance(cfg, DictConfig):
+        return dict(cfg)
+    try:
+        return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error)) from error
+
+
+def check(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+    """The plain config, when its values can be used. Raises ConfigError naming key, value and what is allowed."""
+    values = plain(cfg)
+    for key, (test, allowed) in CHECKS.items():
+        node: Any = values
+        for part in key.split("."):
+            if not isinstance(node, Mapping) or part not in node:
+                break
+            node = node[part]
+        else:
+            if not test(node):
+                raise ConfigError(f"{key}={'null' if node is None else node}: allowed is {allowed}")
+    recipe = values.get("recipe", {})
+    if recipe.get("epochs") is None and recipe.get("steps") is None:
+        raise ConfigError("recipe.epochs=null with recipe.steps=null: one of them must be an integer from 1")
+    classes = values.get("head", {}).get("classes")
+    if classes is not None and classes != values["dataset"]["classes"]:
+        raise ConfigError(f"head.classes={classes}: allowed is {values['dataset']['classes']}, as dataset.classes")
+    return values
+
+
+def config(overrides: Sequence[str] = ()) -> DictConfig:
+    """Compose a config as the command line does: `config(["attention=cbam", "model=resnet20"])`.
+
+    Raises ConfigError for an unknown choice, a misspelt key or a value that is not allowed.
+    """
+    cfg = compose_file("run", overrides)
+    check(cfg)
+    return cfg
+
+
+def compose_file(name: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """Compose conf/<name>.yaml, e.g. `run` or `attention/se`, without checking its values."""
+    register_resolvers()
+    try:
+        with _composer():
+            return compose(name, list(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(explain(error, overrides)) from error
+
+
+@contextmanager
+def _composer() -> Iterator[None]:
+    """Hydra on conf/, also inside a job that Hydra itself is running."""
+    world = GlobalHydra.instance()
+    running = world.hydra
+    world.clear()
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            yield
+    finally:
+        world.hydra = running
+
+
+def choices(group: str) -> list[str]:
+    """The names that `group=` accepts: the yaml files of conf/<group>/."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def explain(error: BaseException, overrides: Iterable[str] = ()) -> str:
+    """One message for an error of Hydra or OmegaConf: the key, the value, and what is allowed."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, AttnlabError):
+            return str(cause)
+        cause = cause.__cause__
+    text = str(error) or str(error.__cause__)
+    if found := re.search(r"Could not find '([^']+)'\n\nAvailable options in '([^']+)'", text):
+        group, choice = found[2], found[1].rsplit("/", 1)[-1]
+        return _unknown(f"{group}={choice}", choice, choices(group))
+    if found := re.search(r"Could not (?:override|delete)[^']*'([^']+)'", text):
+        return _unknown_key(found[1], text, list(overrides))
+    if isinstance(error, MissingMandatoryValue) and (found := re.search(r"full_key: (\S+)", text)):
+        return f"{found[1]}: must be given, e.g. {found[1]}=..."
+    if found := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        return f"{found[1]}: several values are a sweep; add -m"
+    return " ".join(text.split("\nSee https")[0].split("\nSet the env")[0].split())
+
+
+def _unknown(what: str, given: str, allowed: list[str]) -> str:
+    close = difflib.get_close_matches(given, allowed, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"{what}: unknown; allowed are {', '.join(allowed) or 'none yet'}{hint}"
+
+
+def _unknown_key(key: str, text: str, overrides: list[str]) -> str:
+    if (CONF / key).is_dir() or "No match in the defaults list" in text:
+        parent = key.rpartition("/")[0]
+        if parent and (CONF / key).is_dir():
+            chosen = next((o.split("=", 1)[1] for o in overrides if o.startswith(f"{parent}=")), "the chosen one")
+            return f"{key}: {parent}={chosen} has none (it is not a gate that multiplies by a mask)"
+    try:
+        groups = [o for o in overrides if "=" in o and (CONF / o.split("=", 1)[0]).is_dir()]
+        with _composer():
+            node: Any = compose("run", groups)
+        *parents, last = key.split(".")
+        for part in parents:
+            node = node._get_node(part)
+        allowed = [f"{'.'.join([*parents, ''])}{name}" for name in node]
+    except (HydraException, OmegaConfBaseException, AttributeError, TypeError):
+        return f"{key}: no such key"
+    return _unknown(key, key, allowed).replace("unknown;", "no such key;")
+
+
+def register_resolvers() -> None:
+    """Make the resolvers of conf/ known to OmegaConf: `${class_folders:DIR}`, `${folder_listing:DIR}`."""
+    from attnlab.data.listing import class_count, fingerprint
+
+    OmegaConf.register_new_resolver("class_folders", class_count, replace=True, use_cache=True)
+    OmegaConf.register_new_resolver("folder_listing", fingerprint, replace=True, use_cache=True)
+
+
+__all__ = ["CONF", "check", "choices", "compose_file", "config", "explain", "plain"]

@@ -1,0 +1,104 @@
+"""The machine a run trains on: device, precision, threads. Nothing here changes what is learnt, only how fast."""
+
+import os
+import platform
+import resource
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from attnlab.errors import ConfigError
+
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true", "16-true")
+PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "torchmetrics", "timm", "numpy")
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies matrices in bfloat16 (AMX, or AVX512-BF16)."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "amx_bf16" in flags or "avx512_bf16" in flags
+
+
+def accelerator(machine: Mapping[str, Any]) -> str:
+    """`cpu` or what machine.accelerator names; auto = a GPU when there is one."""
+    wanted = machine["accelerator"]
+    if wanted not in ACCELERATORS:
+        raise ConfigError(f"machine.accelerator={wanted}: allowed are {', '.join(ACCELERATORS)}")
+    has_gpu = torch.cuda.is_available()
+    if wanted in ("gpu", "cuda") and not has_gpu:
+        raise ConfigError(f"machine.accelerator={wanted}: torch sees no GPU here; allowed are auto, cpu")
+    return ("gpu" if has_gpu else "cpu") if wanted == "auto" else str(wanted)
+
+
+def precision(machine: Mapping[str, Any]) -> str:
+    """Lightning's precision; auto = bf16-mixed where the hardware multiplies bfloat16, else 32-true."""
+    wanted = str(machine["precision"])
+    if wanted not in PRECISIONS:
+        raise ConfigError(f"machine.precision={wanted}: allowed are {', '.join(PRECISIONS)}")
+    if wanted != "auto":
+        return wanted
+    fast = (
+        cpu_has_bf16()
+        if accelerator(machine) == "cpu"
+        else torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    )
+    return "bf16-mixed" if fast else "32-true"
+
+
+def device_name(device: torch.device) -> str:
+    """The device in words: the GPU's name, or the CPU's model and core count."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+    except OSError:
+        pass
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes at most in use: allocated on the GPU, or resident in this process."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a result."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> tuple[str | None, bool | None]:
+    """(commit, dirty) of the checkout this package runs from; (None, None) outside one."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None, None
+    try:
+        git = ["git", "-C", str(root)]
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
+        state = subprocess.run(
+            [*git, "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+    return head.stdout.strip(), bool(state.stdout.strip())

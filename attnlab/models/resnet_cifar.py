@@ -1,0 +1,125 @@
+"""The CIFAR ResNet of depth 6n + 2: three stages of n basic blocks, 16, 32 and 64 channels.
+
+Source: He et al. 2016, Deep Residual Learning (arXiv 1512.03385), section 4.2. `resnet50_cifar` is the "ResNet50" of
+firasl/inverse_attention@8c9a08c models/resnet_v1.py: depth 50 = 6*8 + 2, biased convs, Keras' BN, 1x1 shortcut
+without BN.
+Differs from the authors' code in: He normal is not truncated (Keras truncates at two sd).
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from attnlab.errors import ConfigError
+from attnlab.models.layers import conv
+from attnlab.slots import Slot, no_attention
+
+WIDTHS = (16, 32, 64)
+
+
+class PadShortcut(nn.Module):
+    """Option A: every `stride`-th pixel, new channels filled with zeros; no parameters."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.before = (channels - in_channels) // 2
+        self.after = channels - in_channels - self.before
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.after))
+
+
+class BasicBlock(nn.Module):
+    """x (B, C_in, H, W) -> relu(shortcut(x) + branch(x)), (B, C, H / stride, W / stride).
+
+    Slots: `pre` the branch's input; `inner` after the first conv-BN-ReLU; `conv` before the last BN; `branch` after it,
+    before the addition; `shortcut` on the shortcut; `post` after the addition and its ReLU.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        stride: int,
+        *,
+        slot: Slot,
+        bias: bool,
+        norm: Callable[[int], nn.Module],
+        shortcut: str,
+    ) -> None:
+        super().__init__()
+        self.at_pre = slot("pre", in_channels)
+        self.conv1 = conv(in_channels, channels, 3, stride, bias=bias)
+        self.norm1 = norm(channels)
+        self.at_inner = slot("inner", channels)
+        self.conv2 = conv(channels, channels, 3, bias=bias)
+        self.at_conv = slot("conv", channels)
+        self.norm2 = norm(channels)
+        self.at_branch = slot("branch", channels)
+        self.shortcut: nn.Module = nn.Identity()
+        if in_channels != channels or stride != 1:
+            if shortcut == "A":
+                self.shortcut = PadShortcut(in_channels, channels, stride)
+            elif shortcut == "B":
+                self.shortcut = nn.Sequential(conv(in_channels, channels, 1, stride, bias=bias), norm(channels))
+            else:
+                self.shortcut = conv(in_channels, channels, 1, stride, bias=bias)
+        self.at_shortcut = slot("shortcut", channels)
+        self.at_post = slot("post", channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.at_inner(F.relu(self.norm1(self.conv1(self.at_pre(x)))))
+        y = self.at_branch(self.norm2(self.at_conv(self.conv2(y))))
+        return self.at_post(F.relu(y + self.at_shortcut(self.shortcut(x))))
+
+
+class ResNet(nn.Module):
+    """Images (B, 3, H, W) -> {stage1: (B, 16, H, W), stage2: (B, 32, H/2, W/2), stage3: (B, 64, H/4, W/4)}.
+
+    depth: 6n + 2;  shortcut where the shape changes: `A` padding, `B` 1x1 conv + BN, `conv` 1x1 conv;
+    bias: of the convs;  norm_eps, norm_momentum: of the BNs (momentum = share of the new batch, as in PyTorch).
+    Slots: those of the block, and `stage` between stages (after stages 1 and 2).
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        *,
+        shortcut: str = "B",
+        bias: bool = False,
+        norm_eps: float = 1e-5,
+        norm_momentum: float = 0.1,
+        slot: Slot = no_attention,
+    ) -> None:
+        super().__init__()
+        if depth < 8 or (depth - 2) % 6:
+            raise ConfigError(f"model.depth={depth}: allowed is 6n + 2: 8, 14, 20, 32, 44, 56, 110, ...")
+        if shortcut not in ("A", "B", "conv"):
+            raise ConfigError(f"model.shortcut={shortcut}: allowed are A (padding), B (1x1 conv + BN), conv (1x1 conv)")
+        norm = partial(nn.BatchNorm2d, eps=norm_eps, momentum=norm_momentum)
+        block = partial(BasicBlock, slot=slot, bias=bias, norm=norm, shortcut=shortcut)
+        self.conv = conv(3, WIDTHS[0], 3, bias=bias)
+        self.norm = norm(WIDTHS[0])
+        self.channels = {}
+        stages: list[nn.Module] = []
+        between: list[nn.Module] = []
+        in_channels = WIDTHS[0]
+        for number, channels in enumerate(WIDTHS, start=1):
+            stage = nn.Sequential()
+            for index in range((depth - 2) // 6):
+                stage.append(block(in_channels, channels, 2 if number > 1 and index == 0 else 1))
+                in_channels = channels
+            stages.append(stage)
+            self.channels[f"stage{number}"] = channels
+            between.append(slot("stage", channels) if number < len(WIDTHS) else nn.Identity())
+        self.stage1, self.stage2, self.stage3 = stages
+        self.at_stage1, self.at_stage2 = between[:2]
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        x = F.relu(self.norm(self.conv(images)))
+        stage1 = self.at_stage1(self.stage1(x))
+        stage2 = self.at_stage2(self.stage2(stage1))
+        return {"stage1": stage1, "stage2": stage2, "stage3": self.stage3(stage2)}

@@ -1,0 +1,99 @@
+"""Tables from records: `python -m attnlab.report [output_dir=DIR] [dataset=cifar10 ...]`.
+
+An override of dataset, model, attention, head or recipe, or of a key below them, selects the records that have it.
+"""
+
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from attnlab.compose import CONF, compose_file, plain
+from attnlab.errors import AttnlabError, ConfigError
+from attnlab.identity import SECTIONS, science
+from attnlab.results import Record, records
+from attnlab.tables import HEADER, Table, caption, cells, frame, markdown, tabulate
+
+
+def report(overrides: Sequence[str] = ()) -> tuple[list[Table], list[Path]]:
+    """Tabulate the records that `overrides` select; write OUTPUT_DIR/tables/results.{md,csv,png}; return both.
+
+    Raises ConfigError when there is no record to tabulate.
+    """
+    cfg = compose_file("run", overrides)
+    output_dir = Path(cfg.output_dir)
+    chosen = [record for record in records(output_dir) if _selected(record, plain(cfg), overrides)]
+    if not chosen:
+        hint = " that these overrides select" if any(not o.startswith("output_dir=") for o in overrides) else ""
+        raise ConfigError(f"output_dir={output_dir}: holds no finished run{hint}")
+    tables = tabulate(chosen)
+    return tables, _write(tables, output_dir / "tables")
+
+
+def _selected(record: Record, wanted: dict[str, Any], overrides: Sequence[str]) -> bool:
+    mine, theirs = science(wanted), science(record["config"])
+    for override in overrides:
+        key = override.split("=", 1)[0].lstrip("+~").replace("/", ".")
+        if key == "seed" or key.split(".")[0] in SECTIONS:
+            if _at(mine, key) != _at(theirs, key):
+                return False
+        elif key != "output_dir" and not (CONF / key).is_dir():
+            raise ConfigError(
+                f"{key}: selects nothing; allowed are output_dir, seed, {', '.join(SECTIONS)} and keys below"
+            )
+    return True
+
+
+def _at(node: Any, key: str) -> Any:
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, dict) else None
+    return node
+
+
+def _write(tables: Sequence[Table], folder: Path) -> list[Path]:
+    from attnlab.plots import accuracies
+
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"results.{suffix}" for suffix in ("md", "csv", "png")]
+    paths[0].write_text(markdown(tables))
+    rows = frame(tables)
+    with paths[1].open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    accuracies(tables, paths[2])
+    return paths
+
+
+def show(tables: Sequence[Table]) -> None:
+    """Print tables to the terminal."""
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    console = Console(width=None if sys.stdout.isatty() else 130)
+    for table in tables:
+        drawn = RichTable(title=table.title, title_justify="left", caption=caption(table), caption_justify="left")
+        for name in HEADER:
+            drawn.add_column(name, justify="left" if name == "attention" else "right", no_wrap=name != "attention")
+        for row in table.rows:
+            drawn.add_row(*cells(row))
+        console.print(drawn)
+
+
+def main() -> None:
+    """The command line."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__)
+        return
+    try:
+        tables, paths = report(sys.argv[1:])
+    except AttnlabError as error:
+        print(f"attnlab: {error}", file=sys.stderr)
+        sys.exit(1)
+    show(tables)
+    print("wrote " + ", ".join(str(path) for path in paths))
+
+
+if __name__ == "__main__":
+    main()

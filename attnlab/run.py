@@ -1,0 +1,56 @@
+"""Train: `python -m attnlab.run attention=cbam`, or a sweep: `python -m attnlab.run -m attention=se,ise,cbam,icbam`."""
+
+import os
+import sys
+import traceback
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from attnlab.compose import CONF, check, explain, register_resolvers
+from attnlab.errors import AttnlabError
+
+EXPECTED = (AttnlabError, HydraException, OmegaConfBaseException)
+
+
+failures: list[str] = []
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="run")
+def job(cfg: DictConfig) -> float | None:
+    """One run; returns its validation error in percent, for sweepers that optimise it. A failed one is told at once."""
+    try:
+        values = check(cfg)
+        from attnlab.training import train
+
+        return train(values)["metrics"]["val/top1_error"]
+    except Exception as error:
+        message = explain(error) if isinstance(error, EXPECTED) else f"{type(error).__name__}: {error}"
+        if os.environ.get("ATTNLAB_TRACEBACK") or not isinstance(error, EXPECTED):
+            traceback.print_exc()
+        print(f"attnlab: {message}", file=sys.stderr, flush=True)
+        failures.append(message)
+        return None
+
+
+def main() -> None:
+    """The command line: Hydra's, with every error of the user's as one message; its traceback: ATTNLAB_TRACEBACK=1."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the message is ours to write
+    register_resolvers()
+    try:
+        job()
+    except EXPECTED as error:
+        if os.environ.get("ATTNLAB_TRACEBACK"):
+            raise
+        print(f"attnlab: {explain(error, sys.argv[1:])}", file=sys.stderr)
+        sys.exit(1)
+    if len(failures) > 1:
+        print(f"attnlab: {len(failures)} runs failed:", *failures, sep="\n  ", file=sys.stderr)
+    if failures:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

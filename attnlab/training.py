@@ -1,0 +1,280 @@
+"""One config -> one run -> one record: build, fit, test once, write down."""
+
+import fcntl
+import logging
+import os
+import shutil
+import time
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from attnlab import machine
+from attnlab.assemble import build
+from attnlab.callbacks import EpochLog
+from attnlab.classifier import Classifier
+from attnlab.compose import check
+from attnlab.construct import construct
+from attnlab.errors import AttnlabError, ConfigError, DataError
+from attnlab.identity import SECTIONS, name_of, run_id
+from attnlab.results import Record, read_record, write_json
+
+say = rank_zero_only(print)
+
+
+def _is_first_rank() -> bool:
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
+    """Train and test one config; return its record. A run that has one already is not run again.
+
+    An interrupted run goes on from OUTPUT_DIR/<id>/last.ckpt; force=true puts the old folder aside and starts anew.
+    Raises ConfigError or DataError (nothing is left behind) and TrainingError (error.json says why).
+    """
+    values = check(cfg)
+    name = run_id(values)
+    folder = Path(values["output_dir"]) / name
+    finished = read_record(folder)
+    if finished is not None and not values["force"]:
+        say(f"{name}: found recorded, not run again (force=true would)")
+        return finished
+    new = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".write"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(f"output_dir={values['output_dir']}: cannot be written ({error.strerror})") from error
+    with _locked(folder) as lock:
+        try:
+            if values["force"] and _is_first_rank() and not new:
+                _put_aside(folder)
+            return _train(values, name, folder)
+        except (ConfigError, DataError):
+            if new and _is_first_rank():
+                lock.unlink(missing_ok=True)
+                shutil.rmtree(folder)
+            raise
+        except BaseException as error:
+            if _is_first_rank() and folder.is_dir():
+                _write_error(folder, name, values, error)
+            raise
+
+
+def _train(values: dict[str, Any], name: str, folder: Path) -> Record:
+    recipe, hardware = values["recipe"], values["machine"]
+    if hardware["threads"] is not None:
+        torch.set_num_threads(hardware["threads"])
+    net = build(values)
+    costs = {"params": sum(p.numel() for p in net.parameters() if p.requires_grad), "macs": count_macs(net, values)}
+    data = datamodule(values)
+    data.setup()
+    _quiet()
+    classifier = Classifier(
+        net,
+        classes=values["dataset"]["classes"],
+        optimizer=recipe["optimizer"],
+        schedule=recipe["schedule"],
+        weight_decay=recipe["weight_decay"],
+        label_smoothing=recipe["label_smoothing"],
+    )
+    if hardware["channels_last"]:
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if hardware["compile"]:
+        net.compile()
+    best, last, log = _callbacks(folder, validates=recipe["validation"]["images"] > 0)
+    trainer = _trainer(values, folder, [callback for callback in (log, best, last) if callback is not None])
+    if trainer.is_global_zero:
+        OmegaConf.save(OmegaConf.create(_without_paths(values)), folder / "config.yaml")
+    resume = folder / "last.ckpt"
+    say(f"{name}: {'goes on from last.ckpt' if resume.exists() else 'starts'}, {_title(values)}")
+    pl.seed_everything(values["seed"], workers=True, verbose=False)
+    trainer.fit(classifier, datamodule=data, ckpt_path=str(resume) if resume.exists() else None)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    chosen = folder / "best.ckpt"
+    if trainer.is_global_zero and (best is None or not chosen.exists()):
+        shutil.copyfile(resume, folder / "best.part")
+        (folder / "best.part").replace(chosen)
+    trainer.strategy.barrier()
+    epoch, validation = _chosen(chosen, best)
+    tested = trainer.test(classifier, datamodule=data, ckpt_path=str(chosen), verbose=False, weights_only=True)[0]
+    commit, dirty = machine.commit()
+    record: Record = {
+        "id": name,
+        "status": "finished",
+        "config": _recorded_config(values),
+        "metrics": {key: round(float(value), 6) for key, value in tested.items()} | {"val/top1_error": validation},
+        "best_epoch": epoch,
+        **costs,
+        "images_per_second": log.images_per_second,
+        "peak_memory": machine.peak_memory(trainer.strategy.root_device),
+        "seconds": round(log.seconds, 2),
+        "world_size": trainer.world_size,
+        "device": machine.device_name(trainer.strategy.root_device),
+        "precision": machine.precision(hardware),
+        "data_hash": data.data_hash,
+        "commit": commit,
+        "dirty": dirty,
+        "versions": machine.versions(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    if trainer.is_global_zero:
+        write_json(folder / "result.json", record)
+        (folder / "error.json").unlink(missing_ok=True)
+    error = record["metrics"]["test/top1_error"]
+    say(f"{name}: finished, test error {error:.2f} %, {record['seconds']:.0f} s, {folder}/result.json")
+    return record
+
+
+def datamodule(values: Mapping[str, Any]) -> Any:
+    """The LightningDataModule of a config: the dataset, with what the recipe says about batches and augmentation."""
+    recipe = values["recipe"]
+    return construct(
+        values["dataset"],
+        "dataset",
+        batch_size=recipe["batch_size"],
+        validation=recipe["validation"],
+        normalize=recipe["normalize"],
+        augment=recipe["augment"],
+        order_seed=values["seed"],
+    )
+
+
+def count_macs(net: nn.Module, values: Mapping[str, Any]) -> int:
+    """Multiply-accumulates of convolutions and matrix products for one image, forward."""
+    size = values["dataset"]["image_size"]
+    was_training = net.training
+    net.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        net(torch.zeros(1, 3, size, size))
+    net.train(was_training)
+    return counter.get_total_flops() // 2
+
+
+def _trainer(values: Mapping[str, Any], folder: Path, callbacks: list[Callback]) -> pl.Trainer:
+    recipe, hardware = values["recipe"], values["machine"]
+    steps = recipe["steps"]
+    return pl.Trainer(
+        accelerator=machine.accelerator(hardware),
+        devices=hardware["devices"],
+        strategy=hardware["strategy"],
+        precision=machine.precision(hardware),  # type: ignore[arg-type]
+        max_epochs=-1 if steps is not None else recipe["epochs"],
+        max_steps=steps if steps is not None else -1,
+        gradient_clip_val=recipe["grad_clip"],
+        deterministic=values["deterministic"],
+        callbacks=callbacks,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        default_root_dir=folder,
+    )
+
+
+def _callbacks(folder: Path, validates: bool) -> tuple[ModelCheckpoint | None, ModelCheckpoint, EpochLog]:
+    best = None
+    if validates:
+        best = ModelCheckpoint(
+            folder, "best", monitor="val/top1_error", mode="min", save_weights_only=True,
+            auto_insert_metric_name=False, enable_version_counter=False,
+        )  # fmt: skip
+    last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+    return best, last, EpochLog(folder / "log.csv")
+
+
+def _chosen(path: Path, best: ModelCheckpoint | None) -> tuple[int, float | None]:
+    """(epoch, validation error) of the checkpoint that is tested."""
+    epoch = int(torch.load(path, map_location="cpu", weights_only=True)["epoch"])
+    if best is None or best.best_model_score is None:
+        return epoch, None
+    return epoch, round(float(best.best_model_score), 6)
+
+
+def _without_paths(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The config without what belongs to this machine's folders."""
+    dataset = {name: item for name, item in values["dataset"].items() if name not in ("root", "cache")}
+    return {name: item for name, item in values.items() if name not in ("output_dir", "force")} | {"dataset": dataset}
+
+
+def _recorded_config(values: Mapping[str, Any]) -> dict[str, Any]:
+    kept = _without_paths(values)
+    return {name: kept[name] for name in (*SECTIONS, "seed", "machine", "deterministic")}
+
+
+def _title(values: Mapping[str, Any]) -> str:
+    sections = ("attention", "model", "dataset", "recipe")
+    names = [f"{section}={name_of(section, values[section])}" for section in sections]
+    return f"{' '.join(names)} seed={values['seed']}"
+
+
+def _put_aside(folder: Path) -> None:
+    """Move what a run left to a folder of its own, which no report reads; the lock file stays."""
+    if not any(item.name != "lock" for item in folder.iterdir()):
+        return
+    aside = folder.with_name(f"{folder.name}.{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}")
+    aside.mkdir()
+    for item in folder.iterdir():
+        if item.name != "lock":
+            item.rename(aside / item.name)
+    say(f"{folder.name}: the old run is kept in {aside}")
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[Path]:
+    """Hold the run's folder; the lock ends with the process, however it ends. Other ranks of this run pass."""
+    path = folder / "lock"
+    if not _is_first_rank():
+        yield path
+        return
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise AttnlabError(f"{folder.name}: is being trained by another process; not started twice") from error
+        yield path
+
+
+def _write_error(folder: Path, name: str, values: Mapping[str, Any], error: BaseException) -> None:
+    write_json(
+        folder / "error.json",
+        {
+            "id": name,
+            "status": "interrupted" if isinstance(error, KeyboardInterrupt) else "failed",
+            "type": type(error).__name__,
+            "error": str(error),
+            "traceback": "".join(traceback.format_exception(error)),
+            "config": _recorded_config(values),
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        },
+    )
+
+
+def _quiet() -> None:
+    """Silence Lightning's advertisements, and its advice for loaders that attnlab does not use."""
+    for logger in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric"):
+        logging.getLogger(logger).setLevel(logging.WARNING)
+    for text in (
+        ".*does not have many workers.*",
+        ".*exists and is not empty.*",
+        ".*GPU available but not used.*",
+        ".*Total length of .* across ranks is zero.*",
+        ".*LeafSpec.*",
+    ):
+        warnings.filterwarnings("ignore", text)
