@@ -86,7 +86,5 @@ class EpochLog(Callback):
         total = trainer.max_epochs if (trainer.max_epochs or -1) > 0 else None
         validated = f", val error {metrics['val/top1_error']:.2f} %" if "val/top1_error" in metrics else ""
         epoch = f"{trainer.current_epoch + 1}{f'/{total}' if total else ''}"
-        print(
-            f"  epoch {epoch}: train loss {metrics['train/loss']:.4f}, error {metrics['train/top1_error']:.2f} %{validated}, {rate:.0f} images/s",
-            flush=True,
-        )
+        train = f"train loss {metrics['train/loss']:.4f}, error {metrics['train/top1_error']:.2f} %"
+        print(f"  epoch {epoch}: {train}{validated}, {rate:.0f} images/s", flush=True)

@@ -1,0 +1,37 @@
+"""Shared by all tests: one thread a worker, a cache of their own, and a run small enough to train in a second."""
+
+import os
+
+# Two workers with a thread each: torch's spinning thread pools ruin each other on shared cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import pytest
+
+from attnlab.data.batches import generator
+
+TINY = [
+    "model=resnet8",
+    "dataset.train_size=400",
+    "dataset.test_size=100",
+    "recipe.epochs=2",
+    "recipe.batch_size=50",
+    "recipe.validation.images=100",
+]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["ATTNLAB_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """Overrides of a run that trains in about a second, into a folder of its own."""
+    return [*TINY, f"output_dir={tmp_path / 'outputs'}"]
+
+
+@pytest.fixture
+def draw():
+    """A generator for a tuple of integers."""
+    return generator

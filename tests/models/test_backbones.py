@@ -1,0 +1,139 @@
+"""Backbones: named features, slots, parameter counts of the papers, paired initialisation."""
+
+import pytest
+import torch
+
+import attnlab
+from attnlab.compose import choices
+from attnlab.errors import ConfigError
+
+CIFAR = [name for name in choices("model") if name.startswith("resnet")]
+PLACES = ["pre", "inner", "conv", "branch", "shortcut", "post", "stage"]
+
+
+def build(*overrides):
+    return attnlab.build(attnlab.config(list(overrides)))
+
+
+def params(*overrides):
+    return sum(p.numel() for p in build(*overrides).parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize(
+    ("attention", "cifar10", "cifar100"),
+    [("none", 760_266, 766_116), ("se_laakom2021", 772_026, 777_876), ("cbam_laakom2021", 774_378, 780_228)],
+)
+def test_parameter_counts_of_learning_to_ignore(attention, cifar10, cifar100):
+    """papers.md 1.4, the ResNet50 of the inverse-attention code."""
+    for dataset, expected in (("cifar10", cifar10), ("cifar100", cifar100)):
+        assert params("model=resnet50_cifar", f"attention={attention}", f"dataset={dataset}") == expected
+
+
+def test_parameter_counts_of_he2016():
+    """Table 6 of He et al. 2016: 0.27, 0.46, 0.66, 0.85, 1.7 M with option A."""
+    for depth, millions in ((20, 0.27), (32, 0.46), (44, 0.66), (56, 0.85), (110, 1.7)):
+        assert params(f"model=resnet{depth}", "model.shortcut=A") / 1e6 == pytest.approx(millions, abs=0.035)
+
+
+@pytest.mark.parametrize("model", CIFAR)
+def test_features_and_slots(model):
+    net = build(f"model={model}", "attention=se")
+    assert len(CIFAR) == 8
+    depth = 50 if model == "resnet50_cifar" else int(model.removeprefix("resnet"))
+    filled = [m for m in net.modules() if getattr(m, "attention_place", None) == "branch"]
+    assert len(filled) == (depth - 2) // 2
+    features = net.backbone(torch.randn(2, 3, 32, 32))
+    assert {name: tuple(f.shape[1:]) for name, f in features.items()} == {
+        "stage1": (16, 32, 32), "stage2": (32, 16, 16), "stage3": (64, 8, 8),
+    }  # fmt: skip
+    assert net.backbone.channels == {name: f.shape[1] for name, f in features.items()}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_every_place_takes_attention_and_learns(place):
+    net = build("model=resnet8", "attention=se", f"attention.place={place}")
+    used = {getattr(m, "attention_place", None) for m in net.modules()} - {None}
+    assert used == {place}
+    net(torch.randn(4, 3, 16, 16)).square().sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+    plain = build("model=resnet8", "attention=none").state_dict()
+    added = net.state_dict().keys() - plain.keys()
+    assert plain.keys() <= net.state_dict().keys()
+    assert added
+    assert all(f"at_{place}" in key for key in added)
+
+
+def test_places_gate_different_things():
+    """One seed, one image: the seven places give seven different outputs."""
+    x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    outputs = [build("model=resnet8", "attention=se", f"attention.place={p}").eval()(x) for p in PLACES]
+    for i, a in enumerate(outputs):
+        assert not any(torch.allclose(a, b) for b in outputs[i + 1 :])
+
+
+def test_an_unknown_place_lists_the_places():
+    with pytest.raises(ConfigError, match=r"attention\.place=middle: .* pre, inner, conv, branch, shortcut, post, stage"):
+        build("attention=se", "attention.place=middle")
+
+
+@pytest.mark.parametrize("model", ["model=resnet20", "model=timm model.name=resnet18 dataset=imagenet"])
+@pytest.mark.parametrize("attention", ["se", "cbam", "ise"])
+def test_paired_initialisation(model, attention):
+    """One seed: the weights outside the attention are those of `none`, bit for bit."""
+    bare = build(*model.split(), "attention=none").state_dict()
+    with_attention = build(*model.split(), f"attention={attention}").state_dict()
+    assert len(with_attention) > len(bare)
+    for key, value in bare.items():
+        assert torch.equal(value, with_attention[key]), key
+
+
+def test_attention_modules_do_not_share_their_draws():
+    net = build("model=resnet20", "attention=se")
+    kernels = [m.score.excite.reduce.weight for m in net.modules() if hasattr(m, "attention_place")]
+    assert not torch.equal(kernels[0], kernels[1])
+
+
+def test_seeds_differ_and_repeat_and_leave_the_caller_alone():
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    a, b, c = build("seed=0"), build("seed=0"), build("seed=1")
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(a.backbone.conv.weight, b.backbone.conv.weight)
+    assert not torch.equal(a.backbone.conv.weight, c.backbone.conv.weight)
+
+
+def test_timm_resnet50_with_attention_of_ours():
+    net = build("model=timm", "model.name=resnet50", "attention=se", "dataset=imagenet")
+    filled = [m for m in net.modules() if getattr(m, "attention_place", None)]
+    assert len(filled) == 16
+    features = net.backbone(torch.randn(1, 3, 64, 64))
+    assert list(features) == ["stem", "stage1", "stage2", "stage3", "stage4"]
+    assert [f.shape[1] for f in features.values()] == list(net.backbone.channels.values())
+    assert features["stage4"].shape[1:] == (2048, 2, 2)
+    # 25.56M of ResNet-50, and 2.5M of SE at r = 16 (papers.md 6)
+    total = sum(p.numel() for p in net.parameters())
+    assert total / 1e6 == pytest.approx(25.56 + 2.53, abs=0.02)
+
+
+def test_timm_keeps_our_own_initialisation():
+    net = build("model=timm", "model.name=resnet18", "attention=cbam", "dataset=imagenet")
+    spatial = [m.norm.weight for n, m in net.named_modules() if n.endswith("spatial.score")]
+    assert len(spatial) == 8
+    assert all(float(w.detach()) == 0 for w in spatial)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.depth=21"], r"model\.depth=21: allowed is 6n \+ 2"),
+        (["model.shortcut=C"], r"model\.shortcut=C: allowed are A"),
+        (["model=resnet20", "dataset=imagenet"], r"dataset\.image_size=224: this model's stem .* 64 px"),
+        (["model=timm", "model.name=resnet5000"], r"model\.name=resnet5000: timm has no such model"),
+        (["model=timm", "model.name=vgg16"], r"model\.name=vgg16: allowed are models of timm's ResNet family"),
+        (["model=timm", "attention=se", "attention.place=pre"], r"attention\.place=pre: TimmResNet .* branch"),
+        (["attention=se", "attention.reduction=64"], r"attention\.reduction=64: allowed is 1 to 16"),
+    ],
+)
+def test_bad_models(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        build(*overrides)
