@@ -1,0 +1,50 @@
+"""Which image comes when: orders, splits and the share of each rank, all drawn from (seed, epoch) alone.
+
+Nothing here has a state, so a resumed run sees the same batches, and every image is seen once an epoch however many
+ranks share it.
+"""
+
+import torch
+from torch import Tensor
+
+
+def generator(*keys: int) -> torch.Generator:
+    """A random generator for a tuple of integers, e.g. (seed, epoch)."""
+    mixed = 0
+    for key in keys:
+        mixed = (mixed * 0x9E3779B97F4A7C15 + key + 0x632BE59BD9B4E019) % 2**63
+    return torch.Generator().manual_seed(mixed)
+
+
+def stratified(labels: Tensor, images: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Indices (rest, drawn), both ascending: `images` drawn so that every class keeps its share, to within one image."""
+    order = torch.randperm(len(labels), generator=generator(seed, 1))
+    classes = int(labels.max()) + 1
+    rank = torch.empty_like(order)  # how far each image comes in the drawn order of its class, as a share of the class
+    share = torch.empty(len(labels), dtype=torch.float64)
+    for number in range(classes):
+        members = order[labels[order] == number]
+        rank[members] = torch.arange(len(members))
+        share[members] = (rank[members].double() + 0.5) / max(len(members), 1)
+    drawn = torch.argsort(share, stable=True)[:images]
+    chosen = torch.zeros(len(labels), dtype=torch.bool)
+    chosen[drawn] = True
+    return (~chosen).nonzero().flatten(), chosen.nonzero().flatten()
+
+
+def training_batches(count: int, batch_size: int, seed: int, epoch: int, rank: int = 0, world: int = 1) -> list[Tensor]:
+    """This rank's index batches of one epoch: a permutation of all images, cut into global batches, each cut by rank.
+
+    The last, smaller batch is kept while it gives each rank two images (batch statistics need two).
+    """
+    order = torch.randperm(count, generator=generator(seed, 2, epoch))
+    batches = [part.tensor_split(world)[rank] for part in order.split(batch_size)]
+    if len(batches) > 1 and count % batch_size and count % batch_size < 2 * world:
+        batches.pop()
+    return batches
+
+
+def evaluation_batches(count: int, batch_size: int, rank: int = 0, world: int = 1) -> list[Tensor]:
+    """This rank's index batches, in order: every image exactly once over the ranks, none padded, equally many batches."""
+    number = max(1, -(-count // batch_size))
+    return [part.tensor_split(world)[rank] for part in torch.arange(count).tensor_split(number)]

@@ -1,0 +1,81 @@
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009), from the official files, their download, or a plain image tree."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+
+from attnlab.data.listing import classes_of, images_of
+from attnlab.data.memory import Images, MemoryData, canonical
+from attnlab.data.tree import read_trees
+from attnlab.errors import DataError
+
+
+class CIFAR(MemoryData):
+    """32x32 RGB, 50,000 training and 10,000 test images.
+
+    root: a folder with the official batches (checked against torchvision's checksums), or a tree
+    ROOT/{train,test}/<class>/<image>; in an empty or missing folder the official files are downloaded.
+    All three give the same images in the same order, so the same runs. Raises DataError for anything incomplete.
+    """
+
+    source: Any  # torchvision's class
+
+    @property
+    def file_order(self) -> bool:  # type: ignore[override]
+        return not self._is_tree()
+
+    def _is_tree(self) -> bool:
+        root = Path(str(self.root))
+        return not (root / self.source.base_folder).is_dir() and ((root / "train").is_dir() or (root / "test").is_dir())
+
+    def read(self) -> tuple[Images, Images]:
+        if not self._is_tree():
+            train, test = self._official(train=True), self._official(train=False)
+            return (train if self.validation.get("order") == "file" else canonical(train)), canonical(test)
+        for split, images in (("train", 50_000), ("test", 10_000)):
+            self._complete(split, images // self.classes)
+        return read_trees(str(self.root), self.image_size, self.cache)
+
+    def _official(self, train: bool) -> Images:
+        root = Path(str(self.root))
+        present = (root / self.source.base_folder).is_dir()
+        try:
+            data = self.source(str(root), train=train, download=not present)
+        except (RuntimeError, OSError, EOFError) as error:
+            if present:
+                raise DataError(
+                    f"dataset.root={self.root}: {self.source.base_folder}/ is incomplete or damaged "
+                    f"(torchvision's checksums fail); remove it, or copy it again"
+                ) from error
+            raise DataError(
+                f"dataset.root={self.root}: holds neither {self.source.base_folder}/ nor train/<class>/<image>, "
+                f"and the download failed ({error})"
+            ) from error
+        return Images(torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(data.targets))
+
+    def _complete(self, split: str, each: int) -> None:
+        classes = classes_of(str(self.root), "train")
+        if len(classes) != self.classes:
+            raise DataError(f"dataset.root={self.root}: train/ has {len(classes)} class folders, expected {self.classes}")
+        counts = Counter(number for _, number in images_of(str(self.root), split, classes))
+        for number, name in enumerate(classes):
+            if counts[number] != each:
+                raise DataError(
+                    f"dataset.root={self.root}: {split}/{name} holds {counts[number]} images, expected {each}; "
+                    f"half a copy? For a subset use dataset=folder dataset.image_size=32"
+                )
+
+
+class CIFAR10(CIFAR):
+    """CIFAR-10: 10 classes."""
+
+    source = torchvision.datasets.CIFAR10
+
+
+class CIFAR100(CIFAR):
+    """CIFAR-100: 100 fine classes."""
+
+    source = torchvision.datasets.CIFAR100

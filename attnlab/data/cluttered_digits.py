@@ -1,0 +1,42 @@
+"""The embedded dataset: real handwritten digits on real photographs among clutter, with the digit's mask known."""
+
+from typing import Any
+
+import torch
+
+from attnlab.data.cluttered_digits_images import Split, generate
+from attnlab.data.memory import Images, MemoryData, cached
+from attnlab.identity import digest
+
+
+class ClutteredDigits(MemoryData):
+    """32x32 RGB, 10 classes, generated, no download; see `attnlab.data.cluttered_digits_images.generate`.
+
+    train_size, test_size: images;  background_bias: probability that a training photo predicts the class;
+    seed: of the images and of the validation draw.
+    """
+
+    def __init__(
+        self, *, train_size: int = 20_000, test_size: int = 4_000, background_bias: float = 0.0, **settings: Any
+    ) -> None:
+        super().__init__(**settings)
+        self.sizes = {"train_size": train_size, "test_size": test_size}
+        self.background_bias = background_bias
+
+    def read(self) -> tuple[Images, Images]:
+        asked = {**self.sizes, "background_bias": self.background_bias, "seed": self.seed}
+        versions = {"torch": torch.__version__}
+        kept = cached(self.cache, f"cluttered_digits-{digest(asked | versions)}", lambda: self._generate(asked))
+        train, test = (
+            Images(kept[f"{split}_images"], kept[f"{split}_labels"], kept[f"{split}_masks"]) for split in ("train", "test")
+        )
+        return train, test
+
+    @staticmethod
+    def _generate(asked: dict[str, Any]) -> dict[str, torch.Tensor]:
+        splits: dict[str, Split] = generate(**asked)
+        return {
+            f"{name}_{part}": getattr(split, part)
+            for name, split in splits.items()
+            for part in ("images", "labels", "masks", "photos")
+        }

@@ -1,0 +1,29 @@
+"""Any image tree, ROOT/{train,test}/<class>/<image>, resized to dataset.image_size and held in memory."""
+
+from typing import Any
+
+from attnlab.data.listing import classes_of, images_of
+from attnlab.data.memory import Images, MemoryData
+from attnlab.data.tree import read_trees
+from attnlab.errors import DataError
+
+LARGEST = 8 * 2**30  # bytes of pixels that are still held in memory
+
+
+class Folder(MemoryData):
+    """image_size: the short side is resized to it (bicubic), the centre square kept;  listing: the tree's fingerprint,
+    so that two folders are two datasets. Raises DataError for a missing, empty, damaged or too large tree."""
+
+    def __init__(self, *, listing: str | None = None, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.listing = listing
+
+    def read(self) -> tuple[Images, Images]:
+        root, names = str(self.root), classes_of(str(self.root), "train")
+        count = sum(len(images_of(root, split, names)) for split in ("train", "test"))
+        if count * 3 * self.image_size**2 > LARGEST:
+            raise DataError(
+                f"dataset.image_size={self.image_size}: {count} images of that size take more than "
+                f"{LARGEST >> 30} GiB of memory; use dataset=imagenet, which reads image by image"
+            )
+        return read_trees(root, self.image_size, self.cache)

@@ -1,0 +1,177 @@
+"""ImageNet (Russakovsky et al. 2015) in torchvision's folder layout, read image by image by worker processes.
+
+Workers decode, cut and resize to uint8; flip, crop and normalisation run on the batch, on the device.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from attnlab.data.augment import DRAWS, Preprocess
+from attnlab.data.batches import evaluation_batches, generator, stratified, training_batches
+from attnlab.data.listing import classes_of, images_of, listing_digest
+from attnlab.data.tree import open_image
+from attnlab.errors import ConfigError
+
+Item = tuple[int, tuple[float, ...]]  # image number, its draws in this epoch (empty: evaluation)
+
+
+def random_box(width: int, height: int, crop: Mapping[str, Any], seed: int) -> tuple[float, float, float, float]:
+    """A box (left, top, right, bottom) of random area and aspect (Szegedy et al. 2015, as torchvision's
+    RandomResizedCrop: ten tries, then the centre)."""
+    (low, high), (narrow, wide) = crop.get("scale", (0.08, 1.0)), crop.get("ratio", (3 / 4, 4 / 3))
+    draw = np.random.default_rng(seed)
+    for _ in range(10):
+        area = width * height * draw.uniform(low, high)
+        aspect = math.exp(draw.uniform(math.log(narrow), math.log(wide)))
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            left, top = int(draw.integers(0, width - w + 1)), int(draw.integers(0, height - h + 1))
+            return left, top, left + w, top + h
+    aspect = min(max(width / height, narrow), wide)
+    w, h = min(width, round(height * aspect)), min(height, round(width / aspect))
+    left, top = (width - w) // 2, (height - h) // 2
+    return left, top, left + w, top + h
+
+
+class Files(Dataset[tuple[Tensor, int, Tensor]]):
+    """(image uint8 (3, S, S), label, draws) of one listed file.
+
+    Training with `resized_crop` cuts a random box; otherwise the centre: short side to S / centre, centre S cut out.
+    """
+
+    def __init__(
+        self, listed: list[tuple[Path, int]], image_size: int, centre: float, resized_crop: Mapping[str, Any] | None
+    ) -> None:
+        self.paths = [str(path) for path, _ in listed]
+        self.labels = [label for _, label in listed]
+        self.image_size, self.centre, self.resized_crop = image_size, centre, resized_crop
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, item: Item) -> tuple[Tensor, int, Tensor]:
+        number, draws = item
+        picture, size = open_image(Path(self.paths[number])), self.image_size
+        if draws and self.resized_crop:
+            box = random_box(*picture.size, self.resized_crop, seed=int(draws[-1] * 2**53))
+        else:
+            side = min(picture.size) * min(1.0, self.centre)
+            left, top = (picture.width - side) / 2, (picture.height - side) / 2
+            box = (left, top, left + side, top + side)
+        picture = picture.resize((size, size), Image.Resampling.BICUBIC, box=box)
+        pixels = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)
+        return pixels, self.labels[number], torch.tensor(draws[:DRAWS])
+
+
+class _Order(Sampler[list[Item]]):
+    """Hands a DataLoader this rank's batches; training batches carry each image's draws of the epoch."""
+
+    def __init__(self, data: "ImageNet", count: int, training: bool) -> None:
+        self.data, self.count, self.training = data, count, training
+
+    def _plan(self, epoch: int) -> list[Tensor]:
+        trainer = self.data.trainer
+        rank, world = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
+        if self.training:
+            return training_batches(self.count, self.data.batch_size, self.data.order_seed, epoch, rank, world)
+        return evaluation_batches(self.count, self.data.batch_size, rank, world)
+
+    def __len__(self) -> int:
+        return len(self._plan(0))
+
+    def __iter__(self) -> Iterator[list[Item]]:
+        epoch = self.data.trainer.current_epoch if self.data.trainer is not None else 0
+        draws = None
+        if self.training:
+            source = generator(self.data.order_seed, 3, epoch)
+            draws = torch.rand(self.count, DRAWS + 1, generator=source, dtype=torch.float64)
+        for index in self._plan(epoch):
+            yield [(int(i), () if draws is None else tuple(draws[i].tolist())) for i in index]
+
+
+class ImageNet(pl.LightningDataModule):
+    """ROOT/train/<class>/<image> and ROOT/val/<class>/<image>; `val` is the test set of attnlab.
+
+    classes, image_size: what the network gets;  centre: share of the short side that evaluation keeps (224/256);
+    mean, sd: of x/255, for normalize=channel;  workers: decoding processes a rank;
+    augment: as MemoryData's, and resized_crop {scale: [low, high], ratio: [low, high]};
+    validation, batch_size, seed, order_seed: as MemoryData's.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: int,
+        image_size: int,
+        root: str,
+        mean: list[float],
+        sd: list[float],
+        centre: float = 224 / 256,
+        workers: int = 8,
+        seed: int = 0,
+        mirror: bool = True,
+        batch_size: int = 256,
+        validation: Mapping[str, Any] | None = None,
+        normalize: str = "channel",
+        augment: Mapping[str, Any] | None = None,
+        order_seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.classes, self.image_size, self.root, self.centre, self.workers = classes, image_size, root, centre, workers
+        self.mirror, self.seed, self.batch_size, self.order_seed = mirror, seed, batch_size, order_seed
+        self.validation = dict(validation or {"images": 0, "order": "seed"})
+        settings = dict(augment or {})
+        self.resized_crop = settings.pop("resized_crop", None)
+        self.preprocess = Preprocess(normalize, settings, mean=mean, sd=sd)
+        self.data_hash: str | None = None
+
+    def setup(self, stage: str | None = None) -> None:
+        if self.data_hash is not None:
+            return
+        names = classes_of(self.root, "train")
+        if len(names) != self.classes:
+            raise ConfigError(f"dataset.classes={self.classes}: {self.root}/train has {len(names)} class folders")
+        train, test = images_of(self.root, "train", names), images_of(self.root, "val", names)
+        self.data_hash = listing_digest(self.root, train + test)
+        images = self.validation.get("images", 0)
+        if self.validation.get("order") == "file":
+            raise ConfigError("recipe.validation.order=file: a tree is sorted by class; allowed here is seed")
+        if images > len(train) - self.classes:
+            raise ConfigError(
+                f"recipe.validation.images={images}: allowed is 0 to {len(train) - self.classes}, "
+                f"the training set has {len(train)} images"
+            )
+        rest, drawn = stratified(torch.tensor([label for _, label in train]), images, self.seed)
+        self.train, self.val, self.test = [train[i] for i in rest], [train[i] for i in drawn], test
+
+    def _loader(self, listed: list[tuple[Path, int]], training: bool) -> DataLoader[Any]:
+        files = Files(listed, self.image_size, self.centre, self.resized_crop if training else None)
+        return DataLoader(
+            files,
+            batch_sampler=_Order(self, len(files), training),
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return self._loader(self.train, training=True)
+
+    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+        return self._loader(self.val, training=False) if self.val else []
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        return self._loader(self.test, training=False)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Tensor]:
+        images, labels, draws = batch
+        return self.preprocess(images, draws if draws.numel() else None), labels

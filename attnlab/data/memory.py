@@ -1,0 +1,228 @@
+"""Small datasets: whole in memory as uint8, batched straight from the tensor, augmented on the batch."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import Tensor
+
+from attnlab.data.augment import DRAWS, Preprocess
+from attnlab.data.batches import evaluation_batches, generator, stratified, training_batches
+from attnlab.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Images:
+    """images uint8 (N, 3, H, W), labels int64 (N,), masks bool (N, H, W) where the object's pixels are known."""
+
+    images: Tensor
+    labels: Tensor
+    masks: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: Tensor) -> "Images":
+        """The chosen images, in the order of `index`."""
+        return Images(self.images[index], self.labels[index], None if self.masks is None else self.masks[index])
+
+    def to(self, device: torch.device) -> "Images":
+        """Images and labels on a device."""
+        return Images(self.images.to(device), self.labels.to(device), self.masks)
+
+
+def _digests(split: Images) -> np.ndarray:
+    """One digest an image, label included: (N,) of 16 bytes."""
+    rows, labels = split.images.flatten(1).numpy(), split.labels.numpy()
+    found = [hashlib.blake2b(row.tobytes(), digest_size=16, key=bytes([y % 256, y // 256])).digest() for row, y in zip(rows, labels, strict=True)]
+    return np.array(found, dtype="S16").view("V16")
+
+
+def canonical(split: Images) -> Images:
+    """The same images in an order of their own (class, then digest), whatever files they came in."""
+    digests = [item.tobytes() for item in _digests(split)]
+    order = sorted(range(len(split)), key=lambda i: (int(split.labels[i]), digests[i]))
+    return split.take(torch.tensor(order))
+
+
+def content_hash(*splits: Images) -> str:
+    """16 hexadecimal digits for the images and labels of some splits, whatever their order inside a split."""
+    total = hashlib.sha256()
+    for split in splits:
+        total.update(b"".join(sorted(item.tobytes() for item in _digests(split))) + b"|")
+    return total.hexdigest()[:16]
+
+
+def cached(folder: str | Path | None, name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """`make()`, kept as FOLDER/<name>.pt; a damaged or foreign file is made anew. folder None = do not keep."""
+    if folder is None:
+        return make()
+    path = Path(folder).expanduser() / f"{name}.pt"
+    try:
+        kept = torch.load(path, weights_only=True)
+        if kept.pop("checksum") == _checksum(kept):
+            return kept
+    except (OSError, RuntimeError, KeyError, EOFError, AttributeError, TypeError, ValueError):
+        pass
+    tensors = make()
+    part = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(tensors | {"checksum": _checksum(tensors)}, part)
+        part.replace(path)
+    except (OSError, RuntimeError):  # a full or read-only disk costs the cache, not the run
+        part.unlink(missing_ok=True)
+    return tensors
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    total = hashlib.blake2b(digest_size=16)
+    for name in sorted(tensors):
+        total.update(f"{name} {tuple(tensors[name].shape)}".encode())
+        total.update(tensors[name].contiguous().numpy().data)
+    return total.hexdigest()
+
+
+class Batches:
+    """An iterable of (images float32 (B, 3, H, W), labels (B,)); `epoch` is asked at the start of every pass."""
+
+    def __init__(
+        self,
+        split: Images,
+        plan: Callable[[int], list[Tensor]],
+        preprocess: Preprocess,
+        epoch: Callable[[], int] = lambda: 0,
+        augment_seed: int | None = None,
+    ) -> None:
+        self.split = split
+        self.plan = plan
+        self.preprocess = preprocess
+        self.epoch = epoch
+        self.augment_seed = augment_seed
+
+    def __len__(self) -> int:
+        return len(self.plan(0))
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        epoch, device, draws = self.epoch(), self.split.images.device, None
+        if self.augment_seed is not None:
+            draws = torch.rand(len(self.split), DRAWS, generator=generator(self.augment_seed, 3, epoch)).to(device)
+        for index in self.plan(epoch):
+            index = index.to(device)
+            images = self.preprocess(self.split.images[index], None if draws is None else draws[index])
+            yield images, self.split.labels[index]
+
+
+class MemoryData(pl.LightningDataModule):
+    """A dataset that fits into memory. A subclass says how to `read` it; everything else is here.
+
+    classes, image_size: what the images must have;  seed: of the validation draw (config key dataset.seed);
+    batch_size: the global batch, split over all ranks;  validation: {images: N, order: seed | file};
+    normalize, augment: see Preprocess;  order_seed: of order and augmentation (config key seed);
+    root, cache: folders of the dataset and of decoded copies, or None.
+    Attributes after `setup`: train, val, test (Images), data_hash, preprocess.
+    """
+
+    file_order = False  # whether the files have an official order, so that validation.order=file means something
+
+    def __init__(
+        self,
+        *,
+        classes: int,
+        image_size: int,
+        root: str | None = None,
+        cache: str | None = None,
+        seed: int = 0,
+        mirror: bool = True,
+        batch_size: int = 128,
+        validation: Mapping[str, Any] | None = None,
+        normalize: str = "channel",
+        augment: Mapping[str, Any] | None = None,
+        order_seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.classes, self.image_size, self.mirror = classes, image_size, mirror
+        self.root, self.cache, self.seed = root, cache, seed
+        self.batch_size, self.order_seed = batch_size, order_seed
+        self.validation = dict(validation or {"images": 0, "order": "seed"})
+        self.normalize, self.augment = normalize, augment
+        self.data_hash: str | None = None
+
+    def read(self) -> tuple[Images, Images]:
+        """(training, test) images. The training images are in file order only when `file_order` is True."""
+        raise NotImplementedError
+
+    def setup(self, stage: str | None = None) -> None:
+        if self.data_hash is not None:
+            return
+        train, test = self.read()
+        for name, split in (("train", train), ("test", test)):
+            self._check(name, split)
+        self.data_hash = content_hash(train, test)
+        self.train, self.val = self._split(train)
+        self.test = test
+        self.preprocess = Preprocess(self.normalize, self.augment, self.train.images)
+        device = self.trainer.strategy.root_device if self.trainer is not None else torch.device("cpu")
+        self.train, self.val, self.test = self.train.to(device), self.val.to(device), self.test.to(device)
+
+    def _check(self, name: str, split: Images) -> None:
+        size, labels = tuple(split.images.shape[2:]), split.labels
+        if size != (self.image_size, self.image_size):
+            raise ConfigError(f"dataset.image_size={self.image_size}: the {name} images are {size[0]}x{size[1]} px")
+        seen = int(labels.max()) + 1
+        if seen != self.classes:
+            raise ConfigError(f"dataset.classes={self.classes}: the {name} images have {seen} classes")
+
+    def _split(self, train: Images) -> tuple[Images, Images]:
+        images, order = self.validation.get("images", 0), self.validation.get("order", "seed")
+        if images > len(train) - self.classes:
+            raise ConfigError(
+                f"recipe.validation.images={images}: allowed is 0 to {len(train) - self.classes}, "
+                f"the training set has {len(train)} images"
+            )
+        if order == "file":
+            if not self.file_order:
+                raise ConfigError(
+                    "recipe.validation.order=file: only the official CIFAR files have an order of their own "
+                    "(a tree is sorted by class); allowed here is seed"
+                )
+            index = torch.arange(len(train))
+            return train.take(index[: len(train) - images]), train.take(index[len(train) - images :])
+        rest, drawn = stratified(train.labels, images, self.seed)
+        return train.take(rest), train.take(drawn)
+
+    def _ranks(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+
+    def train_dataloader(self) -> Batches:
+        rank, world = self._ranks()
+        if self.batch_size < world:
+            raise ConfigError(f"recipe.batch_size={self.batch_size}: allowed is {world} or more, one image a rank")
+        count, size, seed = len(self.train), self.batch_size, self.order_seed
+        return Batches(
+            self.train,
+            lambda epoch: training_batches(count, size, seed, epoch, rank, world),
+            self.preprocess,
+            epoch=lambda: self.trainer.current_epoch if self.trainer is not None else 0,
+            augment_seed=seed,
+        )
+
+    def _evaluation(self, split: Images) -> Batches:
+        rank, world = self._ranks()
+        plan = evaluation_batches(len(split), max(512, self.batch_size), rank, world)
+        return Batches(split, lambda epoch: plan, self.preprocess)
+
+    def val_dataloader(self) -> Batches | list[Any]:
+        return self._evaluation(self.val) if len(self.val) else []
+
+    def test_dataloader(self) -> Batches:
+        return self._evaluation(self.test)
+
+
+

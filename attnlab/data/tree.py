@@ -1,0 +1,58 @@
+"""Read an image tree, ROOT/<split>/<class>/*, into memory."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from attnlab.data.listing import classes_of, fingerprint, images_of
+from attnlab.data.memory import Images, cached, canonical
+from attnlab.errors import DataError
+
+
+def open_image(path: Path) -> Image.Image:
+    """One image, decoded as RGB. Raises DataError naming a file that cannot be read, a truncated one included."""
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"dataset.root: {path.parent.name}/{path.name} cannot be read as an image ({error})") from error
+
+
+def decode(path: Path, image_size: int) -> np.ndarray:
+    """One image as (S, S, 3) uint8: its central square, resized (bicubic) to S = image_size."""
+    picture = open_image(path)
+    if picture.size != (image_size, image_size):
+        side = min(picture.size)
+        left, top = (picture.width - side) / 2, (picture.height - side) / 2
+        box = (left, top, left + side, top + side)
+        picture = picture.resize((image_size, image_size), Image.Resampling.BICUBIC, box=box)
+    return np.asarray(picture)
+
+
+def read_tree(root: str | Path, split: str, classes: Sequence[str], image_size: int) -> Images:
+    """Every image of ROOT/<split>, sorted by class and name. Raises DataError for a missing, empty or damaged part."""
+    listed = images_of(root, split, classes)
+    with ThreadPoolExecutor() as pool:
+        pictures = list(pool.map(lambda item: decode(item[0], image_size), listed, chunksize=256))
+    pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
+    return Images(pixels, torch.tensor([number for _, number in listed]))
+
+
+def read_trees(root: str | Path, image_size: int, cache: str | Path | None) -> tuple[Images, Images]:
+    """(training, test) images of a tree in canonical order; decoded once, then kept in the cache folder."""
+
+    def decode_all() -> dict[str, torch.Tensor]:
+        classes = classes_of(root, "train")
+        tensors: dict[str, torch.Tensor] = {}
+        for split in ("train", "test"):
+            part = read_tree(root, split, classes, image_size)
+            tensors |= {f"{split}_images": part.images, f"{split}_labels": part.labels}
+        return tensors
+
+    kept = cached(cache, f"tree-{fingerprint(str(root))}-{image_size}", decode_all)
+    train, test = (Images(kept[f"{split}_images"], kept[f"{split}_labels"]) for split in ("train", "test"))
+    return canonical(train), canonical(test)
