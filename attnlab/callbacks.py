@@ -29,6 +29,7 @@ class EpochLog(Callback):
         self.rates: list[float] = []
         self._started = self._epoch_started = self._epoch_ended = 0.0
         self._images = 0
+        self.last_epoch_validated = False
 
     @property
     def images_per_second(self) -> float | None:
@@ -53,7 +54,11 @@ class EpochLog(Callback):
                 writer.writeheader()
                 writer.writerows(rows)
 
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.last_epoch_validated = True
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.last_epoch_validated = False
         self._images = 0
         self._epoch_started = time.perf_counter()
 

@@ -107,8 +107,14 @@ def _train(values: dict[str, Any], name: str, folder: Path) -> Record:
     if trainer.interrupted:
         raise KeyboardInterrupt
     chosen = folder / "best.ckpt"
-    if trainer.is_global_zero and (best is None or not chosen.exists()):
-        shutil.copyfile(resume, folder / "best.part")
+    if best is not None and not log.last_epoch_validated:  # recipe.steps ended within an epoch
+        final = trainer.validate(classifier, datamodule=data, verbose=False)[0]["val/top1_error"]
+        if best.best_model_score is None or final < float(best.best_model_score):
+            best.best_model_score = torch.tensor(final)
+            if trainer.is_global_zero:
+                chosen.unlink(missing_ok=True)
+    if trainer.is_global_zero and not chosen.exists():
+        shutil.copyfile(folder / "last.ckpt", folder / "best.part")
         (folder / "best.part").replace(chosen)
     trainer.strategy.barrier()
     epoch, validation = _chosen(chosen, best)
