@@ -156,9 +156,8 @@ class Classifier(pl.LightningModule):
         groups = decay_groups(self.net, self.weight_decay)
         optimizer = construct(self.optimizer, "recipe.optimizer", groups)
         knobs = {name: value for name, value in self.schedule.items() if name != "_target_"}
-        total_steps = int(
-            self.trainer.estimated_stepping_batches
-        )  # asks for the loader, which sets the next line's count
+        self.trainer.fit_loop.setup_data()  # the loader tells how many steps an epoch has
+        total_steps = int(self.trainer.estimated_stepping_batches)
         factor = partial(
             target(self.schedule, "recipe.schedule"),
             steps_per_epoch=int(self.trainer.num_training_batches),

@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from attnlab.errors import AttnlabError, ConfigError
 
@@ -66,6 +66,18 @@ CHECKS: dict[str, tuple[Test, str]] = {
 }
 
 
+#: sections whose keys are read one by one; the others are handed to a constructor, which knows its own
+KEYS = {
+    "recipe": (
+        "epochs", "steps", "batch_size", "optimizer", "weight_decay", "schedule", "label_smoothing", "grad_clip",
+        "validation", "normalize", "augment",
+    ),
+    "recipe.weight_decay": ("default", "norm", "bias", "attention"),
+    "recipe.validation": ("images", "order"),
+    "machine": ("accelerator", "devices", "strategy", "precision", "channels_last", "compile", "threads"),
+}  # fmt: skip
+
+
 def plain(cfg: Any) -> dict[str, Any]:
     """The config as plain Python containers, every interpolation resolved. Raises ConfigError for a missing value."""
     if not isinstance(cfg, DictConfig):
@@ -88,10 +100,17 @@ def check(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
         else:
             if not test(node):
                 raise ConfigError(f"{key}={'null' if node is None else node}: allowed is {allowed}")
-    recipe = values.get("recipe", {})
+    for section, known in KEYS.items():
+        node = values
+        for part in section.split("."):
+            node = node[part]
+        for name, value in node.items():
+            if name not in known and value is not None:
+                raise ConfigError(_unknown(f"{section}.{name}", name, list(known)).replace("unknown;", "no such key;"))
+    recipe = values["recipe"]
     if recipe.get("epochs") is None and recipe.get("steps") is None:
         raise ConfigError("recipe.epochs=null with recipe.steps=null: one of them must be an integer from 1")
-    classes = values.get("head", {}).get("classes")
+    classes = values["head"].get("classes")
     if classes is not None and classes != values["dataset"]["classes"]:
         raise ConfigError(f"head.classes={classes}: allowed is {values['dataset']['classes']}, as dataset.classes")
     return values
@@ -148,7 +167,7 @@ def explain(error: BaseException, overrides: Iterable[str] = ()) -> str:
         return _unknown(f"{group}={choice}", choice, choices(group))
     if found := re.search(r"Could not (?:override|delete)[^']*'([^']+)'", text):
         return _unknown_key(found[1], text, list(overrides))
-    if isinstance(error, MissingMandatoryValue) and (found := re.search(r"full_key: (\S+)", text)):
+    if found := re.search(r"Missing mandatory value: (\S+)", text):
         return f"{found[1]}: must be given, e.g. {found[1]}=..."
     if found := re.search(r"Ambiguous value for argument '([^']+)'", text):
         return f"{found[1]}: several values are a sweep; add -m"

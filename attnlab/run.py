@@ -46,6 +46,9 @@ def main() -> None:
             raise
         print(f"attnlab: {explain(error, sys.argv[1:])}", file=sys.stderr)
         sys.exit(1)
+    except OSError as error:  # jobs tell their own; what is left is Hydra making its folder
+        print(f"attnlab: output_dir: {error.filename} cannot be written ({error.strerror})", file=sys.stderr)
+        sys.exit(1)
     if len(failures) > 1:
         print(f"attnlab: {len(failures)} runs failed:", *failures, sep="\n  ", file=sys.stderr)
     if failures:

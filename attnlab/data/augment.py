@@ -1,7 +1,7 @@
 """Augmentation and normalisation of whole batches, one draw per image.
 
-Every function takes images (B, C, H, W), already normalised, and `draws` (B, DRAWS), uniform in [0, 1): the draws of one
-image in one epoch, the same whichever batch or rank the image comes in.
+Every function takes images (B, C, H, W), already normalised, and `draws` (B, DRAWS), uniform in [0, 1): the draws of
+one image in one epoch, the same whichever batch or rank the image comes in.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ def flip(images: Tensor, draws: Tensor) -> Tensor:
 
 
 def crop(images: Tensor, draws: Tensor, padding: int, fill: Tensor) -> Tensor:
-    """Pad by `padding` pixels of `fill` (C,), then cut the old size out at a random place (He et al. 2016, section 4.2)."""
+    """Pad by `padding` pixels of `fill` (C,), then cut the old size out anywhere (He et al. 2016, section 4.2)."""
     batch, channels, height, width = images.shape
     padded = fill.to(images).view(1, -1, 1, 1).expand(batch, -1, height + 2 * padding, width + 2 * padding).clone()
     padded[:, :, padding : padding + height, padding : padding + width] = images
@@ -63,7 +63,8 @@ class Preprocess:
         settings = {name: value for name, value in (augment or {}).items() if value}
         if unknown := settings.keys() - {"flip", "crop", "crop_fill", "shift"}:
             raise ConfigError(
-                f"recipe.augment.{min(unknown)}: this dataset has no such augmentation; allowed are crop, crop_fill, flip, shift"
+                f"recipe.augment.{min(unknown)}: this dataset has no such augmentation; "
+                f"allowed are crop, crop_fill, flip, shift"
             )
         self.flip = bool(settings.get("flip", False))
         self.crop = int(settings.get("crop", 0))

@@ -17,7 +17,7 @@ def generator(*keys: int) -> torch.Generator:
 
 
 def stratified(labels: Tensor, images: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Indices (rest, drawn), both ascending: `images` drawn so that every class keeps its share, to within one image."""
+    """Indices (rest, drawn), both ascending; of `images` drawn ones every class has its share, to within one image."""
     order = torch.randperm(len(labels), generator=generator(seed, 1))
     classes = int(labels.max()) + 1
     rank = torch.empty_like(order)  # how far each image comes in the drawn order of its class, as a share of the class
@@ -45,6 +45,6 @@ def training_batches(count: int, batch_size: int, seed: int, epoch: int, rank: i
 
 
 def evaluation_batches(count: int, batch_size: int, rank: int = 0, world: int = 1) -> list[Tensor]:
-    """This rank's index batches, in order: every image exactly once over the ranks, none padded, equally many batches."""
+    """This rank's index batches, in order: every image once over the ranks, none padded, equally many batches."""
     number = max(1, -(-count // batch_size))
     return [part.tensor_split(world)[rank] for part in torch.arange(count).tensor_split(number)]

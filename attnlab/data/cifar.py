@@ -59,7 +59,9 @@ class CIFAR(MemoryData):
     def _complete(self, split: str, each: int) -> None:
         classes = classes_of(str(self.root), "train")
         if len(classes) != self.classes:
-            raise DataError(f"dataset.root={self.root}: train/ has {len(classes)} class folders, expected {self.classes}")
+            raise DataError(
+                f"dataset.root={self.root}: train/ has {len(classes)} class folders, expected {self.classes}"
+            )
         counts = Counter(number for _, number in images_of(str(self.root), split, classes))
         for number, name in enumerate(classes):
             if counts[number] != each:

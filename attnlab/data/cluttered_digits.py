@@ -1,12 +1,22 @@
 """The embedded dataset: real handwritten digits on real photographs among clutter, with the digit's mask known."""
 
+import hashlib
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from attnlab.data import cluttered_digits_images
 from attnlab.data.cluttered_digits_images import Split, generate
 from attnlab.data.memory import Images, MemoryData, cached
 from attnlab.identity import digest
+
+MAKERS = ("torch", "scikit-image", "scikit-learn", "pillow")  # whose version may change a pixel
+
+
+def _source_digest() -> str:
+    return hashlib.sha256(Path(cluttered_digits_images.__file__).read_bytes()).hexdigest()[:12]
 
 
 class ClutteredDigits(MemoryData):
@@ -25,10 +35,11 @@ class ClutteredDigits(MemoryData):
 
     def read(self) -> tuple[Images, Images]:
         asked = {**self.sizes, "background_bias": self.background_bias, "seed": self.seed}
-        versions = {"torch": torch.__version__}
-        kept = cached(self.cache, f"cluttered_digits-{digest(asked | versions)}", lambda: self._generate(asked))
+        made_by = {"code": _source_digest()} | {name: version(name) for name in MAKERS}
+        kept = cached(self.cache, f"cluttered_digits-{digest(asked | made_by)}", lambda: self._generate(asked))
         train, test = (
-            Images(kept[f"{split}_images"], kept[f"{split}_labels"], kept[f"{split}_masks"]) for split in ("train", "test")
+            Images(kept[f"{split}_images"], kept[f"{split}_labels"], kept[f"{split}_masks"])
+            for split in ("train", "test")
         )
         return train, test
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import lightning.pytorch as pl
@@ -40,7 +41,10 @@ class Images:
 def _digests(split: Images) -> np.ndarray:
     """One digest an image, label included: (N,) of 16 bytes."""
     rows, labels = split.images.flatten(1).numpy(), split.labels.numpy()
-    found = [hashlib.blake2b(row.tobytes(), digest_size=16, key=bytes([y % 256, y // 256])).digest() for row, y in zip(rows, labels, strict=True)]
+    found = [
+        hashlib.blake2b(row.tobytes(), digest_size=16, key=bytes([y % 256, y // 256])).digest()
+        for row, y in zip(rows, labels, strict=True)
+    ]
     return np.array(found, dtype="S16").view("V16")
 
 
@@ -68,7 +72,7 @@ def cached(folder: str | Path | None, name: str, make: Callable[[], dict[str, Te
         kept = torch.load(path, weights_only=True)
         if kept.pop("checksum") == _checksum(kept):
             return kept
-    except (OSError, RuntimeError, KeyError, EOFError, AttributeError, TypeError, ValueError):
+    except (OSError, RuntimeError, KeyError, EOFError, AttributeError, TypeError, ValueError, UnpicklingError):
         pass
     tensors = make()
     part = path.with_suffix(f".{os.getpid()}.part")
@@ -223,6 +227,3 @@ class MemoryData(pl.LightningDataModule):
 
     def test_dataloader(self) -> Batches:
         return self._evaluation(self.test)
-
-
-

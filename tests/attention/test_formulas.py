@@ -15,7 +15,12 @@ X = torch.randn(2, 32, 6, 5, dtype=torch.float64, generator=torch.Generator().ma
 
 def test_se():
     score = SE(32, reduction=8).double()
-    w1, b1, w2, b2 = score.excite.reduce.weight, score.excite.reduce.bias, score.excite.expand.weight, score.excite.expand.bias
+    w1, b1, w2, b2 = (
+        score.excite.reduce.weight,
+        score.excite.reduce.bias,
+        score.excite.expand.weight,
+        score.excite.expand.bias,
+    )
     assert w1.shape == (4, 32)
     z = F.relu(X.mean((2, 3)) @ w1.T + b1) @ w2.T + b2
     y = X * torch.sigmoid(z).view(2, 32, 1, 1)

@@ -13,7 +13,9 @@ SIGMOID_1 = float(torch.sigmoid(torch.tensor(1.0, dtype=torch.float64)))  # 0.73
 
 
 def mask(name: str) -> torch.nn.Module:
-    return construct(plain(compose_file("run", ["attention=se", f"attention/mask={name}"]))["attention"]["mask"], "mask")
+    return construct(
+        plain(compose_file("run", ["attention=se", f"attention/mask={name}"]))["attention"]["mask"], "mask"
+    )
 
 
 # gate at z = 0, infimum, supremum: the table of the inverse-attention code's variants

@@ -72,7 +72,9 @@ def test_places_gate_different_things():
 
 
 def test_an_unknown_place_lists_the_places():
-    with pytest.raises(ConfigError, match=r"attention\.place=middle: .* pre, inner, conv, branch, shortcut, post, stage"):
+    with pytest.raises(
+        ConfigError, match=r"attention\.place=middle: .* pre, inner, conv, branch, shortcut, post, stage"
+    ):
         build("attention=se", "attention.place=middle")
 
 

@@ -1,0 +1,97 @@
+"""Weight decay by kind of parameter, and the schedules, against the protocols they stand for."""
+
+import pytest
+import torch
+from torch import nn
+
+import attnlab
+from attnlab import schedules
+from attnlab.classifier import decay_groups
+from attnlab.compose import plain
+from attnlab.errors import ConfigError
+
+WHERE = {"steps_per_epoch": 10, "total_steps": 2000}
+
+
+def decays(net, weight_decay):
+    names = {id(p): name for name, p in net.named_parameters()}
+    groups = decay_groups(net, weight_decay)
+    return {names[id(p)]: group["weight_decay"] for group in groups for p in group["params"]}
+
+
+def test_laakom2021_decays_twice_the_l2_of_keras():
+    cfg = attnlab.config(["model=resnet50_cifar", "attention=cbam_laakom2021", "recipe=laakom2021", "dataset=cifar10"])
+    net = attnlab.build(cfg)
+    found = decays(net, plain(cfg)["recipe"]["weight_decay"])
+    assert found.keys() == dict(net.named_parameters()).keys()
+    for name, decay in found.items():
+        expected = 0 if ".norm" in name or "norm." in name else 2e-4 if "at_branch" in name else 1e-3
+        assert decay == expected, name
+
+
+def test_no_decay_on_norms_and_biases():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
+    found = decays(net, {"default": 0.1, "norm": 0.0, "bias": 0.0, "attention": None})
+    assert found == {"0.weight": 0.1, "0.bias": 0, "1.weight": 0, "1.bias": 0, "2.weight": 0.1, "2.bias": 0}
+
+
+def test_laakom2021_learning_rates():
+    """0.1; 0.02 for epoch index > 60; 0.004 for > 120; 0.0008 for > 160, indices from 0."""
+    knobs = {
+        name: v
+        for name, v in plain(attnlab.config(["recipe=laakom2021", "dataset=cifar10"]))["recipe"]["schedule"].items()
+        if name != "_target_"
+    }
+    lr = [0.1 * schedules.multistep(epoch * 10 + 9, **WHERE, **knobs) for epoch in range(200)]
+    for epoch, expected in (
+        (0, 0.1),
+        (60, 0.1),
+        (61, 0.02),
+        (120, 0.02),
+        (121, 0.004),
+        (160, 0.004),
+        (161, 0.0008),
+        (199, 0.0008),
+    ):
+        assert lr[epoch] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("recipe", ["he2016", "simam2021"])
+def test_64k_iterations(recipe):
+    cfg = plain(attnlab.config([f"recipe={recipe}", "dataset=cifar10"]))["recipe"]
+    assert cfg["steps"] == 64_000
+    knobs = {name: v for name, v in cfg["schedule"].items() if name != "_target_"}
+    for step, factor in ((0, 1), (31_999, 1), (32_000, 0.1), (47_999, 0.1), (48_000, 0.01)):
+        assert schedules.multistep(step, steps_per_epoch=391, total_steps=64_000, **knobs) == pytest.approx(factor)
+
+
+def test_warmup_of_multistep():
+    factor = [
+        schedules.multistep(s, **WHERE, milestones=[50], gamma=0.1, unit="steps", warmup_steps=3, warmup_factor=0.1)
+        for s in (0, 2, 3, 50)
+    ]
+    assert factor == pytest.approx([0.1, 0.1, 1, 0.1])
+    with pytest.raises(ConfigError, match=r"recipe\.schedule\.unit=days: allowed are epochs, steps"):
+        schedules.multistep(0, **WHERE, milestones=[1], gamma=0.1, unit="days")
+
+
+def test_warmup_cosine_rises_falls_and_ends_at_final():
+    lr = [schedules.warmup_cosine(s, steps_per_epoch=10, total_steps=100, warmup=0.2, final=0.1) for s in range(100)]
+    assert lr[:20] == sorted(lr[:20])
+    assert max(lr) == pytest.approx(1, abs=0.06)
+    assert lr[20:] == sorted(lr[20:], reverse=True)
+    assert lr[-1] == pytest.approx(0.1)
+
+
+def test_metrics_against_a_hand_count():
+    from attnlab.classifier import Classifier
+
+    net = nn.Identity()
+    classifier = Classifier(net, classes=6)
+    logits = torch.eye(6)[[0, 1, 2, 3]] * 5 + torch.arange(6) * 0.1
+    labels = torch.tensor([0, 1, 3, 3])  # one of four wrong
+    classifier._score("test", (logits, labels))
+    values = classifier._scores("test").compute()
+    assert float(values["top1"]) == pytest.approx(0.75)
+    assert float(values["top5"]) == pytest.approx(1.0)
+    assert float(values["loss"]) == pytest.approx(float(nn.functional.cross_entropy(logits, labels)), rel=1e-6)

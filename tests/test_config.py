@@ -1,0 +1,178 @@
+"""Composition: every yaml composes, aliases are one science, bad input gives one message."""
+
+import subprocess
+import sys
+
+import pytest
+from omegaconf import OmegaConf
+
+import attnlab
+from attnlab.compose import CONF, check, choices, compose_file, plain
+from attnlab.errors import ConfigError
+from attnlab.identity import cell, name_of, run_id, science
+
+GROUPS = {path.parent.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml")} - {"."}
+YAMLS = sorted(
+    path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml") if path.parent != CONF
+)
+
+
+def test_the_groups_are_found():
+    assert {"attention", "attention/mask", "model", "dataset", "head", "recipe", "machine", "experiment"} <= GROUPS
+    assert len(YAMLS) >= 60
+
+
+@pytest.mark.parametrize("name", YAMLS)
+def test_every_yaml_composes_and_passes_its_checks(name, tmp_path):
+    group, choice = name.rsplit("/", 1)
+    overrides = [f"{group}={choice}"]
+    if group == "attention/mask":
+        overrides.insert(0, "attention=se")
+    if name == "dataset/folder":
+        for split in ("train", "test"):
+            for label in ("a", "b"):
+                (tmp_path / split / label).mkdir(parents=True)
+                (tmp_path / split / label / "0.png").touch()
+        overrides.append(f"dataset.root={tmp_path}")
+    cfg = check(attnlab.config(overrides))
+    assert len(run_id(cfg)) == 12
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (["attention=ise"], ["attention=se", "attention/mask=ignore"]),
+        (["attention=icbam"], ["attention=cbam", "attention/mask=ignore"]),
+        (
+            ["attention=ise_08_laakom2021"],
+            ["attention=se_laakom2021", "attention/mask=ignore", "attention.mask.alpha=0.8"],
+        ),
+        (
+            [],
+            [
+                "machine.precision=32-true",
+                "machine.threads=1",
+                "deterministic=true",
+                "output_dir=elsewhere",
+                "force=true",
+            ],
+        ),
+        (["dataset=cifar10"], ["dataset=cifar10", "dataset.root=/elsewhere", "dataset.cache=null"]),
+        ([], ["+recipe.new_key=null", "+model.new_key=null", "+head.sub={new: null}"]),
+        (["recipe.optimizer.lr=1"], ["recipe.optimizer.lr=1.0"]),
+    ],
+)
+def test_one_science_one_id(one, other):
+    assert run_id(attnlab.config(one)) == run_id(attnlab.config(other))
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["seed=1", "model=resnet8", "attention=se", "dataset.seed=1", "recipe.epochs=4", "recipe.optimizer.lr=0.3"],
+)
+def test_another_science_another_id(override):
+    assert run_id(attnlab.config([])) != run_id(attnlab.config([override]))
+
+
+def test_ids_do_not_drift():
+    """Old records must keep their ids: this one was taken when the scheme was born."""
+    assert run_id(attnlab.config(["dataset=cifar10", "recipe=he2016", "attention=se"])) == "1c9fcfacf4c6"
+
+
+def test_a_cell_is_a_run_without_its_seed():
+    a, b = attnlab.config(["seed=0"]), attnlab.config(["seed=1"])
+    assert cell(a) == cell(b)
+    assert run_id(a) != run_id(b)
+
+
+def test_science_holds_no_null_and_no_path():
+    text = str(science(attnlab.config(["dataset=cifar10", "dataset.root=/some/where"])))
+    assert "None" not in text
+    assert "/some/where" not in text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (["attention=none"], "none"),
+        (["attention=se", "attention/mask=ignore"], "ise"),
+        (["attention=se", "attention.reduction=8"], "se reduction=8"),
+        (["attention=se", "attention/mask=reciprocal"], "se mask=reciprocal"),
+        (["attention=ise", "attention.mask.alpha=0.7"], "se mask=ignore mask.alpha=0.7"),
+        (["attention=cbam_laakom2021", "attention/mask=negated"], "icbam_negated_laakom2021"),
+        (["attention=se", "attention.place=pre"], "se place=pre"),
+    ],
+)
+def test_names_are_what_one_would_type(overrides, name):
+    assert name_of("attention", plain(attnlab.config(overrides))["attention"]) == name
+    typed = [f"attention={name.split()[0]}"] + [f"attention.{p}" for p in name.split()[1:] if not p.startswith("mask=")]
+    typed += [f"attention/{p}" for p in name.split()[1:] if p.startswith("mask=")]
+    assert run_id(attnlab.config(typed)) == run_id(attnlab.config(overrides))
+
+
+def test_every_attention_yaml_is_named_by_itself_or_something_shorter():
+    for choice in choices("attention"):
+        node = plain(compose_file("run", [f"attention={choice}"]))["attention"]
+        assert len(name_of("attention", node)) <= len(choice)
+
+
+BAD = [
+    (["attention=sse"], r"attention=sse: unknown; allowed are cbam, .*se, .*; did you mean se\?"),
+    (["model=resnet21"], r"model=resnet21: unknown; allowed are resnet110, .*"),
+    (["dataset=mnist"], r"dataset=mnist: unknown; allowed are cifar10, cifar100, cluttered_digits"),
+    (["recipe=fast"], r"recipe=fast: unknown; allowed are he2016, laakom2021"),
+    (["recipe.epoch=3"], r"recipe\.epoch: no such key; allowed are recipe\.epochs, .*did you mean recipe\.epochs\?"),
+    (
+        ["attention=se", "attention.reduktion=3"],
+        r"attention\.reduktion: no such key; .*did you mean attention\.reduction\?",
+    ),
+    (["sede=3"], r"sede: no such key; allowed are seed, .*did you mean seed\?"),
+    (["attention=none", "attention/mask=ignore"], r"attention/mask: attention=none has none"),
+    (
+        ["attention=se", "attention/mask=ignor"],
+        r"attention/mask=ignor: unknown; allowed are attend, .*did you mean ignore",
+    ),
+    (["attention=se,cbam"], r"attention=se,cbam: several values are a sweep; add -m"),
+    (["seed=null"], r"seed=null: allowed is an integer from 0"),
+    (["seed=-1"], r"seed=-1: allowed is an integer from 0"),
+    (["seed=1.5"], r"seed=1\.5: allowed is an integer"),
+    (["recipe.batch_size=0"], r"recipe\.batch_size=0: allowed is an integer from 1"),
+    (["recipe.epochs=many"], r"recipe\.epochs=many: allowed is an integer from 1, or null"),
+    (["recipe.epochs=null"], r"recipe\.epochs=null with recipe\.steps=null"),
+    (["recipe.validation.order=random"], r"recipe\.validation\.order=random: allowed is seed, file"),
+    (["head.classes=7"], r"head\.classes=7: allowed is 10, as dataset\.classes"),
+    (["dataset=folder"], r"dataset\.root: must be given"),
+    (["dataset=folder", "dataset.root=nowhere"], r"dataset\.root=nowhere: has no folder train/"),
+    (["seed=[1"], r"seed=\[1|no viable alternative"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "message"), BAD)
+def test_bad_input_gives_one_message(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        attnlab.config(overrides)
+
+
+def test_a_key_that_nobody_reads_is_refused():
+    for override, message in (
+        ("+attention.depth=3", r"attention\.depth: no such key; allowed are reduction, bias, init_std"),
+        ("+model.width=3", r"model\.width: no such key"),
+        ("+head.width=3", r"head\.width: no such key"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            attnlab.build(attnlab.config(["attention=se", override]))
+    with pytest.raises(ConfigError, match=r"recipe\.speed: no such key; allowed are "):
+        attnlab.config(["+recipe.speed=3"])
+
+
+def test_help_and_cfg_do_not_wait_for_torch():
+    code = (
+        "import sys; sys.argv = ['attnlab', '--cfg', 'job']\n"
+        "from attnlab.run import main\n"
+        "main()\n"
+        "heavy = {'torch', 'lightning', 'wandb', 'timm', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert OmegaConf.create(done.stdout).attention._target_ == "torch.nn.Identity"

@@ -1,0 +1,110 @@
+"""Tables from records: grouping, mean and sample sd, names, files; the terminal table."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+import attnlab
+from attnlab.compose import plain
+from attnlab.errors import ConfigError
+from attnlab.identity import run_id, science
+from attnlab.report import report, show
+
+ERRORS = {("none", 0): 20.0, ("none", 1): 22.0, ("none", 2): 21.0, ("ise", 0): 19.0, ("ise", 1): 18.0}
+
+
+@pytest.fixture
+def outputs(tmp_path):
+    for (attention, seed), error in ERRORS.items():
+        write(tmp_path, [f"attention={attention}", f"seed={seed}"], error)
+    return tmp_path
+
+
+def write(output_dir, overrides, error):
+    cfg = plain(attnlab.config(overrides))
+    record = {
+        "id": run_id(cfg), "status": "finished", "config": {**science(cfg), "machine": {}},
+        "metrics": {"test/top1_error": error, "test/top5_error": 1.0, "test/loss": 0.5, "test/calibration_error": 0.03,
+                    "val/top1_error": error},
+        "best_epoch": 1, "params": 1000 if "none" in overrides[0] else 1100, "macs": 2_000_000,
+        "images_per_second": 100.0,
+        "peak_memory": 1, "seconds": 10.0, "world_size": 1, "device": "a CPU", "precision": "32-true", "data_hash": "0",
+        "commit": "abcdef0123", "dirty": False, "versions": {"torch": "2.13.0"},
+    }  # fmt: skip
+    folder = output_dir / record["id"]
+    folder.mkdir()
+    (folder / "result.json").write_text(json.dumps(record))
+    return record
+
+
+def test_rows_means_and_sample_sds(outputs, capsys):
+    tables, paths = report([f"output_dir={outputs}"])
+    assert len(tables) == 1
+    none, ise = tables[0].rows
+    assert (none.attention, none.n, ise.attention, ise.n) == ("none", 3, "ise", 2)
+    assert none.mean("test/top1_error") == pytest.approx(21)
+    assert none.sd("test/top1_error") == pytest.approx(np.std([20, 21, 22], ddof=1))
+    assert tables[0].chance == pytest.approx(90)
+    show(tables)
+    printed = capsys.readouterr().out
+    assert "21.00 ± 1.00" in printed
+    assert "18.50 ± 0.71" in printed
+    assert "chance level 90.00 %" in printed.replace("\n", " ")
+    assert [path.name for path in paths] == ["results.md", "results.csv", "results.png"]
+    assert "| none | 21.00 ± 1.00 |" in paths[0].read_text()
+    with paths[1].open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["attention"] for row in rows] == ["none", "ise"]
+    assert float(rows[1]["test/top1_error sd"]) == pytest.approx(np.std([18, 19], ddof=1))
+    assert paths[2].read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_run_has_no_sd(tmp_path):
+    write(tmp_path, ["attention=none"], 12.5)
+    tables, paths = report([f"output_dir={tmp_path}"])
+    assert tables[0].rows[0].sd("test/top1_error") is None
+    assert "| none | 12.50 |" in paths[0].read_text()
+
+
+def test_models_and_recipes_are_not_mixed(outputs):
+    write(outputs, ["attention=none", "model=resnet8"], 40)
+    write(outputs, ["attention=none", "recipe.epochs=9"], 10)
+    tables, _ = report([f"output_dir={outputs}"])
+    assert sorted(table.title for table in tables) == [
+        "dataset=cluttered_digits, model=resnet20, recipe=quick",
+        "dataset=cluttered_digits, model=resnet20, recipe=quick epochs=9",
+        "dataset=cluttered_digits, model=resnet8, recipe=quick",
+    ]
+
+
+def test_overrides_select(outputs):
+    write(outputs, ["attention=none", "model=resnet8"], 40)
+    tables, _ = report([f"output_dir={outputs}", "model=resnet8"])
+    assert [row.mean("test/top1_error") for row in tables[0].rows] == [40]
+    tables, _ = report([f"output_dir={outputs}", "model=resnet20", "seed=0"])
+    assert [row.n for row in tables[0].rows] == [1, 1]
+    with pytest.raises(ConfigError, match="holds no finished run that these overrides select"):
+        report([f"output_dir={outputs}", "model=resnet56"])
+    with pytest.raises(ConfigError, match=r"machine\.threads: selects nothing"):
+        report([f"output_dir={outputs}", "machine.threads=1"])
+
+
+def test_nothing_to_report(tmp_path):
+    with pytest.raises(ConfigError, match="holds no finished run"):
+        report([f"output_dir={tmp_path}"])
+
+
+def test_load_results(outputs):
+    table = attnlab.load_results(outputs)
+    assert len(table) == 5
+    assert set(table.attention) == {"none", "ise"}
+    assert table.groupby("cell")["test/top1_error"].mean().round(2).tolist() in ([18.5, 21.0], [21.0, 18.5])
+    assert {"model", "dataset", "recipe", "seed", "params", "classes", "images_per_second"} <= set(table.columns)
+
+
+def test_a_damaged_record_is_named(outputs):
+    next(outputs.glob("*/result.json")).write_text("{half")
+    with pytest.raises(ConfigError, match=r"result\.json cannot be read as a record"):
+        report([f"output_dir={outputs}"])
