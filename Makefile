@@ -29,7 +29,7 @@ demo: $(READY)  ## train none, se, ise, cbam, icbam with 2 seeds on the embedded
 	@$(BIN)/python -m attnlab.report experiment=demo model=resnet8
 
 test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 check: $(READY)  ## ruff and types
 	$(BIN)/ruff check .
