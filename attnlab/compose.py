@@ -46,6 +46,8 @@ CHECKS: dict[str, tuple[Test, str]] = {
     "seed": (lambda value: _integer(value, 0), "an integer from 0"),
     "force": _boolean,
     "deterministic": _boolean,
+    "dry_run": _boolean,
+    "n_jobs": _positive,
     "dataset.classes": (lambda value: _integer(value, 2), "an integer from 2"),
     "dataset.image_size": _positive,
     "dataset.seed": (lambda value: _integer(value, 0), "an integer from 0"),

@@ -3,19 +3,22 @@
 import os
 import sys
 import traceback
+from pathlib import Path
+from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from attnlab.compose import CONF, check, explain, register_resolvers
 from attnlab.errors import AttnlabError
+from attnlab.identity import run_id
+from attnlab.results import read_record
+from attnlab.sweep import failures
 
 EXPECTED = (AttnlabError, HydraException, OmegaConfBaseException)
-
-
-failures: list[str] = []
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="run")
@@ -23,6 +26,11 @@ def job(cfg: DictConfig) -> float | None:
     """One run; returns its validation error in percent, for sweepers that optimise it. A failed one is told at once."""
     try:
         values = check(cfg)
+        if values["dry_run"]:
+            print(f"dry run: {state(values)}")
+            return None
+        typed = HydraConfig.get().overrides.task
+        print(f"{run_id(values)}: {' '.join(typed) or 'defaults'}", flush=True)
         from attnlab.training import train
 
         return train(values)["metrics"]["val/top1_error"]
@@ -33,6 +41,13 @@ def job(cfg: DictConfig) -> float | None:
         print(f"attnlab: {message}", file=sys.stderr, flush=True)
         failures.append(message)
         return None
+
+
+def state(values: dict[str, Any]) -> str:
+    """Whether a run is recorded or would be run, with its id."""
+    name = run_id(values)
+    recorded = read_record(Path(values["output_dir"]) / name) is not None and not values["force"]
+    return f"{name} {'is recorded' if recorded else 'would run'}"
 
 
 def main() -> None:
@@ -49,8 +64,9 @@ def main() -> None:
     except OSError as error:  # jobs tell their own; what is left is Hydra making its folder
         print(f"attnlab: output_dir: {error.filename} cannot be written ({error.strerror})", file=sys.stderr)
         sys.exit(1)
-    if len(failures) > 1:
-        print(f"attnlab: {len(failures)} runs failed:", *failures, sep="\n  ", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("attnlab: interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
     if failures:
         sys.exit(1)
 

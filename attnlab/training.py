@@ -28,7 +28,7 @@ from attnlab.classifier import Classifier
 from attnlab.compose import check
 from attnlab.construct import construct
 from attnlab.errors import AttnlabError, ConfigError, DataError
-from attnlab.identity import SECTIONS, name_of, run_id
+from attnlab.identity import SECTIONS, run_id
 from attnlab.results import Record, read_record, write_json
 
 say = rank_zero_only(print)
@@ -101,7 +101,10 @@ def _train(values: dict[str, Any], name: str, folder: Path) -> Record:
     if trainer.is_global_zero:
         OmegaConf.save(OmegaConf.create(_without_paths(values)), folder / "config.yaml")
     resume = folder / "last.ckpt"
-    say(f"{name}: {'goes on from last.ckpt' if resume.exists() else 'starts'}, {_title(values)}")
+    say(
+        f"{name}: {'goes on from last.ckpt' if resume.exists() else 'starts'}, {costs['params']:,} parameters, "
+        f"{costs['macs'] / 1e6:,.1f} M MACs, {machine.accelerator(hardware)}, {machine.precision(hardware)}"
+    )
     pl.seed_everything(values["seed"], workers=True, verbose=False)
     trainer.fit(classifier, datamodule=data, ckpt_path=str(resume) if resume.exists() else None)
     if trainer.interrupted:
@@ -216,18 +219,14 @@ def _chosen(path: Path, best: ModelCheckpoint | None) -> tuple[int, float | None
 def _without_paths(values: Mapping[str, Any]) -> dict[str, Any]:
     """The config without what belongs to this machine's folders."""
     dataset = {name: item for name, item in values["dataset"].items() if name not in ("root", "cache")}
-    return {name: item for name, item in values.items() if name not in ("output_dir", "force")} | {"dataset": dataset}
+    return {name: item for name, item in values.items() if name not in ("output_dir", "force", "dry_run", "n_jobs")} | {
+        "dataset": dataset
+    }
 
 
 def _recorded_config(values: Mapping[str, Any]) -> dict[str, Any]:
     kept = _without_paths(values)
     return {name: kept[name] for name in (*SECTIONS, "seed", "machine", "deterministic")}
-
-
-def _title(values: Mapping[str, Any]) -> str:
-    sections = ("attention", "model", "dataset", "recipe")
-    names = [f"{section}={name_of(section, values[section])}" for section in sections]
-    return f"{' '.join(names)} seed={values['seed']}"
 
 
 def _put_aside(folder: Path) -> None:
@@ -251,7 +250,7 @@ def _locked(folder: Path) -> Iterator[Path]:
         return
     with path.open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not shared with forked workers, unlike flock
         except OSError as error:
             raise AttnlabError(f"{folder.name}: is being trained by another process; not started twice") from error
         yield path

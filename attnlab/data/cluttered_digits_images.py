@@ -10,10 +10,8 @@ import functools
 import math
 from dataclasses import dataclass
 
-import skimage.data
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import load_digits, load_sample_image
 from torch import Tensor
 
 from attnlab.errors import ConfigError
@@ -75,6 +73,8 @@ def generate(
 
 def _split_digits(generator: torch.Generator) -> tuple[list[Tensor], list[Tensor]]:
     """Indices into `load_digits` of the train and of the test digits, one tensor per class."""
+    from sklearn.datasets import load_digits  # a second of imports, which a cached set does not need
+
     target = torch.from_numpy(load_digits().target)
     classes = [(target == label).nonzero().flatten() for label in range(10)]
     shuffled = [indices[torch.randperm(len(indices), generator=generator)] for indices in classes]
@@ -171,6 +171,9 @@ def _photo_pyramids() -> tuple[Tensor, Tensor, Tensor]:
 
 def _load_photo(name: str) -> Tensor:
     """A photograph, float (1, 3, H, W) in [0, 255]."""
+    import skimage.data
+    from sklearn.datasets import load_sample_image
+
     pixels = load_sample_image(name) if name.endswith(".jpg") else getattr(skimage.data, name)()
     left = pixels[0] if name == "stereo_motorcycle" else pixels  # of (left, right, disparity)
     photo = torch.tensor(left, dtype=torch.float32)
@@ -204,6 +207,8 @@ def _sample_ink(scene: dict[str, Tensor], column: int, anchor: Tensor, centre: T
 @functools.cache
 def _digit_ink() -> Tensor:
     """The handwritten digits, (1797, 1, 8, 8) in [0, 1]."""
+    from sklearn.datasets import load_digits
+
     return torch.tensor(load_digits().images, dtype=torch.float32)[:, None] / 16
 
 
