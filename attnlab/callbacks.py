@@ -2,13 +2,14 @@
 
 import csv
 import statistics
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, RichProgressBar
 
 COLUMNS = (
     "epoch", "step", "lr", "train/loss", "train/top1_error", "val/loss", "val/top1_error", "val/top5_error",
@@ -20,11 +21,11 @@ class EpochLog(Callback):
     """Writes log.csv (epochs from 0, errors in percent, seconds since the start, resumed parts included).
 
     images_per_second: training images of all ranks over the time of the training steps, the median over epochs
-    without the first, which warms up; seconds: of fitting, validation included.
+    without the first, which warms up; seconds: of fitting, validation included. Prints a line an epoch.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, run: str) -> None:
+        self.path, self.run = path, run
         self.seconds = 0.0
         self.rates: list[float] = []
         self._started = self._epoch_started = self._epoch_ended = 0.0
@@ -35,6 +36,11 @@ class EpochLog(Callback):
     def images_per_second(self) -> float | None:
         rates = self.rates[1:] or self.rates
         return round(statistics.median(rates), 1) if rates else None
+
+    @property
+    def running_rate(self) -> float:
+        """Images per second of the running epoch so far."""
+        return self._images / max(self._epoch_ended - self._epoch_started, 1e-9) if self._images else 0.0
 
     def state_dict(self) -> dict[str, Any]:
         return {"seconds": self.seconds, "rates": list(self.rates)}
@@ -71,7 +77,7 @@ class EpochLog(Callback):
         self._epoch_ended = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        rate = self._images / max(self._epoch_ended - self._epoch_started, 1e-9)
+        rate = self.running_rate
         self.rates.append(rate)
         self.seconds = time.perf_counter() - self._started
         # Callbacks are called before the module's own hook, which logs these scores.
@@ -92,4 +98,17 @@ class EpochLog(Callback):
         validated = f", val error {metrics['val/top1_error']:.2f} %" if "val/top1_error" in metrics else ""
         epoch = f"{trainer.current_epoch + 1}{f'/{total}' if total else ''}"
         train = f"train loss {metrics['train/loss']:.4f}, error {metrics['train/top1_error']:.2f} %"
-        print(f"  epoch {epoch}: {train}{validated}, {rate:.0f} images/s", flush=True)
+        print(f"  {self.run} epoch {epoch}: {train}{validated}, {rate:.0f} images/s", flush=True)
+
+
+class Bar(RichProgressBar):
+    """Lightning's rich bar, with the images per second of the running epoch; it leaves no trace of finished epochs."""
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Any:
+        log = next(callback for callback in trainer.callbacks if isinstance(callback, EpochLog))  # type: ignore[attr-defined]
+        return {"images/s": f"{log.running_rate:.0f}"}
+
+
+def progress_bar() -> RichProgressBar | None:
+    """A bar on a terminal; elsewhere None: EpochLog's plain lines are enough."""
+    return Bar(leave=False) if sys.stdout.isatty() else None

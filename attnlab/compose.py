@@ -64,7 +64,9 @@ CHECKS: dict[str, tuple[Test, str]] = {
     ),
     "machine.compile": _boolean,
     "machine.channels_last": _boolean,
+    "machine.detect_anomaly": _boolean,
     "machine.threads": _positive_or_null,
+    "machine.batches": _positive_or_null,
 }
 
 
@@ -76,7 +78,11 @@ KEYS = {
     ),
     "recipe.weight_decay": ("default", "norm", "bias", "attention"),
     "recipe.validation": ("images", "order"),
-    "machine": ("accelerator", "devices", "strategy", "precision", "channels_last", "compile", "threads"),
+    "machine": (
+        "accelerator", "devices", "strategy", "precision", "channels_last", "compile", "threads", "batches",
+        "detect_anomaly",
+    ),
+    "tracker": ("name", "mode", "project", "entity", "tags"),
 }  # fmt: skip
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from omegaconf import OmegaConf
+import yaml
 
-from attnlab.compose import choices, compose_file, plain
+from attnlab.compose import CONF, choices, plain
 
 SECTIONS = ("dataset", "model", "attention", "head", "recipe")
 #: where the data lie and how they are read does not change what is learnt from them
@@ -56,14 +56,32 @@ def cell(cfg: Mapping[str, Any]) -> str:
     return digest({name: item for name, item in science(cfg).items() if name != "seed"})
 
 
+def read_choice(group: str, choice: str) -> dict[str, Any]:
+    """conf/<group>/<choice>.yaml with its defaults merged, interpolations unresolved.
+
+    What Hydra composes (a test holds them equal), a hundred times faster: names need every yaml of a group.
+    """
+    own = yaml.safe_load((CONF / group / f"{choice}.yaml").read_text()) or {}
+    defaults = own.pop("defaults", [])
+    merged: dict[str, Any] = {}
+    for entry in defaults if "_self_" in defaults else [*defaults, "_self_"]:
+        if entry == "_self_":
+            merged |= own
+        elif isinstance(entry, str):
+            merged |= read_choice(group, entry)
+        else:
+            ((key, value),) = entry.items()
+            key = key.removeprefix("override ")
+            merged[key] = read_choice(f"{group}/{key}", value)
+    return merged
+
+
 @cache
 def _named(group: str) -> dict[str, dict[str, Any]]:
     """{choice: its flat config, interpolations unresolved} of every yaml of a group, the shortest name first."""
     named = {}
     for choice in sorted(choices(group), key=lambda name: (len(name), name)):
-        node: Any = OmegaConf.to_container(compose_file(f"{group}/{choice}"), resolve=False)
-        for part in group.split("/"):
-            node = node[part]
+        node = read_choice(group, choice)
         named[choice] = _flat({name: item for name, item in node.items() if name not in NOT_SCIENCE.get(group, ())})
     return named
 

@@ -1,41 +1,33 @@
 """One config -> one run -> one record: build, fit, test once, write down."""
 
-import fcntl
 import logging
-import os
 import shutil
-import time
-import traceback
+import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from attnlab import machine
 from attnlab.assemble import build
-from attnlab.callbacks import EpochLog
+from attnlab.callbacks import EpochLog, progress_bar
 from attnlab.classifier import Classifier
 from attnlab.compose import check
 from attnlab.construct import construct
-from attnlab.errors import AttnlabError, ConfigError, DataError
-from attnlab.identity import SECTIONS, run_id
+from attnlab.errors import ConfigError, DataError
+from attnlab.folders import is_first_rank, locked, put_aside, recorded_config, say, without_paths, write_error
+from attnlab.identity import run_id
 from attnlab.results import Record, read_record, write_json
-
-say = rank_zero_only(print)
-
-
-def _is_first_rank() -> bool:
-    return getattr(rank_zero_only, "rank", 0) == 0
+from attnlab.trackers import Tracker
 
 
 def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
@@ -47,6 +39,10 @@ def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
     values = check(cfg)
     name = run_id(values)
     folder = Path(values["output_dir"]) / name
+    if values["machine"]["batches"] is not None:
+        with tempfile.TemporaryDirectory() as aside:
+            say(f"{name}: machine.batches={values['machine']['batches']}: a trial, which leaves no record")
+            return _train(values, name, Path(aside)) | {"status": "trial"}
     finished = read_record(folder)
     if finished is not None and not values["force"]:
         say(f"{name}: found recorded, not run again (force=true would)")
@@ -59,23 +55,34 @@ def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
         probe.unlink()
     except OSError as error:
         raise ConfigError(f"output_dir={values['output_dir']}: cannot be written ({error.strerror})") from error
-    with _locked(folder) as lock:
+    with locked(folder) as lock:
         try:
-            if values["force"] and _is_first_rank() and not new:
-                _put_aside(folder)
+            if values["force"] and is_first_rank() and not new:
+                put_aside(folder)
             return _train(values, name, folder)
         except (ConfigError, DataError):
-            if new and _is_first_rank():
+            if new and is_first_rank():
                 lock.unlink(missing_ok=True)
                 shutil.rmtree(folder)
             raise
         except BaseException as error:
-            if _is_first_rank() and folder.is_dir():
-                _write_error(folder, name, values, error)
+            if is_first_rank() and folder.is_dir():
+                write_error(folder, name, values, error)
             raise
 
 
 def _train(values: dict[str, Any], name: str, folder: Path) -> Record:
+    tracker = Tracker(values, name, recorded_config(values), folder)
+    exit_code = 1
+    try:
+        record = _fit_and_test(values, name, folder, tracker)
+        exit_code = 0
+        return record
+    finally:
+        tracker.finish(exit_code)
+
+
+def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Tracker) -> Record:
     recipe, hardware = values["recipe"], values["machine"]
     if hardware["threads"] is not None:
         torch.set_num_threads(hardware["threads"])
@@ -96,10 +103,12 @@ def _train(values: dict[str, Any], name: str, folder: Path) -> Record:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if hardware["compile"]:
         net.compile()
-    best, last, log = _callbacks(folder, validates=recipe["validation"]["images"] > 0)
-    trainer = _trainer(values, folder, [callback for callback in (log, best, last) if callback is not None])
+    best, last = _checkpoints(folder, validates=recipe["validation"]["images"] > 0)
+    log = EpochLog(folder / "log.csv", name)
+    callbacks: list[Callback] = [callback for callback in (log, best, last, progress_bar()) if callback is not None]
+    trainer = _trainer(values, folder, callbacks, tracker.loggers())
     if trainer.is_global_zero:
-        OmegaConf.save(OmegaConf.create(_without_paths(values)), folder / "config.yaml")
+        OmegaConf.save(OmegaConf.create(without_paths(values)), folder / "config.yaml")
     resume = folder / "last.ckpt"
     say(
         f"{name}: {'goes on from last.ckpt' if resume.exists() else 'starts'}, {costs['params']:,} parameters, "
@@ -126,7 +135,7 @@ def _train(values: dict[str, Any], name: str, folder: Path) -> Record:
     record: Record = {
         "id": name,
         "status": "finished",
-        "config": _recorded_config(values),
+        "config": recorded_config(values),
         "metrics": {key: round(float(value), 6) for key, value in tested.items()} | {"val/top1_error": validation},
         "best_epoch": epoch,
         **costs,
@@ -146,7 +155,7 @@ def _train(values: dict[str, Any], name: str, folder: Path) -> Record:
         write_json(folder / "result.json", record)
         (folder / "error.json").unlink(missing_ok=True)
     error = record["metrics"]["test/top1_error"]
-    say(f"{name}: finished, test error {error:.2f} %, {record['seconds']:.0f} s, {folder}/result.json")
+    say(f"{name}: finished, test error {error:.2f} %, {record['seconds']:.0f} s")
     return record
 
 
@@ -175,7 +184,7 @@ def count_macs(net: nn.Module, values: Mapping[str, Any]) -> int:
     return counter.get_total_flops() // 2
 
 
-def _trainer(values: Mapping[str, Any], folder: Path, callbacks: list[Callback]) -> pl.Trainer:
+def _trainer(values: Mapping[str, Any], folder: Path, callbacks: list[Callback], loggers: list[Logger]) -> pl.Trainer:
     recipe, hardware = values["recipe"], values["machine"]
     steps = recipe["steps"]
     return pl.Trainer(
@@ -188,8 +197,13 @@ def _trainer(values: Mapping[str, Any], folder: Path, callbacks: list[Callback])
         gradient_clip_val=recipe["grad_clip"],
         deterministic=values["deterministic"],
         callbacks=callbacks,
-        logger=False,
-        enable_progress_bar=False,
+        logger=loggers or False,
+        log_every_n_steps=10**9,  # curves have a point an epoch
+        limit_train_batches=hardware["batches"],
+        limit_val_batches=hardware["batches"],
+        limit_test_batches=hardware["batches"],
+        detect_anomaly=hardware["detect_anomaly"],
+        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
@@ -197,7 +211,7 @@ def _trainer(values: Mapping[str, Any], folder: Path, callbacks: list[Callback])
     )
 
 
-def _callbacks(folder: Path, validates: bool) -> tuple[ModelCheckpoint | None, ModelCheckpoint, EpochLog]:
+def _checkpoints(folder: Path, validates: bool) -> tuple[ModelCheckpoint | None, ModelCheckpoint]:
     best = None
     if validates:
         best = ModelCheckpoint(
@@ -205,7 +219,7 @@ def _callbacks(folder: Path, validates: bool) -> tuple[ModelCheckpoint | None, M
             auto_insert_metric_name=False, enable_version_counter=False,
         )  # fmt: skip
     last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
-    return best, last, EpochLog(folder / "log.csv")
+    return best, last
 
 
 def _chosen(path: Path, best: ModelCheckpoint | None) -> tuple[int, float | None]:
@@ -214,61 +228,6 @@ def _chosen(path: Path, best: ModelCheckpoint | None) -> tuple[int, float | None
     if best is None or best.best_model_score is None:
         return epoch, None
     return epoch, round(float(best.best_model_score), 6)
-
-
-def _without_paths(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The config without what belongs to this machine's folders."""
-    dataset = {name: item for name, item in values["dataset"].items() if name not in ("root", "cache")}
-    return {name: item for name, item in values.items() if name not in ("output_dir", "force", "dry_run", "n_jobs")} | {
-        "dataset": dataset
-    }
-
-
-def _recorded_config(values: Mapping[str, Any]) -> dict[str, Any]:
-    kept = _without_paths(values)
-    return {name: kept[name] for name in (*SECTIONS, "seed", "machine", "deterministic")}
-
-
-def _put_aside(folder: Path) -> None:
-    """Move what a run left to a folder of its own, which no report reads; the lock file stays."""
-    if not any(item.name != "lock" for item in folder.iterdir()):
-        return
-    aside = folder.with_name(f"{folder.name}.{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}")
-    aside.mkdir()
-    for item in folder.iterdir():
-        if item.name != "lock":
-            item.rename(aside / item.name)
-    say(f"{folder.name}: the old run is kept in {aside}")
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[Path]:
-    """Hold the run's folder; the lock ends with the process, however it ends. Other ranks of this run pass."""
-    path = folder / "lock"
-    if not _is_first_rank():
-        yield path
-        return
-    with path.open("w") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not shared with forked workers, unlike flock
-        except OSError as error:
-            raise AttnlabError(f"{folder.name}: is being trained by another process; not started twice") from error
-        yield path
-
-
-def _write_error(folder: Path, name: str, values: Mapping[str, Any], error: BaseException) -> None:
-    write_json(
-        folder / "error.json",
-        {
-            "id": name,
-            "status": "interrupted" if isinstance(error, KeyboardInterrupt) else "failed",
-            "type": type(error).__name__,
-            "error": str(error),
-            "traceback": "".join(traceback.format_exception(error)),
-            "config": _recorded_config(values),
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        },
-    )
 
 
 def _quiet() -> None:
@@ -281,6 +240,7 @@ def _quiet() -> None:
         ".*GPU available but not used.*",
         ".*Total length of .* across ranks is zero.*",
         ".*LeafSpec.*",
+        ".*smaller than the logging interval.*",
         ".*could not find the monitored key.*",  # recipe.steps ended within an epoch; validated afterwards
     ):
         warnings.filterwarnings("ignore", text)

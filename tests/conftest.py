@@ -17,6 +17,7 @@ TINY = [
     "recipe.epochs=2",
     "recipe.batch_size=50",
     "recipe.validation.images=100",
+    "tracker=csv",
 ]
 
 

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 import attnlab
 from attnlab.compose import CONF, check, choices, compose_file, plain
 from attnlab.errors import ConfigError
-from attnlab.identity import cell, name_of, run_id, science
+from attnlab.identity import cell, name_of, read_choice, run_id, science
 
 GROUPS = {path.parent.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml")} - {"."}
 YAMLS = sorted(
@@ -108,6 +108,15 @@ def test_names_are_what_one_would_type(overrides, name):
     typed = [f"attention={name.split()[0]}"] + [f"attention.{p}" for p in name.split()[1:] if not p.startswith("mask=")]
     typed += [f"attention/{p}" for p in name.split()[1:] if p.startswith("mask=")]
     assert run_id(attnlab.config(typed)) == run_id(attnlab.config(overrides))
+
+
+@pytest.mark.parametrize("group", ["attention", "attention/mask", "model", "dataset", "head", "recipe"])
+def test_reading_a_choice_is_composing_it(group):
+    for choice in choices(group):
+        node = OmegaConf.to_container(compose_file(f"{group}/{choice}"), resolve=False)
+        for part in group.split("/"):
+            node = node[part]
+        assert read_choice(group, choice) == node, choice
 
 
 def test_every_attention_yaml_is_named_by_itself_or_something_shorter():

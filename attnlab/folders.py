@@ -1,0 +1,81 @@
+"""A run's folder: who holds it, what goes aside, what a failure leaves behind."""
+
+import fcntl
+import os
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_only
+
+from attnlab.errors import AttnlabError
+from attnlab.identity import SECTIONS
+from attnlab.results import write_json
+
+say = rank_zero_only(print)
+
+
+def is_first_rank() -> bool:
+    """Whether this process is rank 0, the one that writes."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def without_paths(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The config without what belongs to this machine's folders."""
+    dataset = {name: item for name, item in values["dataset"].items() if name not in ("root", "cache")}
+    return {name: item for name, item in values.items() if name not in ("output_dir", "force", "dry_run", "n_jobs")} | {
+        "dataset": dataset
+    }
+
+
+def recorded_config(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of the config that a record keeps: the science, and what it ran on."""
+    kept = without_paths(values)
+    return {name: kept[name] for name in (*SECTIONS, "seed", "machine", "deterministic")}
+
+
+def put_aside(folder: Path) -> None:
+    """Move what a run left to a folder of its own, which no report reads; the lock file stays."""
+    if not any(item.name != "lock" for item in folder.iterdir()):
+        return
+    aside = folder.with_name(f"{folder.name}.{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}")
+    aside.mkdir()
+    for item in folder.iterdir():
+        if item.name != "lock":
+            item.rename(aside / item.name)
+    say(f"{folder.name}: the old run is kept in {aside}")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[Path]:
+    """Hold the run's folder; the lock ends with the process, however it ends. Other ranks of this run pass."""
+    path = folder / "lock"
+    if not is_first_rank():
+        yield path
+        return
+    with path.open("w") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not shared with forked workers, unlike flock
+        except OSError as error:
+            raise AttnlabError(f"{folder.name}: is being trained by another process; not started twice") from error
+        yield path
+
+
+def write_error(folder: Path, name: str, values: Mapping[str, Any], error: BaseException) -> None:
+    """Leave error.json: what stopped the run, and its config."""
+    write_json(
+        folder / "error.json",
+        {
+            "id": name,
+            "status": "interrupted" if isinstance(error, KeyboardInterrupt) else "failed",
+            "type": type(error).__name__,
+            "error": str(error),
+            "traceback": "".join(traceback.format_exception(error)),
+            "config": recorded_config(values),
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        },
+    )
