@@ -90,7 +90,7 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
     costs = {"params": sum(p.numel() for p in net.parameters() if p.requires_grad), "macs": count_macs(net, values)}
     data = datamodule(values)
     data.setup()
-    _quiet()
+    quiet()
     classifier = Classifier(
         net,
         classes=values["dataset"]["classes"],
@@ -230,7 +230,7 @@ def _chosen(path: Path, best: ModelCheckpoint | None) -> tuple[int, float | None
     return epoch, round(float(best.best_model_score), 6)
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Silence Lightning's advertisements, and its advice for loaders that attnlab does not use."""
     for logger in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric"):
         logging.getLogger(logger).setLevel(logging.WARNING)

@@ -90,7 +90,9 @@ def test_tensorboard(tiny):
 
 
 def test_an_unknown_tracker_is_refused(tiny):
-    with pytest.raises(ConfigError, match=r"tracker=mlflow: unknown; allowed are csv, tensorboard, wandb, wandb_offline"):
+    with pytest.raises(
+        ConfigError, match=r"tracker=mlflow: unknown; allowed are csv, tensorboard, wandb, wandb_offline"
+    ):
         attnlab.config(["tracker=mlflow"])
     with pytest.raises(ConfigError, match=r"tracker\.mode=up: allowed are online, offline"):
-        attnlab.train(attnlab.config([*tiny, "tracker.mode=up"]))
+        attnlab.train(attnlab.config([*tiny, "tracker=wandb", "tracker.mode=up"]))

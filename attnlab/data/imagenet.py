@@ -153,6 +153,10 @@ class ImageNet(pl.LightningDataModule):
         rest, drawn = stratified(torch.tensor([label for _, label in train]), images, self.seed)
         self.train, self.val, self.test = [train[i] for i in rest], [train[i] for i in drawn], test
 
+    def evaluation_dataloader(self, name: str) -> DataLoader[Any]:
+        """The batches of `train`, `val` or `test`, in order, not augmented."""
+        return self._loader(getattr(self, name), training=False)
+
     def _loader(self, listed: list[tuple[Path, int]], training: bool) -> DataLoader[Any]:
         files = Files(listed, self.image_size, self.centre, self.resized_crop if training else None)
         return DataLoader(
@@ -167,10 +171,10 @@ class ImageNet(pl.LightningDataModule):
         return self._loader(self.train, training=True)
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
-        return self._loader(self.val, training=False) if self.val else []
+        return self.evaluation_dataloader("val") if self.val else []
 
     def test_dataloader(self) -> DataLoader[Any]:
-        return self._loader(self.test, training=False)
+        return self.evaluation_dataloader("test")
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Tensor]:
         images, labels, draws = batch

@@ -111,7 +111,7 @@ class Batches:
         self.augment_seed = augment_seed
 
     def __len__(self) -> int:
-        return len(self.plan(0))
+        return len(self.plan(0)) if len(self.split) else 0
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         epoch, device, draws = self.epoch(), self.split.images.device, None
@@ -217,13 +217,15 @@ class MemoryData(pl.LightningDataModule):
             augment_seed=seed,
         )
 
-    def _evaluation(self, split: Images) -> Batches:
+    def evaluation_dataloader(self, name: str) -> Batches:
+        """The batches of `train`, `val` or `test`, in order, not augmented."""
+        split: Images = getattr(self, name)
         rank, world = self._ranks()
         plan = evaluation_batches(len(split), max(512, self.batch_size), rank, world)
         return Batches(split, lambda epoch: plan, self.preprocess)
 
     def val_dataloader(self) -> Batches | list[Any]:
-        return self._evaluation(self.val) if len(self.val) else []
+        return self.evaluation_dataloader("val") if len(self.val) else []
 
     def test_dataloader(self) -> Batches:
-        return self._evaluation(self.test)
+        return self.evaluation_dataloader("test")
