@@ -1,7 +1,9 @@
 """Train: `python -m attnlab.run attention=cbam`, or a sweep: `python -m attnlab.run -m attention=se,ise,cbam,icbam`."""
 
 import os
+import re
 import sys
+import textwrap
 import traceback
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from attnlab.compose import CONF, check, explain, register_resolvers
+from attnlab.compose import CONF, check, choices, explain, register_resolvers
 from attnlab.errors import AttnlabError
 from attnlab.identity import run_id
 from attnlab.results import read_record
@@ -50,9 +52,28 @@ def state(values: dict[str, Any]) -> str:
     return f"{name} {'is recorded' if recorded else 'would run'}"
 
 
+def help_text() -> str:
+    """What there is to choose: the groups from conf/, the top keys from run.yaml with their comments."""
+    lines = [str(__doc__), "", "Groups (group=choice; with -m: group=choice,choice):", ""]
+    for folder in sorted(path for path in CONF.rglob("*") if path.is_dir() and any(path.glob("*.yaml"))):
+        group = folder.relative_to(CONF).as_posix()
+        text = textwrap.fill(" ".join(choices(group)), 110, initial_indent="    ", subsequent_indent="    ")
+        lines += [f"  {group}", text]
+    keys = re.findall(r"^(\w+: *\S+ +#.*)$", (CONF / "run.yaml").read_text(), flags=re.MULTILINE)
+    lines += ["", "Keys:", "", *(f"  {key}" for key in keys), ""]
+    lines += [
+        "All keys of the chosen groups, each to be overridden as recipe.epochs=10: python -m attnlab.run --cfg job"
+    ]
+    lines += ["Hydra's own options: --hydra-help"]
+    return "\n".join(lines)
+
+
 def main() -> None:
     """The command line: Hydra's, with every error of the user's as one message; its traceback: ATTNLAB_TRACEBACK=1."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the message is ours to write
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(help_text())
+        return
     register_resolvers()
     try:
         job()

@@ -174,9 +174,10 @@ def test_a_key_that_nobody_reads_is_refused():
         attnlab.config(["+recipe.speed=3"])
 
 
-def test_help_and_cfg_do_not_wait_for_torch():
+@pytest.mark.parametrize("option", [["--cfg", "job"], ["--help"]])
+def test_help_and_cfg_do_not_wait_for_torch(option):
     code = (
-        "import sys; sys.argv = ['attnlab', '--cfg', 'job']\n"
+        f"import sys; sys.argv = ['attnlab', *{option}]\n"
         "from attnlab.run import main\n"
         "main()\n"
         "heavy = {'torch', 'lightning', 'wandb', 'timm', 'matplotlib'} & set(sys.modules)\n"
@@ -184,4 +185,8 @@ def test_help_and_cfg_do_not_wait_for_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert OmegaConf.create(done.stdout).attention._target_ == "torch.nn.Identity"
+    if option == ["--help"]:
+        assert "icbam_negated_laakom2021" in done.stdout
+        assert "n_jobs: 1             # jobs of a sweep at a time" in done.stdout
+    else:
+        assert OmegaConf.create(done.stdout).attention._target_ == "torch.nn.Identity"
