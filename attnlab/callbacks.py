@@ -9,7 +9,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 
 COLUMNS = (
     "epoch", "step", "lr", "train/loss", "train/top1_error", "val/loss", "val/top1_error", "val/top5_error",
@@ -99,6 +99,20 @@ class EpochLog(Callback):
         epoch = f"{trainer.current_epoch + 1}{f'/{total}' if total else ''}"
         train = f"train loss {metrics['train/loss']:.4f}, error {metrics['train/top1_error']:.2f} %"
         print(f"  {self.run} epoch {epoch}: {train}{validated}, {rate:.0f} images/s", flush=True)
+
+
+class MovableCheckpoint(ModelCheckpoint):
+    """Lightning's, which forgets its best score when the folder it stands in was renamed or copied elsewhere."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath)) / Path(path).name) if path else path
+
+        moved = dict(state_dict, dirpath=self.dirpath)
+        for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            moved[name] = here(moved.get(name, ""))
+        moved["best_k_models"] = {here(path): score for path, score in moved.get("best_k_models", {}).items()}
+        super().load_state_dict(moved)
 
 
 class Bar(RichProgressBar):

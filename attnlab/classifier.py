@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
 
-from attnlab.construct import construct, target
+from attnlab.construct import check_types, construct, target
 from attnlab.errors import ConfigError, TrainingError
 
 NORMS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)
@@ -101,14 +101,23 @@ class Classifier(pl.LightningModule):
     def _stop_if_not_finite(self) -> None:
         step = int(self.bad_step)
         if step != NEVER:
-            raise TrainingError(
-                f"the training loss is not finite at step {step} (epoch {self.current_epoch}); the last good "
-                f"checkpoint is kept. A smaller recipe.optimizer.lr (now {self.optimizer.get('lr')}) or "
-                f"machine.precision=32-true may help"
-            )
+            self._diverged("the training loss is", step)
+
+    def _diverged(self, what: str, step: int) -> None:
+        raise TrainingError(
+            f"{what} not finite at step {step} (epoch {self.current_epoch}); the last good checkpoint is kept, "
+            f"when an epoch had ended before. A smaller recipe.optimizer.lr (now {self.optimizer.get('lr')}) or "
+            f"machine.precision=32-true may help, with force=true"
+        )
+
+    def _check_epoch(self) -> None:
+        """Before anything is validated or saved: the last step may have left weights that no loss has seen yet."""
+        self._stop_if_not_finite()
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.net.parameters()):
+            self._diverged("the weights are", self.global_step)
 
     def on_validation_start(self) -> None:
-        self._stop_if_not_finite()
+        self._check_epoch()
 
     def training_scores(self) -> dict[str, Tensor]:
         """train/loss and train/top1_error (percent) of the running epoch, over all ranks; every rank must ask."""
@@ -117,7 +126,7 @@ class Classifier(pl.LightningModule):
         return {"train/loss": loss / images, "train/top1_error": 100 * wrong / images}
 
     def on_train_epoch_end(self) -> None:
-        self._stop_if_not_finite()
+        self._check_epoch()
         self.log_dict(self.training_scores())
 
     def _scores(self, stage: str) -> Any:
@@ -128,13 +137,16 @@ class Classifier(pl.LightningModule):
         logits = self.net(images).float()
         scores = self._scores(stage)
         scores["loss"].update(F.cross_entropy(logits, labels, reduction="none"))
+        probabilities = logits.softmax(dim=1)  # given logits, torchmetrics guesses batch by batch what they are
         for name in ("top1", "top5", "calibration_error"):
-            scores[name].update(logits, labels)
+            scores[name].update(probabilities, labels)
 
     def _report(self, stage: str) -> None:
         scores = self._scores(stage)
         values = scores.compute()
         scores.reset()
+        if not torch.isfinite(values["loss"]):
+            self._diverged(f"the {stage} loss is", self.global_step)
         self.log(f"{stage}/loss", values["loss"])
         self.log(f"{stage}/top1_error", 100 * (1 - values["top1"]))
         self.log(f"{stage}/top5_error", 100 * (1 - values["top5"]))
@@ -156,6 +168,7 @@ class Classifier(pl.LightningModule):
         groups = decay_groups(self.net, self.weight_decay)
         optimizer = construct(self.optimizer, "recipe.optimizer", groups)
         knobs = {name: value for name, value in self.schedule.items() if name != "_target_"}
+        check_types(target(self.schedule, "recipe.schedule"), knobs, "recipe.schedule")
         self.trainer.fit_loop.setup_data()  # the loader tells how many steps an epoch has
         total_steps = int(self.trainer.estimated_stepping_batches)
         factor = partial(

@@ -37,20 +37,23 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+_seed = (lambda value: _integer(value, 0) and value < 2**32, "an integer from 0 to 4294967295")
 _positive = (lambda value: _integer(value, 1), "an integer from 1")
 _positive_or_null = (_optional(lambda value: _integer(value, 1)), "an integer from 1, or null")
 _boolean = (lambda value: isinstance(value, bool), "true, false")
 
 #: key -> (test, what is allowed). Knobs of models and attentions are checked by their constructors.
 CHECKS: dict[str, tuple[Test, str]] = {
-    "seed": (lambda value: _integer(value, 0), "an integer from 0"),
+    "seed": _seed,
+    "output_dir": (lambda value: isinstance(value, str) and bool(value), "a folder"),
     "force": _boolean,
     "deterministic": _boolean,
     "dry_run": _boolean,
     "n_jobs": _positive,
     "dataset.classes": (lambda value: _integer(value, 2), "an integer from 2"),
     "dataset.image_size": _positive,
-    "dataset.seed": (lambda value: _integer(value, 0), "an integer from 0"),
+    "dataset.seed": _seed,
+    "dataset.root": (lambda value: isinstance(value, str) and bool(value), "a folder"),
     "recipe.epochs": _positive_or_null,
     "recipe.steps": _positive_or_null,
     "recipe.batch_size": _positive,
@@ -58,6 +61,18 @@ CHECKS: dict[str, tuple[Test, str]] = {
     "recipe.validation.order": (lambda value: value in ("seed", "file"), "seed, file"),
     "recipe.label_smoothing": (lambda value: _number(value) and 0 <= value < 1, "a number from 0 to below 1"),
     "recipe.grad_clip": (_optional(lambda value: _number(value) and value > 0), "a number above 0, or null"),
+    "recipe.optimizer.lr": (lambda value: _number(value) and value > 0, "a number above 0"),
+    "recipe.augment.flip": (_optional(lambda value: isinstance(value, bool)), "true, false, null"),
+    "recipe.augment.crop": (_optional(lambda value: _integer(value, 0)), "an integer from 0 (pixels), or null"),
+    "recipe.augment.shift": (_optional(lambda value: _number(value) and 0 <= value < 1), "0 to below 1, or null"),
+    **{
+        f"recipe.weight_decay.{kind}": (
+            _optional(lambda value: _number(value) and value >= 0),
+            "a number from 0, or null",
+        )
+        for kind in ("default", "norm", "bias", "attention")
+    },
+    "machine.strategy": (lambda value: value in ("auto", "ddp"), "auto, ddp"),
     "machine.devices": (
         lambda value: _integer(value, 1) or value == "auto" or isinstance(value, list),
         "an integer from 1, a list of device numbers, auto",
@@ -72,6 +87,10 @@ CHECKS: dict[str, tuple[Test, str]] = {
 
 #: sections whose keys are read one by one; the others are handed to a constructor, which knows its own
 KEYS = {
+    "": (
+        "dataset", "model", "attention", "head", "recipe", "machine", "tracker", "seed", "force", "deterministic",
+        "dry_run", "n_jobs", "output_dir", "experiment", "table",
+    ),
     "recipe": (
         "epochs", "steps", "batch_size", "optimizer", "weight_decay", "schedule", "label_smoothing", "grad_clip",
         "validation", "normalize", "augment",
@@ -84,6 +103,9 @@ KEYS = {
     ),
     "tracker": ("name", "mode", "project", "entity", "tags"),
 }  # fmt: skip
+
+
+MAY_LACK = ("experiment", "table", "force", "dry_run", "n_jobs", "output_dir")  # a saved config.yaml has none of them
 
 
 def plain(cfg: Any) -> dict[str, Any]:
@@ -99,6 +121,7 @@ def plain(cfg: Any) -> dict[str, Any]:
 def check(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     """The plain config, when its values can be used. Raises ConfigError naming key, value and what is allowed."""
     values = plain(cfg)
+    _check_keys(values)
     for key, (test, allowed) in CHECKS.items():
         node: Any = values
         for part in key.split("."):
@@ -108,13 +131,6 @@ def check(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
         else:
             if not test(node):
                 raise ConfigError(f"{key}={'null' if node is None else node}: allowed is {allowed}")
-    for section, known in KEYS.items():
-        node = values
-        for part in section.split("."):
-            node = node[part]
-        for name, value in node.items():
-            if name not in known and value is not None:
-                raise ConfigError(_unknown(f"{section}.{name}", name, list(known)).replace("unknown;", "no such key;"))
     recipe = values["recipe"]
     if recipe.get("epochs") is None and recipe.get("steps") is None:
         raise ConfigError("recipe.epochs=null with recipe.steps=null: one of them must be an integer from 1")
@@ -122,6 +138,29 @@ def check(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     if classes is not None and classes != values["dataset"]["classes"]:
         raise ConfigError(f"head.classes={classes}: allowed is {values['dataset']['classes']}, as dataset.classes")
     return values
+
+
+def _check_keys(values: dict[str, Any]) -> None:
+    """Every section is a group, holds the keys that are read, and no others."""
+    for section in ("dataset", "model", "attention", "head", "recipe", "machine", "tracker"):
+        if not isinstance(values.get(section), Mapping) or not values[section]:
+            raise ConfigError(f"{section}={values.get(section) or 'null'}: allowed are {', '.join(choices(section))}")
+    for section, known in KEYS.items():
+        node = values
+        for part in section.split(".") if section else ():
+            node = node[part]
+        if not isinstance(node, Mapping):
+            raise ConfigError(
+                f"{section}={'null' if node is None else node}: allowed is a group with {', '.join(known)}"
+            )
+        if section != "tracker" and (missing := [name for name in known if name not in node and name not in MAY_LACK]):
+            raise ConfigError(
+                f"{f'{section}.' if section else ''}{missing[0]}: is missing; null or a value must stand there"
+            )
+        for name, value in node.items():
+            if name not in known and value is not None:
+                key = f"{section}.{name}" if section else name
+                raise ConfigError(_unknown(key, name, list(known)).replace("unknown;", "no such key;"))
 
 
 def config(overrides: Sequence[str] = ()) -> DictConfig:
@@ -167,7 +206,9 @@ def explain(error: BaseException, overrides: Iterable[str] = ()) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, AttnlabError):
-            return str(cause)
+            text = str(cause)
+            # A DataLoader hands an error on as the text of its worker's traceback; the last line is the message.
+            return text if "Original Traceback" not in text else text.strip().splitlines()[-1].split(": ", 1)[-1]
         cause = cause.__cause__
     text = str(error) or str(error.__cause__)
     if found := re.search(r"Could not find '([^']+)'\n\nAvailable options in '([^']+)'", text):
@@ -177,6 +218,8 @@ def explain(error: BaseException, overrides: Iterable[str] = ()) -> str:
         return _unknown_key(found[1], text, list(overrides))
     if found := re.search(r"Missing mandatory value: (\S+)", text):
         return f"{found[1]}: must be given, e.g. {found[1]}=..."
+    if found := re.search(r"Interpolation key '([^']+)' not found", text):
+        return f"{found[1]}: is missing; another key refers to it"
     if found := re.search(r"Ambiguous value for argument '([^']+)'", text):
         return f"{found[1]}: several values are a sweep; add -m"
     return " ".join(text.split("\nSee https")[0].split("\nSet the env")[0].split())

@@ -46,7 +46,8 @@ def _evaluate(run: str, split: str, asked: dict[str, Any], other_dataset: bool) 
     from attnlab import machine
     from attnlab.assemble import load
     from attnlab.classifier import Classifier
-    from attnlab.identity import digest, science
+    from attnlab.digest import digest
+    from attnlab.identity import science
     from attnlab.results import find_run, write_json
     from attnlab.training import datamodule, quiet
 

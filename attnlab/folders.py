@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -38,16 +39,31 @@ def recorded_config(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: kept[name] for name in (*SECTIONS, "seed", "machine", "deterministic")}
 
 
-def put_aside(folder: Path) -> None:
+def put_aside(folder: Path) -> Path | None:
     """Move what a run left to a folder of its own, which no report reads; the lock file stays."""
-    if not any(item.name != "lock" for item in folder.iterdir()):
-        return
+    items = [item for item in folder.iterdir() if item.name != "lock"]
+    if not items:
+        return None
     aside = folder.with_name(f"{folder.name}.{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}")
     aside.mkdir()
-    for item in folder.iterdir():
-        if item.name != "lock":
-            item.rename(aside / item.name)
+    for item in items:
+        item.rename(aside / item.name)
     say(f"{folder.name}: the old run is kept in {aside}")
+    return aside
+
+
+def restore(folder: Path, aside: Path | None) -> None:
+    """Undo a start that trained nothing: drop what it wrote, bring back what was put aside."""
+    for item in folder.iterdir():
+        if item.is_dir():
+            shutil.rmtree(item)
+        elif item.name != "lock":
+            item.unlink()
+    if aside is not None:
+        for item in aside.iterdir():
+            item.rename(folder / item.name)
+        aside.rmdir()
+        say(f"{folder.name}: the old run is back in its place")
 
 
 @contextmanager

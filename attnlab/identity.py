@@ -1,7 +1,5 @@
 """Which run is this? The id of a config's science, and the shortest name for its attention."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -9,22 +7,11 @@ from typing import Any
 import yaml
 
 from attnlab.compose import CONF, choices, plain
+from attnlab.digest import canonical, digest
 
 SECTIONS = ("dataset", "model", "attention", "head", "recipe")
 #: where the data lie and how they are read does not change what is learnt from them
 NOT_SCIENCE = {"dataset": ("root", "cache", "workers")}
-
-
-def _canonical(value: Any) -> Any:
-    """Drop nulls and what they leave empty (a new key arrives as null = as before); 1.0 becomes 1."""
-    if isinstance(value, Mapping):
-        items = {str(name): _canonical(item) for name, item in value.items()}
-        return {name: item for name, item in items.items() if item is not None and item != {}}
-    if isinstance(value, list | tuple):
-        return [_canonical(item) for item in value]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
 
 
 def science(cfg: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,13 +21,7 @@ def science(cfg: Mapping[str, Any]) -> dict[str, Any]:
         section: {name: item for name, item in values[section].items() if name not in NOT_SCIENCE.get(section, ())}
         for section in SECTIONS
     }
-    return _canonical(parts) | {"seed": values["seed"]}
-
-
-def digest(value: Any) -> str:
-    """12 hexadecimal digits of the SHA-256 of a value's canonical JSON."""
-    text = json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return canonical(parts) | {"seed": values["seed"]}
 
 
 def run_id(cfg: Mapping[str, Any]) -> str:
@@ -88,35 +69,43 @@ def _named(group: str) -> dict[str, dict[str, Any]]:
 
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(node, Mapping):
-        return {prefix: _canonical(node)}
+        return {prefix: canonical(node)}
     flat: dict[str, Any] = {}
     for name, item in node.items():
         flat |= _flat(item, f"{prefix}.{name}" if prefix else str(name))
     return {key: value for key, value in flat.items() if value is not None}
 
 
-def _differences(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """The keys in which two flat configs differ; an interpolation agrees with everything."""
-    return sorted(
-        key
-        for key in known.keys() | wanted.keys()
-        if known.get(key) != wanted.get(key) and not str(known.get(key)).startswith("${")
-    )
+def _differences(known: Mapping[str, Any], wanted: Mapping[str, Any], config: Mapping[str, Any] | None) -> list[str]:
+    """The keys in which two flat configs differ; `${dataset.mirror}` is looked up in `config`, when that is given."""
+
+    def value(key: str) -> Any:
+        text = str(known.get(key))
+        if not text.startswith("${"):
+            return known.get(key)
+        section, _, name = text[2:-1].partition(".")
+        if config is None or name not in config.get(section, {}):
+            return wanted.get(key)
+        return canonical(config[section][name])
+
+    return sorted(key for key in known.keys() | wanted.keys() if value(key) != wanted.get(key))
 
 
-def name_of(group: str, node: Mapping[str, Any]) -> str:
+def name_of(group: str, node: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> str:
     """The shortest name of a config node: a yaml of conf/<group>/ that composes to it, else the nearest yaml and what
-    differs, as one would type it: `se reduction=8`, `se mask=reciprocal`."""
+    differs, as one would type it: `se reduction=8`, `se mask=reciprocal`. config: the whole one, for interpolations."""
     wanted = _flat({name: item for name, item in node.items() if name not in NOT_SCIENCE.get(group, ())})
     best: list[str] | None = None
     for choice, known in _named(group).items():
         if known.get("_target_") != wanted.get("_target_"):
             continue
         parts = [choice]
-        different = _differences(known, wanted)
+        different = _differences(known, wanted, config)
         if any(key.startswith("mask.") for key in different):
             parts.append("mask=" + name_of("attention/mask", node["mask"]).replace(" ", " mask."))
         parts += [f"{key}={wanted.get(key, 'null')}" for key in different if not key.startswith("mask.")]
         if best is None or len(parts) < len(best):
             best = parts
+    if best and "listing" in wanted:
+        best.append(f"listing={wanted['listing']}")  # of a folder: which one
     return " ".join(best) if best else str(node.get("_target_", "?")).rsplit(".", 1)[-1]

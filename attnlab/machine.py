@@ -35,7 +35,18 @@ def accelerator(machine: Mapping[str, Any]) -> str:
     has_gpu = torch.cuda.is_available()
     if wanted in ("gpu", "cuda") and not has_gpu:
         raise ConfigError(f"machine.accelerator={wanted}: torch sees no GPU here; allowed are auto, cpu")
+    if wanted == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("machine.accelerator=mps: torch sees no Apple GPU here; allowed are auto, cpu")
     return ("gpu" if has_gpu else "cpu") if wanted == "auto" else str(wanted)
+
+
+def check_devices(machine: Mapping[str, Any]) -> None:
+    """Raise ConfigError for devices that this machine does not have; waiting for them would take for ever."""
+    devices, here = machine["devices"], accelerator(machine)
+    if here == "cpu" and devices != "auto":
+        cores = os.cpu_count() or 1
+        if isinstance(devices, list) or devices > cores:
+            raise ConfigError(f"machine.devices={devices}: allowed on this machine's CPU is 1 to {cores} processes")
 
 
 def precision(machine: Mapping[str, Any]) -> str:
@@ -43,6 +54,8 @@ def precision(machine: Mapping[str, Any]) -> str:
     wanted = str(machine["precision"])
     if wanted not in PRECISIONS:
         raise ConfigError(f"machine.precision={wanted}: allowed are {', '.join(PRECISIONS)}")
+    if wanted.startswith("16") and accelerator(machine) == "cpu":
+        raise ConfigError(f"machine.precision={wanted}: allowed on a CPU are auto, 32-true, bf16-mixed, 64-true")
     if wanted != "auto":
         return wanted
     fast = (

@@ -1,6 +1,7 @@
 """Tables from records: `python -m attnlab.report [output_dir=DIR] [dataset=cifar10 ...]`.
 
-An override of dataset, model, attention, head or recipe, or of a key below them, selects the records that have it.
+An override of dataset, model, attention, head or recipe, or of a key below them, selects the records that have it;
+experiment=NAME selects by the groups that the experiment sets.
 """
 
 import csv
@@ -8,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from attnlab.compose import CONF, compose_file, plain
 from attnlab.errors import AttnlabError, ConfigError
@@ -33,16 +36,27 @@ def report(overrides: Sequence[str] = ()) -> tuple[list[Table], list[Path]]:
 
 def _selected(record: Record, wanted: dict[str, Any], overrides: Sequence[str]) -> bool:
     mine, theirs = science(wanted), science(record["config"])
+    return all(_at(mine, key) == _at(theirs, key) for key in _keys(overrides))
+
+
+def _keys(overrides: Sequence[str]) -> list[str]:
+    """The config keys by which overrides select; an experiment selects by the groups it sets."""
+    keys = []
     for override in overrides:
-        key = override.split("=", 1)[0].lstrip("+~").replace("/", ".")
-        if key == "seed" or key.split(".")[0] in SECTIONS:
-            if _at(mine, key) != _at(theirs, key):
-                return False
-        elif key != "output_dir" and not (CONF / key).is_dir():
-            raise ConfigError(
-                f"{key}: selects nothing; allowed are output_dir, seed, {', '.join(SECTIONS)} and keys below"
-            )
-    return True
+        key, _, choice = override.partition("=")
+        key = key.lstrip("+~").replace("/", ".")
+        if key == "experiment":
+            path = CONF / "experiment" / f"{choice}.yaml"
+            defaults = yaml.safe_load(path.read_text()).get("defaults", [])
+            named = [name for entry in defaults if isinstance(entry, dict) for name in entry]
+            groups = [name.removeprefix("override /") for name in named]
+            keys += [group for group in groups if group in SECTIONS]
+        elif key == "seed" or key.split(".")[0] in SECTIONS:
+            keys.append(key)
+        elif key != "output_dir":
+            allowed = ", ".join(("output_dir", "experiment", "seed", *SECTIONS))
+            raise ConfigError(f"{key}: selects nothing; allowed are {allowed} and keys below")
+    return keys
 
 
 def _at(node: Any, key: str) -> Any:
@@ -90,6 +104,9 @@ def main() -> None:
         tables, paths = report(sys.argv[1:])
     except AttnlabError as error:
         print(f"attnlab: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        print(f"attnlab: output_dir: {error.filename} cannot be written ({error.strerror})", file=sys.stderr)
         sys.exit(1)
     show(tables)
     print("wrote " + ", ".join(str(path) for path in paths))

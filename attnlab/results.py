@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Record = dict[str, Any]
+#: what every table needs
+RECORD_KEYS = {"id", "config", "metrics", "params", "data_hash", "device", "precision", "world_size", "versions"}
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -49,6 +51,8 @@ def records(*output_dirs: str | Path) -> list[Record]:
                 record = json.loads(path.read_text())
             except (OSError, ValueError) as error:
                 raise ConfigError(f"{path} cannot be read as a record ({error})") from error
+            if not isinstance(record, dict) or not record.keys() >= RECORD_KEYS:
+                raise ConfigError(f"{path} is not a record: it lacks {', '.join(sorted(RECORD_KEYS - set(record)))}")
             found.setdefault(record["id"], record)
     return [found[name] for name in sorted(found)]
 
@@ -74,7 +78,7 @@ def load_results(output_dir: str | Path = "outputs") -> "pd.DataFrame":
     for record in records(output_dir):
         config = record["config"]
         row = {"id": record["id"], "cell": cell(config), "seed": config["seed"]}
-        row |= {section: name_of(section, config[section]) for section in SECTIONS}
+        row |= {section: name_of(section, config[section], config) for section in SECTIONS}
         row |= record["metrics"]
         row |= {name: value for name, value in record.items() if name not in ("id", "config", "metrics", "versions")}
         row["classes"] = config["dataset"]["classes"]

@@ -5,6 +5,7 @@ import re
 import sys
 import textwrap
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from attnlab.results import read_record
 from attnlab.sweep import failures
 
 EXPECTED = (AttnlabError, HydraException, OmegaConfBaseException)
+#: what Hydra raises besides, for a group set to null
+UNEXPECTED_OF_HYDRA = (ValueError, TypeError, AttributeError)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="run")
@@ -38,6 +41,9 @@ def job(cfg: DictConfig) -> float | None:
         return train(values)["metrics"]["val/top1_error"]
     except Exception as error:
         message = explain(error) if isinstance(error, EXPECTED) else f"{type(error).__name__}: {error}"
+        if os.environ.get("LOCAL_RANK", "0") != "0":  # every rank fails; the first one tells
+            failures.append(message)
+            return None
         if os.environ.get("ATTNLAB_TRACEBACK") or not isinstance(error, EXPECTED):
             traceback.print_exc()
         print(f"attnlab: {message}", file=sys.stderr, flush=True)
@@ -72,12 +78,13 @@ def main() -> None:
     """The command line: Hydra's, with every error of the user's as one message; its traceback: ATTNLAB_TRACEBACK=1."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the message is ours to write
     if {"-h", "--help"} & set(sys.argv[1:]):
-        print(help_text())
+        with suppress(BrokenPipeError):
+            print(help_text(), flush=True)
         return
     register_resolvers()
     try:
         job()
-    except EXPECTED as error:
+    except (*EXPECTED, *UNEXPECTED_OF_HYDRA) as error:
         if os.environ.get("ATTNLAB_TRACEBACK"):
             raise
         print(f"attnlab: {explain(error, sys.argv[1:])}", file=sys.stderr)

@@ -38,6 +38,7 @@ NOT_INHERITED = (
     "PL_GLOBAL_SEED",
     "WANDB_RUN_ID",
 )
+INTERRUPTED = 130  # exit status of a job that was asked to stop
 GRACE = 20.0  # seconds that a job has to end after SIGTERM
 
 #: messages of the jobs that failed in this process's sweeps
@@ -149,7 +150,7 @@ class Sweep:
             if failures:
                 os.write(writer, b"\n" + json.dumps({"error": failures[-1]}).encode())
         except KeyboardInterrupt:
-            code = 130
+            code = INTERRUPTED
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1
         finally:
@@ -181,13 +182,16 @@ class Sweep:
         code = os.waitstatus_to_exitcode(status)
         if code == 0:
             job.state, job.value = "done", answers.get("value")
+        elif code == INTERRUPTED:
+            job.state = "waiting"
         else:
             job.state = "failed"
             reason = answers.get("error") or (f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit {code}")
             failures.append(f"{job.title}: {reason}")
             if "error" not in answers:  # the job could not tell it itself
                 print(f"attnlab: {job.title}: {reason}", file=sys.stderr, flush=True)
-        self._progress()
+        if job.state != "waiting":
+            self._progress()
 
     def _progress(self) -> None:
         count = Counter(job.state for job in self.jobs)
@@ -218,7 +222,7 @@ class Sweep:
         waiting = sum(job.state == "waiting" for job in self.jobs)
         if failures or waiting:
             print(
-                f"attnlab: {len(failures)} failed, {waiting} not started; the same command runs them:", file=sys.stderr
+                f"attnlab: {len(failures)} failed, {waiting} not finished; the same command runs them", file=sys.stderr
             )
             print(*(f"  {failure}" for failure in failures), sep="\n", file=sys.stderr, flush=True)
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from attnlab.identity import SECTIONS, cell, name_of
+from attnlab.digest import digest
+from attnlab.identity import SECTIONS, cell, name_of, science
 from attnlab.results import Record
 
 METRICS = ("test/top1_error", "test/top5_error", "test/loss", "test/calibration_error")
@@ -54,22 +55,26 @@ class Table:
 
 def tabulate(records: Sequence[Record]) -> list[Table]:
     """One table for every dataset x model x head x recipe; rows from the cheapest attention up."""
-    tables: dict[tuple[str, ...], dict[str, list[Record]]] = {}
+    groups: dict[str, dict[str, list[Record]]] = {}
     for record in records:
         config = record["config"]
-        names = tuple(name_of(section, config[section]) for section in SECTIONS if section != "attention")
-        tables.setdefault(names, {}).setdefault(cell(config), []).append(record)
+        rest = {name: item for name, item in science(config).items() if name not in ("attention", "seed")}
+        groups.setdefault(digest([rest, record["data_hash"]]), {}).setdefault(cell(config), []).append(record)
+    titles = {key: _title(next(iter(cells.values()))[0]["config"]) for key, cells in groups.items()}
     result = []
-    for names, cells in sorted(tables.items()):
-        sections = [section for section in SECTIONS if section != "attention"]
-        title = ", ".join(
-            f"{section}={name}" for section, name in zip(sections, names, strict=True) if name != "linear"
-        )
-        runs = list(cells.values())
+    for key, found in sorted(groups.items(), key=lambda item: titles[item[0]]):
+        runs = list(found.values())
         rows = [Row(name_of("attention", r[0]["config"]["attention"]), sorted(r, key=_seed)) for r in runs]
         rows.sort(key=lambda row: (row.mean("params") or 0, len(row.attention), row.attention))
+        double = list(titles.values()).count(titles[key]) > 1  # of the same name, but of other images
+        title = f"{titles[key]}, data {runs[0][0]['data_hash']}" if double else titles[key]
         result.append(Table(title, runs[0][0]["config"]["dataset"]["classes"], rows))
     return result
+
+
+def _title(config: dict[str, Any]) -> str:
+    names = {section: name_of(section, config[section], config) for section in SECTIONS if section != "attention"}
+    return ", ".join(f"{section}={name}" for section, name in names.items() if name != "linear")
 
 
 def _seed(record: Record) -> int:

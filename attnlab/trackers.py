@@ -81,7 +81,7 @@ class Tracker:
         import wandb
 
         sections = ("dataset", "model", "attention", "head", "recipe")
-        names = {section: name_of(section, self.values[section]) for section in sections}
+        names = {section: name_of(section, self.values[section], self.values) for section in sections}
         tags = [f"{section}={names[section]}"[:64] for section in ("dataset", "model", "attention")]
         tags += [f"table={self.values['table']}"[:64]] if self.values.get("table") else []
         group = f"{' '.join(names[s] for s in ('dataset', 'model', 'attention', 'recipe'))}"[:110]

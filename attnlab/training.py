@@ -19,12 +19,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from attnlab import machine
 from attnlab.assemble import build
-from attnlab.callbacks import EpochLog, progress_bar
+from attnlab.callbacks import EpochLog, MovableCheckpoint, progress_bar
 from attnlab.classifier import Classifier
 from attnlab.compose import check
 from attnlab.construct import construct
 from attnlab.errors import ConfigError, DataError
-from attnlab.folders import is_first_rank, locked, put_aside, recorded_config, say, without_paths, write_error
+from attnlab.folders import is_first_rank, locked, put_aside, recorded_config, restore, say, without_paths, write_error
 from attnlab.identity import run_id
 from attnlab.results import Record, read_record, write_json
 from attnlab.trackers import Tracker
@@ -40,9 +40,9 @@ def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
     name = run_id(values)
     folder = Path(values["output_dir"]) / name
     if values["machine"]["batches"] is not None:
-        with tempfile.TemporaryDirectory() as aside:
+        with tempfile.TemporaryDirectory() as trial:
             say(f"{name}: machine.batches={values['machine']['batches']}: a trial, which leaves no record")
-            return _train(values, name, Path(aside)) | {"status": "trial"}
+            return _train(values, name, Path(trial)) | {"status": "trial"}
     finished = read_record(folder)
     if finished is not None and not values["force"]:
         say(f"{name}: found recorded, not run again (force=true would)")
@@ -56,18 +56,22 @@ def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
     except OSError as error:
         raise ConfigError(f"output_dir={values['output_dir']}: cannot be written ({error.strerror})") from error
     with locked(folder) as lock:
+        finished = read_record(folder)  # again: its owner may have ended while this process came to the lock
+        if finished is not None and not values["force"]:
+            return finished
+        aside = put_aside(folder) if values["force"] and is_first_rank() else None
         try:
-            if values["force"] and is_first_rank() and not new:
-                put_aside(folder)
             return _train(values, name, folder)
-        except (ConfigError, DataError):
-            if new and is_first_rank():
-                lock.unlink(missing_ok=True)
-                shutil.rmtree(folder)
-            raise
         except BaseException as error:
-            if is_first_rank() and folder.is_dir():
-                write_error(folder, name, values, error)
+            if is_first_rank():
+                trained = (folder / "last.ckpt").exists()
+                if not trained and (aside is not None or isinstance(error, ConfigError | DataError)):
+                    restore(folder, aside)  # as it was found
+                    if new:
+                        lock.unlink(missing_ok=True)
+                        folder.rmdir()
+                else:
+                    write_error(folder, name, values, error)
             raise
 
 
@@ -115,9 +119,10 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
         f"{costs['macs'] / 1e6:,.1f} M MACs, {machine.accelerator(hardware)}, {machine.precision(hardware)}"
     )
     pl.seed_everything(values["seed"], workers=True, verbose=False)
-    trainer.fit(classifier, datamodule=data, ckpt_path=str(resume) if resume.exists() else None)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    try:
+        trainer.fit(classifier, datamodule=data, ckpt_path=str(resume) if resume.exists() else None)
+    except SystemExit as error:  # how Lightning ends on SIGTERM and SIGINT, with a status that says nothing
+        raise KeyboardInterrupt from error
     chosen = folder / "best.ckpt"
     if best is not None and not log.last_epoch_validated:  # recipe.steps ended within an epoch
         final = trainer.validate(classifier, datamodule=data, verbose=False)[0]["val/top1_error"]
@@ -144,7 +149,7 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
         "seconds": round(log.seconds, 2),
         "world_size": trainer.world_size,
         "device": machine.device_name(trainer.strategy.root_device),
-        "precision": machine.precision(hardware),
+        "precision": str(trainer.precision),
         "data_hash": data.data_hash,
         "commit": commit,
         "dirty": dirty,
@@ -154,8 +159,8 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
     if trainer.is_global_zero:
         write_json(folder / "result.json", record)
         (folder / "error.json").unlink(missing_ok=True)
-    error = record["metrics"]["test/top1_error"]
-    say(f"{name}: finished, test error {error:.2f} %, {record['seconds']:.0f} s")
+    test_error = record["metrics"]["test/top1_error"]
+    say(f"{name}: finished, test error {test_error:.2f} %, {record['seconds']:.0f} s")
     return record
 
 
@@ -187,6 +192,7 @@ def count_macs(net: nn.Module, values: Mapping[str, Any]) -> int:
 def _trainer(values: Mapping[str, Any], folder: Path, callbacks: list[Callback], loggers: list[Logger]) -> pl.Trainer:
     recipe, hardware = values["recipe"], values["machine"]
     steps = recipe["steps"]
+    machine.check_devices(hardware)
     return pl.Trainer(
         accelerator=machine.accelerator(hardware),
         devices=hardware["devices"],
@@ -214,11 +220,11 @@ def _trainer(values: Mapping[str, Any], folder: Path, callbacks: list[Callback],
 def _checkpoints(folder: Path, validates: bool) -> tuple[ModelCheckpoint | None, ModelCheckpoint]:
     best = None
     if validates:
-        best = ModelCheckpoint(
+        best = MovableCheckpoint(
             folder, "best", monitor="val/top1_error", mode="min", save_weights_only=True,
             auto_insert_metric_name=False, enable_version_counter=False,
         )  # fmt: skip
-    last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+    last = MovableCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
     return best, last
 
 
@@ -241,6 +247,8 @@ def quiet() -> None:
         ".*Total length of .* across ranks is zero.*",
         ".*LeafSpec.*",
         ".*smaller than the logging interval.*",
+        ".*sync_dist=True.*",  # what is logged was already reduced over the ranks
+        ".*all_gather.*",
         ".*could not find the monitored key.*",  # recipe.steps ended within an epoch; validated afterwards
     ):
         warnings.filterwarnings("ignore", text)

@@ -92,6 +92,11 @@ def test_metrics_against_a_hand_count():
     labels = torch.tensor([0, 1, 3, 3])  # one of four wrong
     classifier._score("test", (logits, labels))
     values = classifier._scores("test").compute()
+    # one bin a sample here: the mean of |confidence - correctness|
+    confidence, right = logits.softmax(1).max(1).values, (logits.argmax(1) == labels).float()
+    bins = (confidence * 15).long()
+    gaps = [abs(float((confidence - right)[bins == b].sum())) / 4 for b in bins.unique()]
+    assert float(values["calibration_error"]) == pytest.approx(sum(gaps), abs=1e-5)
     assert float(values["top1"]) == pytest.approx(0.75)
     assert float(values["top5"]) == pytest.approx(1.0)
     assert float(values["loss"]) == pytest.approx(float(nn.functional.cross_entropy(logits, labels)), rel=1e-6)

@@ -152,7 +152,23 @@ BAD = [
     (["head.classes=7"], r"head\.classes=7: allowed is 10, as dataset\.classes"),
     (["dataset=folder"], r"dataset\.root: must be given"),
     (["dataset=folder", "dataset.root=nowhere"], r"dataset\.root=nowhere: has no folder train/"),
-    (["seed=[1"], r"seed=\[1|no viable alternative"),
+    (["seed=[1"], r"no viable alternative at input '\[1'"),
+    (["seed=5000000000"], r"seed=5000000000: allowed is an integer from 0 to 4294967295"),
+    (["recipe.weight_decay.default=abc"], r"recipe\.weight_decay\.default=abc: allowed is a number from 0, or null"),
+    (["recipe.augment.crop=-1"], r"recipe\.augment\.crop=-1: allowed is an integer from 0"),
+    (["recipe.augment.shift=5"], r"recipe\.augment\.shift=5: allowed is 0 to below 1"),
+    (["recipe.augment.flip=banana"], r"recipe\.augment\.flip=banana: allowed is true, false, null"),
+    (["recipe.optimizer.lr=abc"], r"recipe\.optimizer\.lr=abc: allowed is a number above 0"),
+    (["machine.strategy=foo"], r"machine\.strategy=foo: allowed is auto, ddp"),
+    (["~recipe.weight_decay"], r"recipe\.weight_decay: is missing"),
+    (["~recipe.optimizer"], r"recipe\.optimizer: is missing"),
+    (["recipe.validation=null"], r"recipe\.validation=null: allowed is a group with images, order"),
+    (["~head"], r"head=null: allowed are linear"),
+    (["+speed=3"], r"speed: no such key; allowed are dataset, model"),
+    (["output_dir=''"], r"output_dir=: allowed is a folder"),
+    (["output_dir=null"], r"output_dir=null: allowed is a folder"),
+    (["dataset=cifar10", "dataset.root=null"], r"dataset\.root=null: allowed is a folder"),
+    (["~dataset.classes"], r"dataset\.classes: is missing"),
 ]
 
 
@@ -160,6 +176,24 @@ BAD = [
 def test_bad_input_gives_one_message(overrides, message):
     with pytest.raises(ConfigError, match=message):
         attnlab.config(overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["attention=se", "attention.bias=off"], r"attention\.bias=off: allowed is true or false"),
+        (["attention=se", "attention.reduction=2.5"], r"attention\.reduction=2\.5: allowed is an integer"),
+        (["attention=se", "attention.init_std=-1"], r"attention\.init_std=-1: allowed is a number from 0, or null"),
+        (["attention=cbam", "attention.kernel_size=abc"], r"attention\.kernel_size=abc: allowed is an integer"),
+        (["attention=se", "attention.mask.alpha=abc"], r"attention\.mask\.alpha=abc: allowed is a number"),
+        (["model.bias=banana"], r"model\.bias=banana: allowed is true or false"),
+        (["model.depth=abc"], r"model\.depth=abc: allowed is an integer"),
+        (["model.norm_eps=abc"], r"model\.norm_eps=abc: allowed is a number"),
+    ],
+)
+def test_a_knob_of_the_wrong_type_is_named(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        attnlab.build(attnlab.config(overrides))
 
 
 def test_a_key_that_nobody_reads_is_refused():

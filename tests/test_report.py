@@ -61,6 +61,22 @@ def test_rows_means_and_sample_sds(outputs, capsys):
     assert paths[2].read_bytes().startswith(b"\x89PNG")
 
 
+def test_other_images_are_another_table(outputs):
+    record = write(outputs, ["attention=none", "seed=3"], 30)
+    path = outputs / record["id"] / "result.json"
+    path.write_text(json.dumps(record | {"data_hash": "1"}))
+    tables, _ = report([f"output_dir={outputs}"])
+    assert [len(table.rows) for table in tables] == [2, 1]
+    assert [table.title[-6:] for table in tables] == ["data 0", "data 1"]
+
+
+def test_a_recipe_that_differs_in_an_interpolated_key_has_another_name(tmp_path):
+    write(tmp_path, ["attention=none", "recipe=modern"], 1)
+    write(tmp_path, ["attention=none", "recipe=modern", "recipe.augment.flip=true"], 2)
+    tables, _ = report([f"output_dir={tmp_path}"])
+    assert [table.title.rsplit("recipe=", 1)[1] for table in tables] == ["modern", "modern augment.flip=True"]
+
+
 def test_one_run_has_no_sd(tmp_path):
     write(tmp_path, ["attention=none"], 12.5)
     tables, paths = report([f"output_dir={tmp_path}"])
@@ -81,7 +97,10 @@ def test_models_and_recipes_are_not_mixed(outputs):
 
 def test_overrides_select(outputs):
     write(outputs, ["attention=none", "model=resnet8"], 40)
-    tables, _ = report([f"output_dir={outputs}", "model=resnet8"])
+    write(outputs, ["attention=none", "experiment=demo"], 50)
+    tables, _ = report([f"output_dir={outputs}", "experiment=demo"])
+    assert [row.mean("test/top1_error") for table in tables for row in table.rows] == [50]
+    tables, _ = report([f"output_dir={outputs}", "model=resnet8", "recipe=quick", "dataset=cluttered_digits"])
     assert [row.mean("test/top1_error") for row in tables[0].rows] == [40]
     tables, _ = report([f"output_dir={outputs}", "model=resnet20", "seed=0"])
     assert [row.n for row in tables[0].rows] == [1, 1]
@@ -107,4 +126,7 @@ def test_load_results(outputs):
 def test_a_damaged_record_is_named(outputs):
     next(outputs.glob("*/result.json")).write_text("{half")
     with pytest.raises(ConfigError, match=r"result\.json cannot be read as a record"):
+        report([f"output_dir={outputs}"])
+    next(outputs.glob("*/result.json")).write_text('{"id": 1}')
+    with pytest.raises(ConfigError, match=r"result\.json is not a record: it lacks config, data_hash"):
         report([f"output_dir={outputs}"])

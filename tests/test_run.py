@@ -17,7 +17,7 @@ from PIL import Image
 
 import attnlab
 from attnlab.compose import check
-from attnlab.errors import AttnlabError, ConfigError, TrainingError
+from attnlab.errors import AttnlabError, ConfigError, DataError, TrainingError
 from attnlab.identity import run_id
 from attnlab.training import datamodule
 
@@ -238,6 +238,91 @@ def test_the_last_good_checkpoint_survives_a_bad_epoch(tiny, monkeypatch):
     assert all(torch.isfinite(value).all() for value in state["state_dict"].values())
 
 
+def test_weights_that_blow_up_in_the_last_step_leave_no_record(tiny):
+    constant = [
+        "recipe.schedule._target_=attnlab.schedules.constant",
+        "~recipe.schedule.warmup",
+        "~recipe.schedule.final",
+    ]
+    overrides = [*tiny, "recipe.steps=1", "recipe.optimizer.lr=1.0e30", *constant]
+    for extra in ([], ["recipe.validation.images=0"]):
+        with pytest.raises(TrainingError, match="not finite at step"):
+            attnlab.train(attnlab.config([*overrides, *extra]))
+    assert len(attnlab.load_results(folder_of(tiny).parent)) == 0
+
+
+def test_force_that_trains_nothing_leaves_the_old_record_in_its_place(tiny, monkeypatch):
+    from attnlab.classifier import Classifier
+
+    def broken(self, batch, batch_idx):
+        raise TrainingError("broken")
+
+    first = attnlab.train(attnlab.config(tiny))
+    monkeypatch.setattr(Classifier, "training_step", broken)
+    with pytest.raises(TrainingError, match="broken"):
+        attnlab.train(attnlab.config([*tiny, "force=true"]))
+    folder = folder_of(tiny)
+    assert json.loads((folder / "result.json").read_text()) == first
+    assert {p.name for p in folder.parent.iterdir() if p.is_dir()} == {folder.name}
+
+
+def test_what_was_trained_is_kept_when_the_test_fails(tiny, monkeypatch):
+    from attnlab.classifier import Classifier
+
+    def broken(self, batch, batch_idx):
+        raise DataError("dataset.root: an image cannot be read")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Classifier, "test_step", broken)
+        with pytest.raises(DataError):
+            attnlab.train(attnlab.config(tiny))
+    folder = folder_of(tiny)
+    assert (folder / "last.ckpt").exists()
+    assert json.loads((folder / "error.json").read_text())["status"] == "failed"
+    assert attnlab.train(attnlab.config(tiny))["status"] == "finished"
+    assert not (folder / "error.json").exists()
+
+
+@pytest.mark.parametrize("blow", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_run_says_so(tiny, blow):
+    overrides = [*tiny, "dataset.train_size=2000", "recipe.epochs=30"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "attnlab.run", *overrides], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if "epoch 1/" in line:
+            break
+    process.send_signal(blow)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "attnlab: interrupted; the same command goes on from here" in err
+    assert "Traceback" not in err
+    assert json.loads((folder_of(overrides) / "error.json").read_text())["status"] == "interrupted"
+
+
+def test_the_best_checkpoint_survives_a_move(tiny, tmp_path):
+    from attnlab.callbacks import MovableCheckpoint
+
+    old = MovableCheckpoint(tmp_path / "old", "best", monitor="val/top1_error")
+    old.best_model_score, old.best_model_path = torch.tensor(3.0), str(tmp_path / "old" / "best.ckpt")
+    old.best_k_models = {old.best_model_path: old.best_model_score}
+    new = MovableCheckpoint(tmp_path / "new", "best", monitor="val/top1_error")
+    new.load_state_dict(old.state_dict())
+    assert float(new.best_model_score) == 3.0
+    assert new.best_model_path == str(tmp_path / "new" / "best.ckpt")
+    assert list(new.best_k_models) == [new.best_model_path]
+
+
+def test_two_processes_share_a_run(tiny):
+    overrides = [*tiny, "machine.devices=2", "machine.accelerator=cpu", "machine.strategy=ddp", "machine.threads=1"]
+    code, out, err = command(*overrides)
+    assert code == 0, err
+    assert out.count("finished, test error") == 1
+    (record,) = [json.loads(p.read_text()) for p in folder_of(overrides).parent.glob("*/result.json")]
+    assert record["world_size"] == 2
+    assert run_id(attnlab.config(tiny)) == record["id"]
+
+
 def test_one_run_is_never_trained_twice_at_once(tiny):
     folder = folder_of(tiny)
     folder.mkdir(parents=True)
@@ -278,15 +363,15 @@ def test_a_plain_trainer_takes_our_modules(tmp_path):
     assert 0 <= trainer.test(classifier, datamodule=data, verbose=False)[0]["test/top1_error"] <= 100
 
 
-def test_channels_last_and_compile_change_no_key(tiny):
-    record = attnlab.train(attnlab.config([*tiny, "machine.channels_last=false"]))
+def test_channels_last_and_compile_change_no_key(tiny, monkeypatch):
+    original = torch.nn.Module.compile
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda self: original(self, backend="eager")
+    )  # inductor takes a minute
+    attnlab.train(attnlab.config([*tiny, "machine.channels_last=false", "machine.compile=true"]))
     keys = torch.load(folder_of(tiny) / "best.ckpt", weights_only=True)["state_dict"].keys()
-    net = attnlab.build(attnlab.config(tiny))
-    assert {f"net.{name}" for name in net.state_dict()} == set(keys)
-    net.compile(backend="eager")
-    assert {f"net.{name}" for name in net.state_dict()} == set(keys)
-    assert OmegaConf.load(folder_of(tiny) / "config.yaml").machine.channels_last is False
-    assert record["world_size"] == 1
+    assert {f"net.{name}" for name in attnlab.build(attnlab.config(tiny)).state_dict()} == set(keys)
+    assert OmegaConf.load(folder_of(tiny) / "config.yaml").machine.compile is True
 
 
 def test_load_names_what_there_is(tiny):

@@ -6,7 +6,8 @@ Source: Woo et al. 2018 (arXiv 1807.06521), section 3; k = 7, r = 16; channel fi
 `cbam` is the official code, Jongchan/attention-module@459efad MODELS/cbam.py: a BN follows the spatial conv, its
 weight starts at 0 (the spatial mask starts at 0.5). `cbam_laakom2021` is firasl/inverse_attention@8c9a08c: no BN,
 r = 8, planes in the order [mean; max], MLP kernels N(0, 0.01).
-Differs from the authors' code in: the channel MLP is He normal at birth, by fan-in.
+Differs from the authors' code in: the channel MLP and the spatial conv are He normal by fan-in (there: PyTorch's
+default, and fan-out).
 """
 
 from collections import OrderedDict

@@ -13,6 +13,8 @@ class Excitation(nn.Module):
         super().__init__()
         if not 1 <= reduction <= channels:
             raise ConfigError(f"attention.reduction={reduction}: allowed is 1 to {channels}, the channels it reduces")
+        if init_std is not None and init_std < 0:
+            raise ConfigError(f"attention.init_std={init_std}: allowed is a number from 0, or null (He normal)")
         self.reduce = nn.Linear(channels, channels // reduction, bias=bias)
         self.expand = nn.Linear(channels // reduction, channels, bias=bias)
         for layer in (self.reduce, self.expand):

@@ -19,6 +19,11 @@ def _in_unit_interval(name: str, value: float) -> float:
     return float(value)
 
 
+def _wide(z: Tensor) -> Tensor:
+    """At least float32: 1 / eps overflows float16."""
+    return z if z.dtype == torch.float64 else z.float()
+
+
 class Attend(nn.Module):
     """m = alpha s(z), in (0, alpha). Official code: `se_block`, `se_block_08`, `se_block_05`."""
 
@@ -50,7 +55,7 @@ class Reciprocal(nn.Module):
         self.eps = float(eps)
 
     def forward(self, z: Tensor) -> Tensor:
-        return torch.sigmoid(1 / (torch.sigmoid(z) + self.eps))
+        return torch.sigmoid(1 / (torch.sigmoid(_wide(z)) + self.eps)).to(z.dtype)
 
 
 class ReciprocalRaw(nn.Module):
@@ -61,7 +66,7 @@ class ReciprocalRaw(nn.Module):
         self.eps = float(eps)
 
     def forward(self, z: Tensor) -> Tensor:
-        return torch.sigmoid(1 / (z + self.eps))
+        return torch.sigmoid(1 / (_wide(z) + self.eps)).to(z.dtype)
 
 
 class Negated(nn.Module):
@@ -100,11 +105,11 @@ class AttendFloor(nn.Module):
 
 
 class Hard(nn.Module):
-    """m = 1 where z > 0, else 0; the gradient is that of s(z).
+    """m = 1 where z >= 0, else 0; the gradient is that of s(z). 1 at z = 0, where official CBAM starts: 0 would cut it.
 
     Straight-through estimator, Bengio et al. 2013 (arXiv 1308.3432).
     """
 
     def forward(self, z: Tensor) -> Tensor:
         soft = torch.sigmoid(z)
-        return soft + ((z > 0).to(soft.dtype) - soft).detach()
+        return soft + ((z >= 0).to(soft.dtype) - soft).detach()

@@ -10,7 +10,8 @@ import torch
 from attnlab.data import cluttered_digits_images
 from attnlab.data.cluttered_digits_images import Split, generate
 from attnlab.data.memory import Images, MemoryData, cached
-from attnlab.identity import digest
+from attnlab.digest import digest
+from attnlab.errors import ConfigError
 
 MAKERS = ("torch", "scikit-image", "scikit-learn", "pillow")  # whose version may change a pixel
 
@@ -30,6 +31,11 @@ class ClutteredDigits(MemoryData):
         self, *, train_size: int = 20_000, test_size: int = 4_000, background_bias: float = 0.0, **settings: Any
     ) -> None:
         super().__init__(**settings)
+        for name, size in (("train_size", train_size), ("test_size", test_size)):
+            if size < self.classes:
+                raise ConfigError(
+                    f"dataset.{name}={size}: allowed is an integer from {self.classes}, one image a class"
+                )
         self.sizes = {"train_size": train_size, "test_size": test_size}
         self.background_bias = background_bias
 

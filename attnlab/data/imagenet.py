@@ -127,7 +127,8 @@ class ImageNet(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         self.classes, self.image_size, self.root, self.centre, self.workers = classes, image_size, root, centre, workers
-        self.mirror, self.seed, self.batch_size, self.order_seed = mirror, seed, batch_size, order_seed
+        del mirror  # a fact about the dataset that recipes read from the config: ${dataset.mirror}
+        self.seed, self.batch_size, self.order_seed = seed, batch_size, order_seed
         self.validation = dict(validation or {"images": 0, "order": "seed"})
         settings = dict(augment or {})
         self.resized_crop = settings.pop("resized_crop", None)

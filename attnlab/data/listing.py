@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from attnlab.errors import DataError
@@ -49,6 +50,21 @@ def listing_digest(root: str | Path, listed: Sequence[tuple[Path, int]]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
+def _files(root: str | Path) -> list[Path]:
+    return [path for split in ("train", "test") for path, _ in images_of(root, split, classes_of(root, split))]
+
+
 def fingerprint(root: str) -> str:
-    """The listing digest of ROOT/train and ROOT/test: two folders are two datasets, wherever they lie."""
-    return listing_digest(root, [item for s in ("train", "test") for item in images_of(root, s, classes_of(root, s))])
+    """16 hexadecimal digits for the names and contents of a tree: two folders are two datasets, wherever they lie."""
+    paths = _files(root)
+    with ThreadPoolExecutor() as pool:
+        digests = pool.map(lambda path: hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest(), paths)
+        lines = [f"{path.relative_to(root).as_posix()} {found}" for path, found in zip(paths, digests, strict=True)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def state(root: str | Path) -> str:
+    """16 hexadecimal digits for the names, sizes and times of a tree on this machine: whether it was touched."""
+    found = [(path, path.stat()) for path in _files(root)]
+    lines = [f"{path.absolute()} {info.st_size} {info.st_mtime_ns}" for path, info in found]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

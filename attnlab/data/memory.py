@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -81,7 +82,8 @@ def cached(folder: str | Path | None, name: str, make: Callable[[], dict[str, Te
         torch.save(tensors | {"checksum": _checksum(tensors)}, part)
         part.replace(path)
     except (OSError, RuntimeError):  # a full or read-only disk costs the cache, not the run
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
     return tensors
 
 
@@ -151,20 +153,29 @@ class MemoryData(pl.LightningDataModule):
         order_seed: int = 0,
     ) -> None:
         super().__init__()
-        self.classes, self.image_size, self.mirror = classes, image_size, mirror
+        del mirror  # a fact about the dataset that recipes read from the config: ${dataset.mirror}
+        self.classes, self.image_size = classes, image_size
         self.root, self.cache, self.seed = root, cache, seed
         self.batch_size, self.order_seed = batch_size, order_seed
         self.validation = dict(validation or {"images": 0, "order": "seed"})
         self.normalize, self.augment = normalize, augment
         self.data_hash: str | None = None
+        self.train: Images
+        self.val: Images
+        self.test: Images
 
     def read(self) -> tuple[Images, Images]:
         """(training, test) images. The training images are in file order only when `file_order` is True."""
         raise NotImplementedError
 
     def setup(self, stage: str | None = None) -> None:
-        if self.data_hash is not None:
-            return
+        if self.data_hash is None:
+            self._prepare()
+        if self.trainer is not None:  # batches are cut and augmented where the network is
+            device = self.trainer.strategy.root_device
+            self.train, self.val, self.test = self.train.to(device), self.val.to(device), self.test.to(device)
+
+    def _prepare(self) -> None:
         train, test = self.read()
         for name, split in (("train", train), ("test", test)):
             self._check(name, split)
@@ -172,8 +183,6 @@ class MemoryData(pl.LightningDataModule):
         self.train, self.val = self._split(train)
         self.test = test
         self.preprocess = Preprocess(self.normalize, self.augment, self.train.images)
-        device = self.trainer.strategy.root_device if self.trainer is not None else torch.device("cpu")
-        self.train, self.val, self.test = self.train.to(device), self.val.to(device), self.test.to(device)
 
     def _check(self, name: str, split: Images) -> None:
         size, labels = tuple(split.images.shape[2:]), split.labels

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from attnlab.data.listing import classes_of, fingerprint, images_of
+from attnlab.data.listing import classes_of, images_of, state
 from attnlab.data.memory import Images, cached, canonical
 from attnlab.errors import DataError
 
@@ -53,6 +53,6 @@ def read_trees(root: str | Path, image_size: int, cache: str | Path | None) -> t
             tensors |= {f"{split}_images": part.images, f"{split}_labels": part.labels}
         return tensors
 
-    kept = cached(cache, f"tree-{fingerprint(str(root))}-{image_size}", decode_all)
+    kept = cached(cache, f"tree-{state(root)}-{image_size}", decode_all)
     train, test = (Images(kept[f"{split}_images"], kept[f"{split}_labels"]) for split in ("train", "test"))
     return canonical(train), canonical(test)

@@ -95,11 +95,10 @@ def test_state_dict_round_trip(attention, mask):
     assert torch.equal(net(x), other(x))
 
 
-@pytest.mark.parametrize("attention", ATTENTIONS)
-def test_at_birth_it_is_symmetric_or_harmless(attention):
-    """No attention starts by switching features off: the output keeps a sensible scale."""
+@pytest.mark.parametrize(("attention", "mask"), CASES)
+def test_at_birth_it_switches_no_features_off(attention, mask):
     torch.manual_seed(0)
-    net = make_attention(node(attention), CHANNELS)
+    net = make_attention(node(attention, mask), CHANNELS)
     x = torch.randn(16, CHANNELS, 16, 16)
     ratio = float((net(x).std() / x.std()).detach())
     assert 0.05 < ratio <= 1.01

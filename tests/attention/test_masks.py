@@ -32,7 +32,7 @@ TABLE = {
     "exponential": (1, 0, 1),
     "sigmoid_exponential": (SIGMOID_1, 0.5, SIGMOID_1),
     "attend_floor": (0.75, 0.5, 1),
-    "hard": (0, 0, 1),
+    "hard": (1, 0, 1),
 }
 
 
@@ -69,7 +69,7 @@ def test_attend_floor_at_0_is_attend():
 def test_hard_is_a_step_with_the_gradient_of_the_sigmoid():
     z = Z.clone().requires_grad_()
     m = masks.Hard()(z)
-    assert torch.allclose(m, (Z > 0).double(), atol=1e-15)
+    assert torch.allclose(m, (Z >= 0).double(), atol=1e-15)
     m.sum().backward()
     soft = torch.sigmoid(Z)
     assert torch.allclose(z.grad, soft * (1 - soft), atol=1e-15)
