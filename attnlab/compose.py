@@ -61,6 +61,10 @@ CHECKS: dict[str, tuple[Test, str]] = {
     "recipe.validation.order": (lambda value: value in ("seed", "file"), "seed, file"),
     "recipe.label_smoothing": (lambda value: _number(value) and 0 <= value < 1, "a number from 0 to below 1"),
     "recipe.grad_clip": (_optional(lambda value: _number(value) and value > 0), "a number above 0, or null"),
+    **{
+        f"recipe.{name}": (lambda value: isinstance(value, Mapping) and "_target_" in value, "a group with _target_")
+        for name in ("optimizer", "schedule")
+    },
     "recipe.optimizer.lr": (lambda value: _number(value) and value > 0, "a number above 0"),
     "recipe.augment.flip": (_optional(lambda value: isinstance(value, bool)), "true, false, null"),
     "recipe.augment.crop": (_optional(lambda value: _integer(value, 0)), "an integer from 0 (pixels), or null"),
@@ -218,6 +222,12 @@ def explain(error: BaseException, overrides: Iterable[str] = ()) -> str:
         return _unknown_key(found[1], text, list(overrides))
     if found := re.search(r"Missing mandatory value: (\S+)", text):
         return f"{found[1]}: must be given, e.g. {found[1]}=..."
+    if "Config group override must be" in text:
+        groups = [o for o in overrides if (CONF / o.split("=", 1)[0].lstrip("+~")).is_dir()]
+        allowed = "; ".join(
+            f"{o}: allowed are {', '.join(choices(o.split('=', 1)[0]))}" for o in groups if o.endswith("=null")
+        )
+        return allowed or text
     if found := re.search(r"Interpolation key '([^']+)' not found", text):
         return f"{found[1]}: is missing; another key refers to it"
     if found := re.search(r"Ambiguous value for argument '([^']+)'", text):

@@ -164,6 +164,7 @@ BAD = [
     (["~recipe.optimizer"], r"recipe\.optimizer: is missing"),
     (["recipe.validation=null"], r"recipe\.validation=null: allowed is a group with images, order"),
     (["~head"], r"head=null: allowed are linear"),
+    (["recipe.optimizer=null"], r"recipe\.optimizer=null: allowed is a group with _target_"),
     (["+speed=3"], r"speed: no such key; allowed are dataset, model"),
     (["output_dir=''"], r"output_dir=: allowed is a folder"),
     (["output_dir=null"], r"output_dir=null: allowed is a folder"),

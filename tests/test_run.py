@@ -172,6 +172,7 @@ def test_a_sweep_runs_is_skipped_and_reports(tiny):
     ("overrides", "message"),
     [
         (["attention=sse"], "attention=sse: unknown; allowed are cbam"),
+        (["recipe=null"], "recipe=null: allowed are he2016, laakom2021"),
         (["attention=se", "attention.reduction=64"], "attention.reduction=64: allowed is 1 to 16"),
         (["recipe.batch_size=0"], "recipe.batch_size=0: allowed is an integer from 1"),
         (["recipe.optimizer.lr=-1"], "recipe.optimizer"),
