@@ -288,7 +288,13 @@ def test_what_was_trained_is_kept_when_the_test_fails(tiny, monkeypatch):
 def test_an_interrupted_run_says_so(tiny, blow):
     overrides = [*tiny, "dataset.train_size=2000", "recipe.epochs=30"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "attnlab.run", *overrides], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "attnlab.run", *overrides],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        ),  # a CI may start tests with it ignored
     )
     for line in process.stdout:
         if "epoch 1/" in line:
