@@ -2,14 +2,13 @@
 
 import csv
 import statistics
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 COLUMNS = (
     "epoch", "step", "lr", "train/loss", "train/top1_error", "val/loss", "val/top1_error", "val/top5_error",
@@ -113,16 +112,3 @@ class MovableCheckpoint(ModelCheckpoint):
             moved[name] = here(moved.get(name, ""))
         moved["best_k_models"] = {here(path): score for path, score in moved.get("best_k_models", {}).items()}
         super().load_state_dict(moved)
-
-
-class Bar(RichProgressBar):
-    """Lightning's rich bar, with the images per second of the running epoch; it leaves no trace of finished epochs."""
-
-    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Any:
-        log = next(callback for callback in trainer.callbacks if isinstance(callback, EpochLog))  # type: ignore[attr-defined]
-        return {"images/s": f"{log.running_rate:.0f}"}
-
-
-def progress_bar() -> RichProgressBar | None:
-    """A bar on a terminal; elsewhere None: EpochLog's plain lines are enough."""
-    return Bar(leave=False) if sys.stdout.isatty() else None

@@ -85,6 +85,7 @@ CHECKS: dict[str, tuple[Test, str]] = {
     "machine.channels_last": _boolean,
     "machine.detect_anomaly": _boolean,
     "machine.threads": _positive_or_null,
+    "machine.workers": (_optional(lambda value: _integer(value, 0)), "an integer from 0, or null"),
     "machine.batches": _positive_or_null,
 }
 
@@ -102,14 +103,15 @@ KEYS = {
     "recipe.weight_decay": ("default", "norm", "bias", "attention"),
     "recipe.validation": ("images", "order"),
     "machine": (
-        "accelerator", "devices", "strategy", "precision", "channels_last", "compile", "threads", "batches",
+        "accelerator", "devices", "strategy", "precision", "channels_last", "compile", "threads", "workers", "batches",
         "detect_anomaly",
     ),
     "tracker": ("name", "mode", "project", "entity", "tags"),
 }  # fmt: skip
 
 
-MAY_LACK = ("experiment", "table", "force", "dry_run", "n_jobs", "output_dir")  # a saved config.yaml has none of them
+# what a saved config.yaml does not have, or may be older than
+MAY_LACK = ("experiment", "table", "force", "dry_run", "n_jobs", "output_dir", "workers")
 
 
 def plain(cfg: Any) -> dict[str, Any]:

@@ -53,7 +53,8 @@ def _evaluate(run: str, split: str, asked: dict[str, Any], other_dataset: bool) 
 
     folder = find_run(run, asked["output_dir"])
     values = plain(OmegaConf.load(folder / "config.yaml"))
-    places = {name: asked["dataset"][name] for name in ("root", "cache", "workers") if name in asked["dataset"]}
+    places = {name: asked["dataset"][name] for name in ("root", "cache") if name in asked["dataset"]}
+    values["machine"] = asked["machine"]
     trained_on = datamodule({**values, "dataset": values["dataset"] | ({} if other_dataset else places)})
     trained_on.setup()
     data = trained_on

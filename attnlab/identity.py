@@ -11,7 +11,7 @@ from attnlab.digest import canonical, digest
 
 SECTIONS = ("dataset", "model", "attention", "head", "recipe")
 #: where the data lie and how they are read does not change what is learnt from them
-NOT_SCIENCE = {"dataset": ("root", "cache", "workers")}
+NOT_SCIENCE = {"dataset": ("root", "cache")}
 
 
 def science(cfg: Mapping[str, Any]) -> dict[str, Any]:

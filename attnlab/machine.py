@@ -49,6 +49,36 @@ def check_devices(machine: Mapping[str, Any]) -> None:
             raise ConfigError(f"machine.devices={devices}: allowed on this machine's CPU is 1 to {cores} processes")
 
 
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def ranks(machine: Mapping[str, Any]) -> int:
+    """Processes of one run on this machine: one a device."""
+    devices = machine["devices"]
+    if isinstance(devices, list):
+        return len(devices)
+    if devices == "auto":
+        return max(1, torch.cuda.device_count()) if accelerator(machine) == "gpu" else 1
+    return int(devices)
+
+
+def share(machine: Mapping[str, Any], key: str) -> int:
+    """machine.threads or machine.workers of one rank; null = this job's cores, shared among its ranks."""
+    given = machine.get(key)
+    return int(given) if given is not None else max(1, cores() // ranks(machine))
+
+
+def set_threads(machine: Mapping[str, Any]) -> None:
+    """Give torch its CPU threads: machine.threads, else what OMP_NUM_THREADS says, else this rank's share.
+
+    Thread pools that together have more threads than cores ruin each other.
+    """
+    if machine["threads"] is not None or "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(share(machine, "threads"))
+
+
 def precision(machine: Mapping[str, Any]) -> str:
     """Lightning's precision; auto = bf16-mixed where the hardware multiplies bfloat16, else 32-true."""
     wanted = str(machine["precision"])

@@ -4,16 +4,12 @@ Nothing leaks from job to job; one failure is one failure; start-up is paid once
 """
 
 import copy
-import ctypes
-import json
 import os
+import select
 import signal
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +18,13 @@ from hydra.core.utils import JobReturn, JobStatus, filter_overrides, setup_globa
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from attnlab.board import Bars, Lines
 from attnlab.compose import check
 from attnlab.errors import ConfigError
 from attnlab.identity import run_id
+from attnlab.jobs import Job
 from attnlab.results import read_record
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 #: what one job must not hand to the next, or a shell to a job: ranks and addresses of a process group, a W&B run
 NOT_INHERITED = (
     "LOCAL_RANK",
@@ -38,31 +35,11 @@ NOT_INHERITED = (
     "PL_GLOBAL_SEED",
     "WANDB_RUN_ID",
 )
-INTERRUPTED = 130  # exit status of a job that was asked to stop
 GRACE = 20.0  # seconds that a job has to end after SIGTERM
+MOMENT = 0.1  # seconds between two looks at jobs that tell nothing
 
 #: messages of the jobs that failed in this process's sweeps
 failures: list[str] = []
-
-
-@dataclass
-class Job:
-    """One job of a sweep; `state` is waiting, recorded, double (of another), running, done or failed."""
-
-    number: int
-    overrides: list[str]
-    config: DictConfig
-    id: str
-    state: str = "waiting"
-    value: float | None = None
-    pid: int = 0
-    pipe: int = -1
-    started: float = 0.0
-    seconds: float = 0.0
-
-    @property
-    def title(self) -> str:
-        return f"#{self.number} {self.id} {' '.join(filter_overrides(self.overrides))}"
 
 
 class Sweep:
@@ -78,6 +55,9 @@ class Sweep:
         """Compose and check every job before the first one starts, then run what is not recorded."""
         setup_globals()
         self.jobs = [self._compose(number, list(overrides)) for number, overrides in enumerate(job_overrides)]
+        common = set.intersection(*(set(job.overrides) for job in self.jobs)) if len(self.jobs) > 1 else set()
+        for job in self.jobs:
+            job.differs = [o for o in filter_overrides(job.overrides) if o not in common]
         seen: set[str] = set()
         for job in self.jobs:
             if job.id in seen:
@@ -109,57 +89,43 @@ class Sweep:
 
     def _run(self) -> None:
         waiting = [job for job in self.jobs if job.state == "waiting"]
-        running: dict[int, Job] = {}
         if waiting:
             import attnlab.training  # noqa: F401  warm: every job inherits torch and lightning, imported once
+        board = Bars(self.jobs, self.n_jobs) if sys.stdout.isatty() else Lines(self.jobs, self.n_jobs)
         previous = signal.signal(signal.SIGTERM, _raise_interrupt)
+        running: dict[int, Job] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < self.n_jobs:
                     job = waiting.pop(0)
-                    self._fork(job)
+                    job.fork(self._work, failures, watched=board.watches)
                     running[job.pid] = job
-                pid, status = os.wait()
-                if pid in running:
-                    self._ended(running.pop(pid), status)
+                self._wait(running, board)
         except KeyboardInterrupt:
-            self._stop(running)
+            self._stop(running, board)
             raise
         finally:
+            board.close()
             signal.signal(signal.SIGTERM, previous)
             self._summary()
 
-    def _fork(self, job: Job) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        reader, writer = os.pipe()
-        launcher = os.getpid()
-        job.started, job.state = time.monotonic(), "running"
-        job.pid = os.fork()
-        if job.pid:
-            os.close(writer)
-            job.pipe = reader
-            return
-        code = 1
-        try:
-            os.close(reader)
-            _die_with(launcher)
-            value = self._work(job)
-            os.write(writer, json.dumps({"value": value}).encode())
-            code = 0 if not failures else 1
-            if failures:
-                os.write(writer, b"\n" + json.dumps({"error": failures[-1]}).encode())
-        except KeyboardInterrupt:
-            code = INTERRUPTED
-        except SystemExit as error:
-            code = error.code if isinstance(error.code, int) else 1
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+    def _wait(self, running: dict[int, Job], board: Bars | Lines) -> None:
+        """Until a job tells something, prints, or ends; a moment at most."""
+        pipes = [pipe for job in running.values() for pipe in (job.words, job.output) if pipe and pipe.open]
+        ending = any(job.words and not job.words.open for job in running.values())
+        select.select([pipe.reader for pipe in pipes], [], [], 0.005 if ending else MOMENT)
+        board.show([line for job in running.values() for line in job.listen()])
+        while running:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                break
+            if pid in running:
+                self._ended(running.pop(pid), status, board)
 
     def _work(self, job: Job) -> Any:
         """In the job's own process."""
+        from attnlab.machine import share
+
         signal.signal(signal.SIGTERM, _raise_interrupt)
         failures.clear()
         for name in NOT_INHERITED:
@@ -168,55 +134,30 @@ class Sweep:
         sys.argv = [sys.argv[0], *job.overrides]
         with open_dict(job.config):
             job.config.hydra.mode = "RUN"
-            if self.n_jobs > 1 and job.config.machine.threads is None:
-                # Thread pools of several jobs on the same cores ruin each other; each gets its share.
-                job.config.machine.threads = max(1, len(os.sched_getaffinity(0)) // self.n_jobs)
+            for key in ("threads", "workers") if self.n_jobs > 1 else ():
+                if job.config.machine[key] is None:  # each job gets its share of the cores
+                    job.config.machine[key] = max(1, share(job.config.machine, key) // self.n_jobs)
         HydraConfig.instance().set_config(job.config)
         return self.task(_without_hydra(job.config))
 
-    def _ended(self, job: Job, status: int) -> None:
-        job.seconds = time.monotonic() - job.started
-        with os.fdopen(job.pipe) as pipe:
-            told = [json.loads(line) for line in pipe.read().splitlines() if line]
-        answers = {name: value for line in told for name, value in line.items()}
-        code = os.waitstatus_to_exitcode(status)
-        if code == 0:
-            job.state, job.value = "done", answers.get("value")
-        elif code == INTERRUPTED:
-            job.state = "waiting"
-        else:
-            job.state = "failed"
-            reason = answers.get("error") or (f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit {code}")
-            failures.append(f"{job.title}: {reason}")
-            if "error" not in answers:  # the job could not tell it itself
-                print(f"attnlab: {job.title}: {reason}", file=sys.stderr, flush=True)
+    def _ended(self, job: Job, status: int, board: Bars | Lines) -> None:
+        board.show(job.end(status))
+        if job.state == "failed":
+            failures.append(f"{job.title}: {job.reason}")
+            if not job.told:
+                print(f"attnlab: {job.title}: {job.reason}", file=sys.stderr, flush=True)
         if job.state != "waiting":
-            self._progress()
+            board.ended(job)
 
-    def _progress(self) -> None:
-        count = Counter(job.state for job in self.jobs)
-        left = sum(job.state in ("waiting", "running") for job in self.jobs)
-        spent = [job.seconds for job in self.jobs if job.state == "done"]
-        done = count["done"] + count["recorded"] + count["double"]
-        text = f"sweep: {done} of {len(self.jobs)} done, {count['failed']} failed, {left} to go"
-        if left and spent:
-            end = datetime.now() + timedelta(seconds=left * sum(spent) / len(spent) / self.n_jobs)
-            text += f", ends about {end:%H:%M:%S}"
-        print(text, flush=True)
-
-    def _stop(self, running: dict[int, Job]) -> None:
+    def _stop(self, running: dict[int, Job], board: Bars | Lines) -> None:
         for pid in running:
             os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + GRACE
         while running and time.monotonic() < deadline:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid in running:
-                self._ended(running.pop(pid), status)
-            elif not pid:
-                time.sleep(0.05)
+            self._wait(running, board)
         for pid, job in list(running.items()):
             os.kill(pid, signal.SIGKILL)
-            self._ended(job, os.waitpid(pid, 0)[1])
+            self._ended(job, os.waitpid(pid, 0)[1], board)
 
     def _summary(self) -> None:
         waiting = sum(job.state == "waiting" for job in self.jobs)
@@ -240,16 +181,6 @@ def _without_hydra(config: DictConfig) -> DictConfig:
     with open_dict(own):
         del own["hydra"]
     return own
-
-
-def _die_with(launcher: int) -> None:
-    """Ask Linux to kill this process when its launcher ends, however it ends."""
-    try:
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    except (OSError, AttributeError):
-        return
-    if os.getppid() != launcher:  # it ended before the kernel was asked
-        os._exit(1)
 
 
 def _raise_interrupt(number: int, frame: Any) -> None:

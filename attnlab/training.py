@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from attnlab import machine
 from attnlab.assemble import build
-from attnlab.callbacks import EpochLog, MovableCheckpoint, progress_bar
+from attnlab.callbacks import EpochLog, MovableCheckpoint
 from attnlab.classifier import Classifier
 from attnlab.compose import check
-from attnlab.construct import construct
+from attnlab.construct import construct, target
 from attnlab.errors import ConfigError, DataError
 from attnlab.folders import is_first_rank, locked, put_aside, recorded_config, restore, say, without_paths, write_error
 from attnlab.identity import run_id
+from attnlab.progress import progress_of
 from attnlab.results import Record, read_record, write_json
 from attnlab.trackers import Tracker
 
@@ -88,8 +90,7 @@ def _train(values: dict[str, Any], name: str, folder: Path) -> Record:
 
 def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Tracker) -> Record:
     recipe, hardware = values["recipe"], values["machine"]
-    if hardware["threads"] is not None:
-        torch.set_num_threads(hardware["threads"])
+    machine.set_threads(hardware)
     net = build(values)
     costs = {"params": sum(p.numel() for p in net.parameters() if p.requires_grad), "macs": count_macs(net, values)}
     data = datamodule(values)
@@ -109,7 +110,7 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
         net.compile()
     best, last = _checkpoints(folder, validates=recipe["validation"]["images"] > 0)
     log = EpochLog(folder / "log.csv", name)
-    callbacks: list[Callback] = [callback for callback in (log, best, last, progress_bar()) if callback is not None]
+    callbacks: list[Callback] = [callback for callback in (log, best, last, progress_of(log)) if callback is not None]
     trainer = _trainer(values, folder, callbacks, tracker.loggers())
     if trainer.is_global_zero:
         OmegaConf.save(OmegaConf.create(without_paths(values)), folder / "config.yaml")
@@ -166,10 +167,15 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
 
 def datamodule(values: Mapping[str, Any]) -> Any:
     """The LightningDataModule of a config: the dataset, with what the recipe says about batches and augmentation."""
-    recipe = values["recipe"]
+    recipe, make = values["recipe"], target(values["dataset"], "dataset")
+    # Only datasets that are read image by image ask for them.
+    workers = (
+        {"workers": machine.share(values["machine"], "workers")} if "workers" in signature(make).parameters else {}
+    )
     return construct(
         values["dataset"],
         "dataset",
+        **workers,
         batch_size=recipe["batch_size"],
         validation=recipe["validation"],
         normalize=recipe["normalize"],
@@ -238,7 +244,12 @@ def _chosen(path: Path, best: ModelCheckpoint | None) -> tuple[int, float | None
 
 def quiet() -> None:
     """Silence Lightning's advertisements, and its advice for loaders that attnlab does not use."""
-    for logger in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric"):
+    for logger in (
+        "lightning.pytorch.utilities.rank_zero",
+        "lightning.pytorch.accelerators.cuda",
+        "lightning.fabric",
+        "lightning.pytorch.trainer.connectors.signal_connector",
+    ):
         logging.getLogger(logger).setLevel(logging.WARNING)
     for text in (
         ".*does not have many workers.*",

@@ -102,7 +102,7 @@ class ImageNet(pl.LightningDataModule):
     """ROOT/train/<class>/<image> and ROOT/val/<class>/<image>; `val` is the test set of attnlab.
 
     classes, image_size: what the network gets;  centre: share of the short side that evaluation keeps (224/256);
-    mean, sd: of x/255, for normalize=channel;  workers: decoding processes a rank;
+    mean, sd: of x/255, for normalize=channel;  workers: decoding processes of this rank;
     augment: as MemoryData's, and resized_crop {scale: [low, high], ratio: [low, high]};
     validation, batch_size, seed, order_seed: as MemoryData's.
     """
@@ -116,7 +116,7 @@ class ImageNet(pl.LightningDataModule):
         mean: list[float],
         sd: list[float],
         centre: float = 224 / 256,
-        workers: int = 8,
+        workers: int = 0,
         seed: int = 0,
         mirror: bool = True,
         batch_size: int = 256,

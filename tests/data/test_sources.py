@@ -189,7 +189,7 @@ def test_svhn(tmp_path, monkeypatch):
 def test_imagenet_layout(tmp_path):
     root = tree(tmp_path, each=4, size=(50, 40), splits=("train", "val"), suffix="jpg")
     overrides = ["dataset=imagenet", f"dataset.root={root}", "dataset.classes=3", "dataset.image_size=24"]
-    overrides += ["dataset.workers=0", "recipe.batch_size=4", "recipe.validation.images=3"]
+    overrides += ["machine.workers=0", "recipe.batch_size=4", "recipe.validation.images=3"]
     crop = "+recipe.augment.resized_crop={scale: [0.08, 1.0]}"
     data = datamodule(check(config([*overrides, crop])))
     data.setup()
@@ -212,7 +212,7 @@ def test_a_truncated_image_is_one_message_from_a_worker_too(tmp_path):
     victim = root / "val" / "bird" / "001.jpg"
     victim.write_bytes(victim.read_bytes()[:300])
     overrides = ["dataset=imagenet", f"dataset.root={root}", "dataset.classes=3", "dataset.image_size=24"]
-    data = datamodule(check(config([*overrides, "dataset.workers=1", "recipe.validation.images=0"])))
+    data = datamodule(check(config([*overrides, "machine.workers=1", "recipe.validation.images=0"])))
     data.setup()
     with pytest.raises(DataError) as caught:
         list(data.test_dataloader())
