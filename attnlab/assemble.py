@@ -43,7 +43,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> nn.Module:
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cfg["seed"])
-        slots = AttentionSlots(cfg["attention"])
+        slots = AttentionSlots(cfg["attention"], size)
         backbone = construct(model, "model", slot=slots)
         slots.check(type(backbone).__name__)
         return Net(backbone, construct(cfg["head"], "head", backbone.channels))

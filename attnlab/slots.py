@@ -1,7 +1,8 @@
 """Slots: the named places where a backbone calls an attention factory with its channel count.
 
-A backbone takes one argument, `slot: Slot`, and calls `slot("branch", channels)` wherever it offers a place. It knows
-no attention; an attention knows no backbone; this file knows neither.
+A backbone takes one argument, `slot: Slot`, and calls `slot("branch", channels)` wherever it offers a place, with what
+it knows besides: the map's `downsampling`, the block's `in_channels`. It knows no attention; an attention knows no
+backbone; this file knows neither.
 """
 
 import inspect
@@ -10,62 +11,95 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from attnlab.attention.gate import Gate
 from attnlab.construct import construct, target
 from attnlab.errors import ConfigError
+from attnlab.identity import name_of
 
-Slot = Callable[[str, int], nn.Module]
+Slot = Callable[..., nn.Module]
+#: what a factory may ask for by naming an argument so: H = W of the maps, channels of the block's input, the stride of
+#: the convolution it replaces, the attention built before it
+ON_REQUEST = ("size", "in_channels", "stride", "previous")
 
 
-def no_attention(place: str, channels: int) -> nn.Module:
+def no_attention(place: str, channels: int, **known: Any) -> nn.Module:
     """The default slot: identity at every place."""
     return nn.Identity()
 
 
-def make_attention(node: Mapping[str, Any], channels: int) -> nn.Module:
+def attend(slot: nn.Module, x: Tensor, block_input: Tensor) -> Tensor:
+    """The slot's module on x; one that asked for the block's channels (PSE) sees the block's input as well."""
+    return slot(x, block_input) if getattr(slot, "takes_input", False) else slot(x)
+
+
+def make_attention(node: Mapping[str, Any], channels: int, **known: Any) -> nn.Module:
     """One attention module for `channels` features, from the config node `attention`.
 
     With a `mask` the target is a Score, wrapped in a Gate, or a function that takes `gate` and composes gates itself;
-    without one it is a plain module.
+    without one it is a plain module, whose class says in `no_mask` why.
+    It gets those of `known` (size, in_channels, stride, previous) that it asks for.
+    Raises ConfigError naming the yaml.
     """
+    make = target(node, "attention")
+    asked = inspect.signature(make).parameters
     knobs = {name: value for name, value in node.items() if name not in ("mask", "apply", "place")}
-    if "mask" not in node:
-        return construct(knobs, "attention", channels)
+    try:
+        for name in ON_REQUEST:
+            if name in asked and name not in known and asked[name].default is inspect.Parameter.empty:
+                raise ConfigError(f"attention.place={node.get('place')}: tells no {name} here, which it needs")
+        if "mask" in node and hasattr(make, "no_mask"):
+            raise ConfigError(f"attention.mask: it has no mask and no inverse, {make.no_mask}")
+        if known.get("stride") is not None and "stride" not in asked:
+            raise ConfigError(f"attention.place={node.get('place')}: it cannot take the place of a convolution")
+        context = {name: value for name, value in known.items() if name in asked}
+        if "mask" not in node:
+            return construct(knobs, "attention", channels, **context)
 
-    def gate(score: nn.Module) -> Gate:
-        return Gate(score, construct(node["mask"], "attention.mask"), node.get("apply", "scale"))
+        def gate(score: nn.Module) -> Gate:
+            return Gate(score, construct(node["mask"], "attention.mask"), node.get("apply", "scale"))
 
-    if "gate" in inspect.signature(target(node, "attention")).parameters:
-        return construct(knobs, "attention", channels, gate=gate)
-    return gate(construct(knobs, "attention", channels))
+        if "gate" in asked:
+            module = construct(knobs, "attention", channels, gate=gate, **context)
+        else:
+            module = gate(construct(knobs, "attention", channels, **context))
+            module.takes_input = "in_channels" in asked  # type: ignore[assignment]
+        return module
+    except ConfigError as error:
+        raise ConfigError(f"attention={name_of('attention', node).split()[0]}: {error}") from error
 
 
 class AttentionSlots:
     """Fills the slots of one network: the configured attention at its `place`, identity everywhere else.
 
+    image_size: of the dataset, from which the size of every map follows.
     Every attention is built under a forked random state of its own, so the random numbers that the backbone draws do
     not depend on the attention: at one seed, all rows of a table share their backbone weights.
     Each module is marked with `attention_place`, by which the recipe and the map recorder find it.
     """
 
-    def __init__(self, node: Mapping[str, Any]) -> None:
+    def __init__(self, node: Mapping[str, Any], image_size: int) -> None:
         self.place: str | None = node.get("place")
         self.make = partial(make_attention, node)
+        self.image_size = image_size
         self.offered: list[str] = []
         self.filled = 0
+        self.previous: nn.Module | None = None
 
-    def __call__(self, place: str, channels: int) -> nn.Module:
+    def __call__(self, place: str, channels: int, *, downsampling: int | None = None, **known: Any) -> nn.Module:
         if place not in self.offered:
             self.offered.append(place)
         if place != self.place:
             return nn.Identity()
         self.filled += 1
+        if downsampling is not None:
+            known["size"] = -(-self.image_size // downsampling)  # `same`-padded strides round up
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed((torch.initial_seed() + 0x9E3779B9 * self.filled) % 2**63)
-            module = self.make(channels)
+            module = self.make(channels, previous=self.previous, **known)
         module.attention_place = place  # type: ignore[assignment]
+        self.previous = module.score if isinstance(module, Gate) else module
         return module
 
     def check(self, model: str) -> None:

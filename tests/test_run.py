@@ -171,9 +171,12 @@ def test_a_sweep_runs_is_skipped_and_reports(tiny):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["attention=sse"], "attention=sse: unknown; allowed are cbam"),
+        (["attention=sse"], "attention=sse: unknown; allowed are a2"),
         (["recipe=null"], "recipe=null: allowed are he2016, laakom2021"),
-        (["attention=se", "attention.reduction=64"], "attention.reduction=64: allowed is 1 to 16"),
+        (
+            ["attention=se", "attention.reduction=64"],
+            "attention.reduction=64: must divide 16 channels",
+        ),
         (["recipe.batch_size=0"], "recipe.batch_size=0: allowed is an integer from 1"),
         (["recipe.optimizer.lr=-1"], "recipe.optimizer"),
         (["machine.precision=8"], "machine.precision=8: allowed are auto, 32-true"),

@@ -2,72 +2,140 @@
 
 z_channel = MLP(mean over space) + MLP(max over space), one shared MLP;
 z_spatial = [BN] conv_kxk([max over channels; mean over channels]).
-Source: Woo et al. 2018 (arXiv 1807.06521), section 3; k = 7, r = 16; channel first, then spatial.
+Source: Woo et al. 2018 (arXiv 1807.06521), section 3; k = 7, r = 16; channel first, then spatial. Squeezes: table 1,
+planes: table 2 (`conv`: a 1x1 convolution instead of the two pooled planes), order: table 3.
 `cbam` is the official code, Jongchan/attention-module@459efad MODELS/cbam.py: a BN follows the spatial conv, its
 weight starts at 0 (the spatial mask starts at 0.5). `cbam_laakom2021` is firasl/inverse_attention@8c9a08c: no BN,
 r = 8, planes in the order [mean; max], MLP kernels N(0, 0.01).
 Differs from the authors' code in: the channel MLP and the spatial conv are He normal by fan-in (there: PyTorch's
-default, and fan-out).
+default, and fan-out). What `parallel` computes the paper does not write down: here both masks are of x.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from attnlab.attention.checks import odd
 from attnlab.attention.excitation import Excitation
+from attnlab.attention.gate import MakeGate
 from attnlab.errors import ConfigError
+from attnlab.layers import conv
+
+ORDERS = ("channel-spatial", "spatial-channel", "parallel", "channel", "spatial")
+PLANES = ("max-mean", "mean-max", "conv")
 
 
 class ChannelScore(nn.Module):
-    """x (B, C, H, W) -> z (B, C, 1, 1)."""
+    """x (B, C, H, W) -> z (B, C, 1, 1). squeeze: avg or max, None = the sum of both."""
 
-    def __init__(self, channels: int, *, reduction: int = 16, init_std: float | None = None) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        reduction: int = 16,
+        init_std: float | None = None,
+        squeeze: str | None = None,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
-        self.excite = Excitation(channels, reduction=reduction, bias=True, init_std=init_std)
+        if squeeze not in (None, "avg", "max"):
+            raise ConfigError(f"attention.squeeze={squeeze}: allowed are avg, max, null (both)")
+        self.squeeze = squeeze
+        self.excite = Excitation(channels, reduction=reduction, bias=bias, init_std=init_std)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.squeeze == "avg":
+            return self.excite(x.mean(dim=(2, 3)))[:, :, None, None]
         # amax, not adaptive max pooling: its backward is deterministic on every device.
-        z = self.excite(x.mean(dim=(2, 3))) + self.excite(x.amax(dim=(2, 3)))
+        z = self.excite(x.amax(dim=(2, 3)))
+        if self.squeeze is None:
+            z = self.excite(x.mean(dim=(2, 3))) + z
         return z[:, :, None, None]
 
 
 class SpatialScore(nn.Module):
-    """x (B, C, H, W) -> z (B, 1, H, W). kernel_size: odd, in pixels;  norm: BN after the conv, weight 0 at birth."""
+    """x (B, C, H, W) -> z (B, 1, H, W).
 
-    def __init__(self, *, kernel_size: int = 7, norm: bool = True, planes: str = "max-mean") -> None:
+    channels: C, needed for planes=conv alone;  kernel_size: odd, in pixels;  norm: BN after the conv;
+    norm_weight: the BN's at birth;  planes: max-mean, mean-max, conv.
+    """
+
+    def __init__(
+        self,
+        channels: int | None = None,
+        *,
+        kernel_size: int = 7,
+        norm: bool = True,
+        norm_weight: float = 0.0,
+        planes: str = "max-mean",
+    ) -> None:
         super().__init__()
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ConfigError(f"attention.kernel_size={kernel_size}: allowed are odd numbers from 1")
-        if planes not in ("max-mean", "mean-max"):
-            raise ConfigError(f"attention.planes={planes}: allowed are max-mean, mean-max")
+        if planes not in PLANES:
+            raise ConfigError(f"attention.planes={planes}: allowed are {', '.join(PLANES)}")
         self.planes = planes
-        self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
-        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")
+        if planes == "conv":
+            self.pool = conv(channels or 1, 1)
+        self.conv = conv(1 if planes == "conv" else 2, 1, odd(kernel_size))
         self.norm: nn.Module = nn.Identity()
         if norm:
             self.norm = nn.BatchNorm2d(1, eps=1e-5, momentum=0.01)
-            nn.init.zeros_(self.norm.weight)
+            nn.init.constant_(self.norm.weight, norm_weight)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.planes == "conv":
+            return self.norm(self.conv(self.pool(x)))
         pooled = [x.amax(dim=1, keepdim=True), x.mean(dim=1, keepdim=True)]
         if self.planes == "mean-max":
             pooled.reverse()
         return self.norm(self.conv(torch.cat(pooled, dim=1)))
 
 
+class Parallel(nn.Module):
+    """y = x m_channel(x) m_spatial(x): the second gate scores x too, not the first one's output."""
+
+    def __init__(self, channel: nn.Module, spatial: nn.Module) -> None:
+        super().__init__()
+        self.channel, self.spatial = channel, spatial
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.spatial(self.channel(x), x)
+
+
 def cbam(
     channels: int,
     *,
-    gate: Callable[[nn.Module], nn.Module],
+    gate: MakeGate,
     reduction: int = 16,
     kernel_size: int = 7,
     norm: bool = True,
     planes: str = "max-mean",
     init_std: float | None = None,
-) -> nn.Sequential:
-    """The channel gate, then the spatial gate; `gate` wraps a score in the configured mask, the same for both."""
-    channel = ChannelScore(channels, reduction=reduction, init_std=init_std)
-    spatial = SpatialScore(kernel_size=kernel_size, norm=norm, planes=planes)
-    return nn.Sequential(OrderedDict(channel=gate(channel), spatial=gate(spatial)))
+    squeeze: str | None = None,
+    bias: bool | None = None,
+    order: str | None = None,
+    norm_weight: float | None = None,
+) -> nn.Module:
+    """The channel gate, then the spatial gate; `gate` wraps a score in the configured mask, the same for both.
+
+    squeeze: of the channel score, avg or max, None = both;  bias: of its MLP, None = true;
+    order: channel-spatial (None), spatial-channel, parallel, or one of them alone: channel, spatial;
+    norm_weight: of the BN at birth, None = 0.
+    """
+    order = order or "channel-spatial"
+    if order not in ORDERS:
+        raise ConfigError(f"attention.order={order}: allowed are {', '.join(ORDERS)}")
+    gates: OrderedDict[str, nn.Module] = OrderedDict()
+    if order != "spatial":
+        score = ChannelScore(channels, reduction=reduction, init_std=init_std, squeeze=squeeze, bias=bias is not False)
+        gates["channel"] = gate(score)
+    if order != "channel":
+        birth = norm_weight or 0.0
+        gates["spatial"] = gate(
+            SpatialScore(channels, kernel_size=kernel_size, norm=norm, norm_weight=birth, planes=planes)
+        )
+    if order == "parallel":
+        return Parallel(**gates)
+    if order == "spatial-channel":
+        gates.move_to_end("channel")
+    return nn.Sequential(gates)

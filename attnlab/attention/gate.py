@@ -1,5 +1,7 @@
 """Gate: y = apply(x, mask(score(x))), the one place where a score meets a mask."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
@@ -22,6 +24,7 @@ class Gate(nn.Module):
     """Features x (B, C, H, W) -> y (B, C, H, W), multiplied by the mask of their own score.
 
     score: x -> z, broadcastable to x;  mask: z -> m, elementwise;  apply: `scale` or `residual`.
+    forward(x, source) scores `source` instead of x: the block's input (PSE), or what two gates share (Coordinate).
     """
 
     def __init__(self, score: nn.Module, mask: nn.Module, apply: str = "scale") -> None:
@@ -32,9 +35,12 @@ class Gate(nn.Module):
         self.mask = mask
         self.how = apply
 
-    def forward(self, x: Tensor) -> Tensor:
-        m = self.mask(self.score(x))
+    def forward(self, x: Tensor, source: Tensor | None = None) -> Tensor:
+        m = self.mask(self.score(x if source is None else source))
         return APPLY[self.how](x, m.to(x.dtype))
 
     def extra_repr(self) -> str:
         return f"apply={self.how}"
+
+
+MakeGate = Callable[[nn.Module], Gate]

@@ -113,3 +113,17 @@ class Hard(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         soft = torch.sigmoid(z)
         return soft + ((z >= 0).to(soft.dtype) - soft).detach()
+
+
+class Relu(nn.Module):
+    """m = relu(z), unbounded. Hu et al. 2018 (arXiv 1709.01507), section 6.3: worse than no attention at all."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.relu(z)
+
+
+class Tanh(nn.Module):
+    """m = tanh(z), in (-1, 1). Hu et al. 2018 (arXiv 1709.01507), section 6.3."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.tanh(z)

@@ -1,7 +1,8 @@
 """Squeeze-and-Excitation: a score per channel.
 
 z = W2 relu(W1 GAP(x) + b1) + b2, W1 (C/r, C), W2 (C, C/r).
-Source: Hu et al. 2018, Squeeze-and-Excitation Networks (arXiv 1709.01507v4), section 3.1-3.2; r = 16.
+Source: Hu et al. 2018, Squeeze-and-Excitation Networks (arXiv 1709.01507v4), section 3.1-3.2; r = 16; the squeezes:
+section 6.2 and 6.6 (`none`: both layers become 1x1 convolutions, a score per channel and position).
 The inverse-attention variant: firasl/inverse_attention@8c9a08c models/attention_module.py; r = 8, kernels N(0, 0.01).
 Differs from the authors' code in: nothing known; initialisation is not stated in the paper, He normal here.
 """
@@ -9,20 +10,36 @@ Differs from the authors' code in: nothing known; initialisation is not stated i
 from torch import Tensor, nn
 
 from attnlab.attention.excitation import Excitation
+from attnlab.errors import ConfigError
+
+SQUEEZES = ("avg", "max", "none")
 
 
 class SE(nn.Module):
-    """x (B, C, H, W) -> z (B, C, 1, 1).
+    """x (B, C, H, W) -> z (B, C, 1, 1), or (B, C, H, W) without a squeeze.
 
-    channels: C;  reduction: r, the hidden layer has C // r units;  bias: whether both layers have one (zero at birth);
-    init_std: sd of the normal both kernels are drawn from, None = He normal.
-    Raises ConfigError when C // r is 0.
+    channels: C;  reduction: r;  bias: whether both layers have one (zero at birth);
+    init_std: sd of the normal both kernels are drawn from, None = He normal;  squeeze: avg, max or none, None = avg.
+    Raises ConfigError when r does not divide C.
     """
 
-    def __init__(self, channels: int, *, reduction: int = 16, bias: bool = True, init_std: float | None = None) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        reduction: int = 16,
+        bias: bool = True,
+        init_std: float | None = None,
+        squeeze: str | None = None,
+    ) -> None:
         super().__init__()
+        if squeeze is not None and squeeze not in SQUEEZES:
+            raise ConfigError(f"attention.squeeze={squeeze}: allowed are {', '.join(SQUEEZES)}")
+        self.squeeze = squeeze or "avg"
         self.excite = Excitation(channels, reduction=reduction, bias=bias, init_std=init_std)
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = x.mean(dim=(2, 3))  # (B, C)
+        if self.squeeze == "none":
+            return self.excite(x.movedim(1, -1)).movedim(-1, 1)
+        pooled = x.mean(dim=(2, 3)) if self.squeeze == "avg" else x.amax(dim=(2, 3))  # (B, C)
         return self.excite(pooled)[:, :, None, None]

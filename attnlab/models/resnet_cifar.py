@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
-from attnlab.models.layers import conv
-from attnlab.slots import Slot, no_attention
+from attnlab.layers import conv
+from attnlab.slots import Slot, attend, no_attention
 
 WIDTHS = (16, 32, 64)
 
@@ -35,8 +35,10 @@ class PadShortcut(nn.Module):
 class BasicBlock(nn.Module):
     """x (B, C_in, H, W) -> relu(shortcut(x) + branch(x)), (B, C, H / stride, W / stride).
 
-    Slots: `pre` the branch's input; `inner` after the first conv-BN-ReLU; `conv` before the last BN; `branch` after it,
-    before the addition; `shortcut` on the shortcut; `post` after the addition and its ReLU.
+    Slots: `pre` the branch's input; `kernel` in place of the first conv-BN-ReLU; `inner` after it; `conv` before the
+    last BN; `branch` after it, before the addition, where attention may see the block's input too; `shortcut` on the
+    shortcut; `post` after the addition and its ReLU.
+    downsampling: input pixels for one of this block's output pixels.
     """
 
     def __init__(
@@ -45,20 +47,26 @@ class BasicBlock(nn.Module):
         channels: int,
         stride: int,
         *,
+        downsampling: int,
         slot: Slot,
         bias: bool,
         norm: Callable[[int], nn.Module],
         shortcut: str,
     ) -> None:
         super().__init__()
-        self.at_pre = slot("pre", in_channels)
-        self.conv1 = conv(in_channels, channels, 3, stride, bias=bias)
-        self.norm1 = norm(channels)
-        self.at_inner = slot("inner", channels)
+        here = partial(slot, channels=channels, downsampling=downsampling)
+        self.at_pre = slot("pre", in_channels, downsampling=downsampling // stride)
+        # Built, and drawn, also where attention takes their place: the other weights stay those of every other row.
+        self.conv1: nn.Module = conv(in_channels, channels, 3, stride, bias=bias)
+        self.norm1: nn.Module = norm(channels)
+        self.at_kernel = here("kernel", in_channels=in_channels, stride=stride)
+        if not isinstance(self.at_kernel, nn.Identity):
+            self.conv1 = self.norm1 = nn.Identity()
+        self.at_inner = here("inner")
         self.conv2 = conv(channels, channels, 3, bias=bias)
-        self.at_conv = slot("conv", channels)
+        self.at_conv = here("conv")
         self.norm2 = norm(channels)
-        self.at_branch = slot("branch", channels)
+        self.at_branch = here("branch", in_channels=in_channels)
         self.shortcut: nn.Module = nn.Identity()
         if in_channels != channels or stride != 1:
             if shortcut == "A":
@@ -67,12 +75,12 @@ class BasicBlock(nn.Module):
                 self.shortcut = nn.Sequential(conv(in_channels, channels, 1, stride, bias=bias), norm(channels))
             else:
                 self.shortcut = conv(in_channels, channels, 1, stride, bias=bias)
-        self.at_shortcut = slot("shortcut", channels)
-        self.at_post = slot("post", channels)
+        self.at_shortcut = here("shortcut")
+        self.at_post = here("post")
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.at_inner(F.relu(self.norm1(self.conv1(self.at_pre(x)))))
-        y = self.at_branch(self.norm2(self.at_conv(self.conv2(y))))
+        y = self.at_inner(F.relu(self.norm1(self.conv1(self.at_kernel(self.at_pre(x))))))
+        y = attend(self.at_branch, self.norm2(self.at_conv(self.conv2(y))), x)
         return self.at_post(F.relu(y + self.at_shortcut(self.shortcut(x))))
 
 
@@ -110,11 +118,13 @@ class ResNet(nn.Module):
         for number, channels in enumerate(WIDTHS, start=1):
             stage = nn.Sequential()
             for index in range((depth - 2) // 6):
-                stage.append(block(in_channels, channels, 2 if number > 1 and index == 0 else 1))
+                stride = 2 if number > 1 and index == 0 else 1
+                stage.append(block(in_channels, channels, stride, downsampling=2 ** (number - 1)))
                 in_channels = channels
             stages.append(stage)
             self.channels[f"stage{number}"] = channels
-            between.append(slot("stage", channels) if number < len(WIDTHS) else nn.Identity())
+            last = number == len(WIDTHS)
+            between.append(nn.Identity() if last else slot("stage", channels, downsampling=2 ** (number - 1)))
         self.stage1, self.stage2, self.stage3 = stages
         self.at_stage1, self.at_stage2 = between[:2]
 

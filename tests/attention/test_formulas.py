@@ -63,7 +63,7 @@ def test_the_official_spatial_mask_starts_at_one_half():
 
 
 def test_bad_knobs():
-    with pytest.raises(ConfigError, match=r"attention\.reduction=64: allowed is 1 to 32"):
+    with pytest.raises(ConfigError, match=r"attention\.reduction=64: must divide 32 channels; allowed are 1, 2"):
         ChannelScore(32, reduction=64)
     with pytest.raises(ConfigError, match=r"attention\.kernel_size=4: allowed are odd"):
         SpatialScore(kernel_size=4)

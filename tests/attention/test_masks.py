@@ -37,7 +37,12 @@ TABLE = {
 
 
 def test_the_table_covers_every_mask():
-    assert set(TABLE) == set(choices("attention/mask"))
+    assert set(TABLE) | {"relu", "tanh"} == set(choices("attention/mask"))
+
+
+def test_the_se_papers_ablations():
+    assert torch.equal(mask("relu")(Z), Z.clamp(min=0))
+    assert torch.allclose(mask("tanh")(Z), 2 * torch.sigmoid(2 * Z) - 1, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", TABLE)

@@ -73,7 +73,7 @@ def test_places_gate_different_things():
 
 def test_an_unknown_place_lists_the_places():
     with pytest.raises(
-        ConfigError, match=r"attention\.place=middle: .* pre, inner, conv, branch, shortcut, post, stage"
+        ConfigError, match=r"attention\.place=middle: .* pre, kernel, inner, conv, branch, shortcut, post, stage"
     ):
         build("attention=se", "attention.place=middle")
 
@@ -133,7 +133,21 @@ def test_timm_keeps_our_own_initialisation():
         (["model=timm", "model.name=resnet5000"], r"model\.name=resnet5000: timm has no such model"),
         (["model=timm", "model.name=vgg16"], r"model\.name=vgg16: allowed are models of timm's ResNet family"),
         (["model=timm", "attention=se", "attention.place=pre"], r"attention\.place=pre: TimmResNet .* branch"),
-        (["attention=se", "attention.reduction=64"], r"attention\.reduction=64: allowed is 1 to 16"),
+        (
+            ["attention=se", "attention.reduction=64"],
+            r"attention=se: attention\.reduction=64: must divide 16 channels; allowed are 1, 2, 4, 8, 16",
+        ),
+        (["attention=sge", "attention.groups=7"], r"attention=sge: attention\.groups=7: must divide 16 channels"),
+        (["attention=fca", "attention.reduction=3"], r"attention=fca: attention\.reduction=3: must divide 16"),
+        (
+            ["attention=se", "attention.place=kernel"],
+            r"attention=se: attention\.place=kernel: it cannot take",
+        ),
+        (["attention=sk", "attention.place=post"], r"attention=sk: attention\.place=post: tells no in_channels here"),
+        (["attention=pse", "model=timm", "dataset=imagenet"], r"attention=pse: attention\.place=branch: tells no in_"),
+        (["attention=gc", "attention/mask=ignore"], r"attention/mask: attention=gc has none \(it is not a gate"),
+        (["attention=gc", "+attention/mask=ignore"], r"attention=gc: attention\.mask: .* it adds to its input"),
+        (["attention=sk", "+attention/mask=ignore"], r"attention=sk: attention\.mask: .* it replaces a convolution"),
     ],
 )
 def test_bad_models(overrides, message):

@@ -1,0 +1,31 @@
+"""Coordinate attention: a score per channel and row, and one per channel and column.
+
+f = h_swish(BN(W [mean over columns; mean over rows])), W a 1x1 conv to max(8, C / r) channels, split again
+into rows and columns; z_h = F_h f_h, (B, C, H, 1); z_w = F_w f_w, (B, C, 1, W); y = x m(z_h) m(z_w).
+Source: Hou et al. 2021 (arXiv 2103.02907), section 3.2; r = 32; houqb/CoordAttention@7619bea coordatt.py.
+Differs from the authors' code in: place (there MobileNetV2's expansion; PyTorch's default initialisation, as there).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from attnlab.attention.gate import MakeGate
+
+
+class Coordinate(nn.Module):
+    """x (B, C, H, W) -> y (B, C, H, W). reduction: r;  gate: wraps each of the two scores in the configured mask."""
+
+    def __init__(self, channels: int, *, gate: MakeGate, reduction: int = 32) -> None:
+        super().__init__()
+        inner = max(8, channels // reduction)
+        self.shared = nn.Conv2d(channels, inner, 1)
+        self.norm = nn.BatchNorm2d(inner)
+        self.rows = gate(nn.Conv2d(inner, channels, 1))
+        self.columns = gate(nn.Conv2d(inner, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        pooled = torch.cat([x.mean(dim=3, keepdim=True), x.mean(dim=2, keepdim=True).transpose(2, 3)], dim=2)
+        rows, columns = F.hardswish(self.norm(self.shared(pooled))).split([height, width], dim=2)
+        return self.columns(self.rows(x, rows), columns.transpose(2, 3))

@@ -1,0 +1,37 @@
+"""Global Context block: adds to every position one vector, pooled by attention over the positions.
+
+y = x + W2 relu(LN(W1 c)), c = sum_j softmax_j(<w, x_j>) x_j; W1 (C/r, C), W2 (C, C/r), zero at birth.
+Source: Cao et al. 2019, GCNet (arXiv 1904.11492), section 3.3; r = 16; xvjiarui/GCNet@029db54
+mmdet/ops/gcb/context_block.py (pooling att, fusion channel_add).
+Not a multiplicative gate: it has no mask and no inverse.
+Differs from the authors' code in: w has no bias, which the softmax would cancel.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from attnlab.attention.checks import hidden
+
+
+class GlobalContext(nn.Module):
+    """x (B, C, H, W) -> y (B, C, H, W). reduction: r, dividing C."""
+
+    no_mask = "it adds to its input"
+
+    def __init__(self, channels: int, *, reduction: int = 16) -> None:
+        super().__init__()
+        inner = hidden(channels, reduction)
+        self.query = nn.Linear(channels, 1, bias=False)
+        self.reduce = nn.Linear(channels, inner)
+        self.norm = nn.LayerNorm(inner)
+        self.expand = nn.Linear(inner, channels)
+        nn.init.kaiming_normal_(self.query.weight, nonlinearity="relu")
+        nn.init.zeros_(self.expand.weight)
+        nn.init.zeros_(self.expand.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        positions = x.flatten(2).transpose(1, 2)  # (B, H W, C)
+        weights = self.query(positions).softmax(dim=1)  # (B, H W, 1)
+        context = (weights.transpose(1, 2) @ positions)[:, 0]  # (B, C)
+        added = self.expand(torch.relu(self.norm(self.reduce(context))))
+        return x + added[:, :, None, None].to(x.dtype)
