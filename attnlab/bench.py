@@ -1,0 +1,133 @@
+"""Costs: `python -m attnlab.bench zoo [model=resnet56 ...] [format=csv]` prints the menu of attentions.
+
+kind: what the module's effect varies over: channel, spatial, both, or kernel for what replaces a convolution;
+inverse: whether the mask group gives it one; parameters and MACs: what it adds to the chosen model, for one image.
+Overrides are those of attnlab.run. `attention=NAME,NAME` shows some.
+"""
+
+import csv
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attnlab.compose import CONF, choices, compose_file, plain
+from attnlab.errors import AttnlabError, ConfigError
+
+COLUMNS = ("attention", "kind", "inverse", "place", "parameters", "MACs", "source")
+FORMATS = ("table", "csv")
+
+
+def zoo(overrides: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """One row of COLUMNS for every conf/attention/*.yaml, `none` first.
+
+    Variants of a source's code (`*_laakom2021`) are left out unless one is named by attention=. What the model has no
+    place for is `not here`; when it was named, ConfigError says why.
+    """
+    from attnlab.assemble import build
+    from attnlab.training import count_macs
+
+    named = [name for o in overrides if o.startswith("attention=") for name in o.partition("=")[2].split(",")]
+    rest = [o for o in overrides if not o.startswith("attention=")]
+    base = plain(compose_file("run", [*(o for o in rest if not o.startswith("attention")), "attention=none"]))
+    bare = build(base)
+    params, macs = _parameters(bare), count_macs(bare, base)
+    rows = []
+    for name in named or sorted(choices("attention"), key=lambda n: (n != "none", n)):
+        if not named and "_laakom" in name:
+            continue
+        values = plain(compose_file("run", [*rest, f"attention={name}"]))
+        node = values["attention"]
+        added: dict[str, Any] = {"parameters": "not here", "MACs": ""}
+        try:
+            net = build(values)
+            added = {"parameters": _parameters(net) - params, "MACs": count_macs(net, values) - macs}
+        except ConfigError:
+            if named:
+                raise
+        inverse = "yes" if "mask" in node else "no"
+        facts = {"attention": name, "kind": kind(node), "inverse": inverse, "place": node.get("place") or ""}
+        rows.append({**facts, **added, "source": source(name)})
+    return rows
+
+
+def _parameters(net: Any) -> int:
+    return sum(p.numel() for p in net.parameters() if p.requires_grad)
+
+
+def kind(node: Mapping[str, Any]) -> str:
+    """What the effect of an attention varies over, measured: y / x of a gate, y - x of another module."""
+    import torch
+
+    from attnlab.slots import make_attention
+
+    if node.get("place") is None:
+        return ""
+    if node["place"] == "kernel":
+        return "kernel"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = make_attention(node, 64, size=8, in_channels=64).double().eval()
+        for parameter in module.parameters():  # away from a start at zero
+            parameter.data.add_(0.3 * torch.randn_like(parameter))
+        x = 0.5 + torch.rand(1, 64, 8, 8, dtype=torch.float64)
+        with torch.no_grad():
+            y = module(x)
+    effect = y / x if "mask" in node else y - x
+    over_space = float(effect.std(dim=(2, 3)).max()) > 1e-9
+    over_channels = float(effect.std(dim=1).max()) > 1e-9
+    return {(True, True): "both", (True, False): "spatial", (False, True): "channel"}.get(
+        (over_space, over_channels), "none"
+    )
+
+
+def source(name: str) -> str:
+    """What the yaml's first comment says before its colon: name, authors, year, reference."""
+    found = re.search(r"# *(.+)", (CONF / "attention" / f"{name}.yaml").read_text())
+    return found[1].split(": ")[0] if found else ""
+
+
+def show(rows: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Print the menu to the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(title=title, title_justify="left")
+    for column in COLUMNS:
+        drawn.add_column(
+            column, justify="right" if column in ("parameters", "MACs") else "left", no_wrap=column != "source"
+        )
+    for row in rows:
+        drawn.add_row(*(f"{row[c]:,}" if isinstance(row[c], int) else str(row[c]) for c in COLUMNS))
+    Console(width=None if sys.stdout.isatty() else 150).print(drawn)
+
+
+def main() -> None:
+    """The command line."""
+    arguments = sys.argv[1:]
+    if {"-h", "--help"} & set(arguments) or not arguments:
+        print(__doc__)
+        return
+    command, *rest = arguments
+    layout = next((a.partition("=")[2] for a in rest if a.startswith("format=")), "table")
+    overrides = [a for a in rest if not a.startswith("format=")]
+    try:
+        if command != "zoo":
+            raise ConfigError(f"{command}: no such benchmark; allowed is zoo")
+        if layout not in FORMATS:
+            raise ConfigError(f"format={layout}: allowed are {', '.join(FORMATS)}")
+        rows = zoo(overrides)
+    except AttnlabError as error:
+        print(f"attnlab: {error}", file=sys.stderr)
+        sys.exit(1)
+    if layout == "csv":
+        writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    else:
+        model = " ".join(o for o in overrides if o.startswith(("model", "dataset"))) or "model=resnet20"
+        show(rows, f"attentions, and what they add to {model}")
+
+
+if __name__ == "__main__":
+    main()
