@@ -81,6 +81,10 @@ def main() -> None:
         with suppress(BrokenPipeError):
             print(help_text(), flush=True)
         return
+    for flag in ("-m", "--multirun"):  # Hydra's parser takes it in front of the overrides only
+        if flag in sys.argv[1:]:
+            sys.argv.remove(flag)
+            sys.argv.insert(1, flag)
     register_resolvers()
     try:
         job()

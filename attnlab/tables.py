@@ -132,11 +132,12 @@ def caption(table: Table) -> str:
     devices = "; ".join(
         sorted({f"{run['device']}, {run['precision']}, {run['world_size']} process(es)" for run in runs})
     )
-    commits = sorted({str(run["commit"])[:7] + ("+changes" if run["dirty"] else "") for run in runs})
+    commits = sorted({run["commit"][:7] + ("+changes" if run["dirty"] else "") for run in runs if run["commit"]})
+    code = f", commit {', '.join(commits)}" if commits else ""
     torch = ", ".join(sorted({run["versions"]["torch"] for run in runs}))
     return (
         f"Test set, mean ± sample sd over n seeds; chance level {table.chance:.2f} % top-1 error. "
-        f"images/s and seconds: training on {devices}. torch {torch}, commit {', '.join(commits)}."
+        f"images/s and seconds: training on {devices}. torch {torch}{code}."
     )
 
 

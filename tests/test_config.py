@@ -1,5 +1,6 @@
 """Composition: every yaml composes, aliases are one science, bad input gives one message."""
 
+import resource
 import subprocess
 import sys
 
@@ -225,3 +226,31 @@ def test_help_and_cfg_do_not_wait_for_torch(option):
         assert "n_jobs: 1             # jobs of a sweep at a time" in done.stdout
     else:
         assert OmegaConf.create(done.stdout).attention._target_ == "torch.nn.Identity"
+
+
+def cpu_seconds(*arguments):
+    """CPU time of a Python process, the least of three: what the machine does besides does not count."""
+    found = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        found.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(found)
+
+
+def test_help_and_cfg_cost_at_most_three_imports_of_hydra():
+    bare = cpu_seconds("-c", "import hydra")
+    for option in (["--help"], ["--cfg", "job"]):
+        assert cpu_seconds("-m", "attnlab.run", *option) < 3 * bare
+
+
+def test_the_sweep_flag_may_stand_anywhere():
+    overrides = ["attention=se,ise", "dry_run=true"]
+    outs = []
+    for arguments in (["-m", *overrides], [overrides[0], "-m", overrides[1]], [*overrides, "--multirun"]):
+        done = subprocess.run([sys.executable, "-m", "attnlab.run", *arguments], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        outs.append(done.stdout)
+    assert outs[0] == outs[1] == outs[2]
+    assert "dry run: 2 jobs" in outs[0]
