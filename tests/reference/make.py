@@ -15,6 +15,7 @@ FOLDER holds the originals, one file each (none is part of this repository: some
     s_resnet.py      ma-xu/ResidualAttention@045265c:models/s_resnet.py
     bams_resnet.py   ma-xu/ResidualAttention@045265c:models/bams_resnet.py
     cbams_resnet.py  ma-xu/ResidualAttention@045265c:models/cbams_resnet.py
+    model1.py, model2.py, blocks.py, initialize.py   SaoYan/LearnToPayAttention@61cf5b2 (their newest versions)
 SE, GE and SK come from the installed timm. What is in an npz: README.md beside this file.
 """
 
@@ -95,7 +96,9 @@ def load(path: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent))  # some import their neighbours
     spec.loader.exec_module(module)
+    sys.path.pop(0)
     return module
 
 
@@ -260,6 +263,23 @@ ORIGINALS = {
 }
 
 
+IMAGES = (Case("train", (4, 3, 32, 32), full=True), Case("eval", (2, 3, 32, 32), full=True))
+for number, maps in ((1, "before"), (2, "after")):
+    for normalize in ("softmax", "sigmoid"):
+
+        def build(module: ModuleType, shape: Shape, maps: str = maps, normalize: str = normalize) -> nn.Module:
+            """The whole net, 100 classes."""
+            return getattr(module, f"AttnVGG_{maps}")(32, 100, normalize_attn=normalize == "softmax")
+
+        ORIGINALS[f"saoyan_{maps}_{normalize}"] = Original(
+            f"SaoYan/LearnToPayAttention@61cf5b2:model{number}.py AttnVGG_{maps}",
+            f"model{number}.py",
+            f"im_size=32, num_classes=100, normalize_attn={normalize == 'softmax'}",
+            build,
+            IMAGES,
+        )
+
+
 def fill(module: nn.Module, seed: str) -> None:
     """Every parameter and running statistic by the rule, in place."""
     for name, tensor in module.state_dict().items():
@@ -270,12 +290,15 @@ def fill(module: nn.Module, seed: str) -> None:
 def run(module: nn.Module, case: Case) -> Arrays:
     """One forward and backward pass: output, gradients' digests, and the running statistics after train mode."""
     x = torch.from_numpy(values("input", case.shape)).requires_grad_()
-    y = module.train(case.mode == "train")(x)
+    outputs = module.train(case.mode == "train")(x)
+    y, *maps = outputs if isinstance(outputs, list) else [outputs]
     (y * torch.from_numpy(values("cotangent", tuple(y.shape)))).sum().backward()
     output = y.detach().numpy()
     arrays = {"output_digest": digest("output", output)}
     if case.full:
         arrays["output"] = output
+    for number, scores in enumerate(maps, start=1):
+        arrays[f"map{number}"] = scores.detach().numpy()
     for name, tensor in [("input", x), *module.named_parameters()]:
         grad = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
         arrays[f"grad/{name}"] = digest(name, grad.numpy())
