@@ -56,6 +56,7 @@ CHECKS: dict[str, tuple[Test, str]] = {
     "dataset.root": (lambda value: isinstance(value, str) and bool(value), "a folder"),
     "recipe.epochs": _positive_or_null,
     "recipe.steps": _positive_or_null,
+    "recipe.passes_per_epoch": _positive_or_null,
     "recipe.batch_size": _positive,
     "recipe.validation.images": (lambda value: _integer(value, 0), "an integer from 0 (0: train on all images)"),
     "recipe.validation.order": (lambda value: value in ("seed", "file"), "seed, file"),
@@ -98,7 +99,7 @@ KEYS = {
     ),
     "recipe": (
         "epochs", "steps", "batch_size", "optimizer", "weight_decay", "schedule", "label_smoothing", "grad_clip",
-        "validation", "normalize", "augment",
+        "validation", "normalize", "augment", "passes_per_epoch",
     ),
     "recipe.weight_decay": ("default", "norm", "bias", "attention"),
     "recipe.validation": ("images", "order"),
@@ -111,7 +112,7 @@ KEYS = {
 
 
 # what a saved config.yaml does not have, or may be older than
-MAY_LACK = ("experiment", "table", "force", "dry_run", "n_jobs", "output_dir", "workers")
+MAY_LACK = ("experiment", "table", "force", "dry_run", "n_jobs", "output_dir", "workers", "passes_per_epoch")
 
 
 def plain(cfg: Any) -> dict[str, Any]:

@@ -47,13 +47,21 @@ def read_choice(group: str, choice: str) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for entry in defaults if "_self_" in defaults else [*defaults, "_self_"]:
         if entry == "_self_":
-            merged |= own
+            merged = _merge(merged, own)
         elif isinstance(entry, str):
-            merged |= read_choice(group, entry)
+            merged = _merge(merged, read_choice(group, entry))
         else:
             ((key, value),) = entry.items()
             key = key.removeprefix("override ")
             merged[key] = read_choice(f"{group}/{key}", value)
+    return merged
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, item in over.items():
+        both = isinstance(item, Mapping) and isinstance(merged.get(name), Mapping)
+        merged[name] = _merge(merged[name], item) if both else item
     return merged
 
 

@@ -181,6 +181,7 @@ def datamodule(values: Mapping[str, Any]) -> Any:
         normalize=recipe["normalize"],
         augment=recipe["augment"],
         order_seed=values["seed"],
+        passes_per_epoch=recipe.get("passes_per_epoch") or 1,
     )
 
 

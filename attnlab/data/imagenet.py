@@ -86,10 +86,15 @@ class _Order(Sampler[list[Item]]):
         return evaluation_batches(self.count, self.data.batch_size, rank, world)
 
     def __len__(self) -> int:
-        return len(self._plan(0))
+        return len(self._plan(0)) * (self.data.passes_per_epoch if self.training else 1)
 
     def __iter__(self) -> Iterator[list[Item]]:
         epoch = self.data.trainer.current_epoch if self.data.trainer is not None else 0
+        passes = self.data.passes_per_epoch if self.training else 1
+        for number in range(epoch * passes, (epoch + 1) * passes):
+            yield from self._pass(number)
+
+    def _pass(self, epoch: int) -> Iterator[list[Item]]:
         draws = None
         if self.training:
             source = generator(self.data.order_seed, 3, epoch)
@@ -124,8 +129,10 @@ class ImageNet(pl.LightningDataModule):
         normalize: str = "channel",
         augment: Mapping[str, Any] | None = None,
         order_seed: int = 0,
+        passes_per_epoch: int = 1,
     ) -> None:
         super().__init__()
+        self.passes_per_epoch = passes_per_epoch
         self.classes, self.image_size, self.root, self.centre, self.workers = classes, image_size, root, centre, workers
         del mirror  # a fact about the dataset that recipes read from the config: ${dataset.mirror}
         self.seed, self.batch_size, self.order_seed = seed, batch_size, order_seed

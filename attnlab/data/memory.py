@@ -96,7 +96,10 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
 
 
 class Batches:
-    """An iterable of (images float32 (B, 3, H, W), labels (B,)); `epoch` is asked at the start of every pass."""
+    """An iterable of (images float32 (B, 3, H, W), labels (B,)); `epoch` is asked at its start.
+
+    passes: over the images, one after the other, each in an order and with augmentation of its own.
+    """
 
     def __init__(
         self,
@@ -105,7 +108,9 @@ class Batches:
         preprocess: Preprocess,
         epoch: Callable[[], int] = lambda: 0,
         augment_seed: int | None = None,
+        passes: int = 1,
     ) -> None:
+        self.passes = passes
         self.split = split
         self.plan = plan
         self.preprocess = preprocess
@@ -113,10 +118,15 @@ class Batches:
         self.augment_seed = augment_seed
 
     def __len__(self) -> int:
-        return len(self.plan(0)) if len(self.split) else 0
+        return self.passes * len(self.plan(0)) if len(self.split) else 0
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        epoch, device, draws = self.epoch(), self.split.images.device, None
+        first = self.epoch() * self.passes
+        for number in range(first, first + self.passes):
+            yield from self._pass(number)
+
+    def _pass(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        device, draws = self.split.images.device, None
         if self.augment_seed is not None:
             draws = torch.rand(len(self.split), DRAWS, generator=generator(self.augment_seed, 3, epoch)).to(device)
         for index in self.plan(epoch):
@@ -131,6 +141,7 @@ class MemoryData(pl.LightningDataModule):
     classes, image_size: what the images must have;  seed: of the validation draw (config key dataset.seed);
     batch_size: the global batch, split over all ranks;  validation: {images: N, order: seed | file};
     normalize, augment: see Preprocess;  order_seed: of order and augmentation (config key seed);
+    passes_per_epoch: over the training images;
     root, cache: folders of the dataset and of decoded copies, or None.
     Attributes after `setup`: train, val, test (Images), data_hash, preprocess.
     """
@@ -151,8 +162,10 @@ class MemoryData(pl.LightningDataModule):
         normalize: str = "channel",
         augment: Mapping[str, Any] | None = None,
         order_seed: int = 0,
+        passes_per_epoch: int = 1,
     ) -> None:
         super().__init__()
+        self.passes_per_epoch = passes_per_epoch
         del mirror  # a fact about the dataset that recipes read from the config: ${dataset.mirror}
         self.classes, self.image_size = classes, image_size
         self.root, self.cache, self.seed = root, cache, seed
@@ -224,6 +237,7 @@ class MemoryData(pl.LightningDataModule):
             self.preprocess,
             epoch=lambda: self.trainer.current_epoch if self.trainer is not None else 0,
             augment_seed=seed,
+            passes=self.passes_per_epoch,
         )
 
     def evaluation_dataloader(self, name: str) -> Batches:
