@@ -1,10 +1,13 @@
 """Trackers: where a run's curves go besides its own log.csv. W&B, online or offline, TensorBoard, or nowhere.
 
-W&B starts in a thread, beside the build of the network; each run is its own W&B run under attnlab's run id.
+A tracker lives in a thread of its own: it starts beside the build of the network, and what is logged waits for it
+there, never a step. Each run is its own W&B run under attnlab's run id.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,11 +19,44 @@ from attnlab.identity import cell, name_of
 
 TRACKERS = ("csv", "tensorboard", "wandb")
 MODES = ("online", "offline")
-TIMEOUT = 30  # seconds for W&B's server to answer before the run goes offline
+START = 30  # seconds that W&B's server has to answer before a run goes offline
+END = 60  # seconds that it has to take the last of a run; W&B alone would wait for hours
+
+
+class Behind(Logger):
+    """A logger whose every call is made in the tracker's thread, in order, once the logger `opening` gives is open."""
+
+    def __init__(self, thread: ThreadPoolExecutor, opening: Future[Logger | None]) -> None:
+        super().__init__()
+        self._thread, self._opening = thread, opening
+        self.calls: list[Future[None]] = []
+
+    @property
+    def name(self) -> str | None:
+        return None
+
+    @property
+    def version(self) -> int | str | None:
+        return None
+
+    def _later(self, call: Callable[[Logger], None]) -> None:
+        def made() -> None:
+            logger = self._opening.result()
+            if logger is not None:
+                call(logger)
+
+        self.calls.append(self._thread.submit(made))
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        kept = dict(metrics)
+        self._later(lambda logger: logger.log_metrics(kept, step))
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the tracker has the config from its start."""
 
 
 class Tracker:
-    """Opens the configured loggers in the background; `loggers` waits for them, `finish` closes them.
+    """Opens the configured tracker in the background; `loggers` never waits for it, `finish` closes it.
 
     values: the run's config;  run: its id;  config: what the tracker keeps of it (no paths);  folder: for its files.
     Raises ConfigError for a tracker that does not exist.
@@ -34,48 +70,68 @@ class Tracker:
             raise ConfigError(f"tracker.name={name}: allowed are {', '.join(TRACKERS)}")
         if mode not in MODES:
             raise ConfigError(f"tracker.mode={mode}: allowed are {', '.join(MODES)}")
-        self._opening: Future[list[Logger]] | None = None
-        self._opened: list[Logger] = []
+        if name == "tensorboard" and not find_spec("tensorboard"):
+            raise ConfigError("tracker=tensorboard: needs the package tensorboard (attnlab[tensorboard])")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tracker")
+        self._logger: Behind | None = None
         if name != "csv":
-            pool = ThreadPoolExecutor(1, thread_name_prefix="tracker")
-            self._opening = pool.submit(self._tensorboard if name == "tensorboard" else self._wandb)
-            pool.shutdown(wait=False)
+            self._opening = self._thread.submit(self._tensorboard if name == "tensorboard" else self._wandb)
+            self._logger = Behind(self._thread, self._opening)
+
+    def wait(self) -> None:
+        """Until the tracker has started: for what must not happen beside it, as the fork of a loader's workers."""
+        if self._logger is not None:
+            with suppress(Exception):
+                self._opening.result()
 
     def loggers(self) -> list[Logger]:
-        """The loggers, once they are open."""
-        if self._opening is not None:
-            self._opened, self._opening = self._opening.result(), None
-        return self._opened
+        """For the Trainer. A step that logs never waits: neither for the tracker's start nor for a server."""
+        return [self._logger] if self._logger is not None else []
 
     def finish(self, exit_code: int) -> None:
-        """Close every logger; W&B shows a run whose exit code is not 0 as failed."""
-        for logger in self.loggers():
-            if isinstance(logger, WandbLogger) and getattr(rank_zero_only, "rank", 0) == 0:
-                logger.experiment.finish(exit_code=exit_code)
-            elif exit_code:
-                logger.finalize("failed")
+        """Close the tracker, in bounded time; W&B shows a run whose exit code is not 0 as failed.
 
-    def _tensorboard(self) -> list[Logger]:
-        try:
-            return [TensorBoardLogger(self.folder, name=None, version="tensorboard", default_hp_metric=False)]
-        except ModuleNotFoundError as error:
-            raise ConfigError("tracker=tensorboard: needs the package tensorboard (attnlab[tensorboard])") from error
+        A run does not fail for its curves: what went wrong with them is told in one line.
+        """
+        if self._logger is not None:
+            errors = [self._opening.exception(), *(call.exception() for call in self._logger.calls)]
+            if problem := next((error for error in errors if error is not None), None):
+                print(f"tracker={self.settings['name']}: {_first_line(problem)}; log.csv has the curves", flush=True)
+            if self._opening.exception() is None:
+                self._thread.submit(self._close, self._opening.result(), exit_code).result()
+        self._thread.shutdown()
 
-    def _wandb(self) -> list[Logger]:
+    def _close(self, logger: Logger | None, exit_code: int) -> None:
+        if isinstance(logger, WandbLogger):
+            run = logger.experiment
+            try:
+                run.finish(exit_code=exit_code)
+            except Exception as error:
+                later = f"`wandb sync --include-online {run.settings.sync_dir}` sends it later"
+                print(f"W&B: the server did not take the whole run ({_first_line(error)}); {later}", flush=True)
+        elif logger is not None:
+            logger.finalize("failed" if exit_code else "success")
+
+    def _tensorboard(self) -> Logger | None:
         if getattr(rank_zero_only, "rank", 0) != 0:
-            return [WandbLogger(id=self.run)]  # a dummy; rank 0 has the run
-        mode = self.settings["mode"]
-        if mode == "online" and not _has_key():
-            print("W&B: no login found (`wandb login`, or WANDB_API_KEY); this run is kept offline", flush=True)
-            mode = "offline"
-        try:
-            return [self._start(mode)]
-        except Exception as error:
-            if mode == "offline":
-                raise
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            print(f"W&B: the server cannot be used ({reason}); this run is kept offline", flush=True)
-            return [self._start("offline")]
+            return None
+        return TensorBoardLogger(self.folder, name=None, version="tensorboard", default_hp_metric=False)
+
+    def _wandb(self) -> Logger | None:
+        if getattr(rank_zero_only, "rank", 0) != 0:
+            return None  # rank 0 has the run
+        if self.settings["mode"] == "online":
+            import wandb
+
+            try:
+                if wandb.login(prompt=False):  # asks the server
+                    return self._start("online")
+                reason = "no login found: `wandb login`, or WANDB_API_KEY"
+            except Exception as error:
+                reason = f"the server cannot be used ({_first_line(error)})"
+                wandb.teardown()  # else W&B holds the run that did not start to be in use
+            print(f"W&B: {reason}; this run is kept offline", flush=True)
+        return self._start("offline")
 
     def _start(self, mode: Literal["online", "offline"]) -> WandbLogger:
         import wandb
@@ -98,17 +154,14 @@ class Tracker:
             mode=mode,
             resume="allow",
             reinit="create_new",
-            settings=wandb.Settings(silent=True, console="off", init_timeout=TIMEOUT),
+            settings=wandb.Settings(
+                silent=True, console="off", init_timeout=START, finish_timeout=END, finish_timeout_raises=True
+            ),
         )
         run.define_metric("trainer/global_step")
         run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
         return WandbLogger(experiment=run)
 
 
-def _has_key() -> bool:
-    import wandb
-
-    try:
-        return bool(wandb.login(prompt=False))
-    except Exception:  # a malformed key raises here; the run is then kept offline
-        return False
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -95,6 +95,8 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
     costs = {"params": sum(p.numel() for p in net.parameters() if p.requires_grad), "macs": count_macs(net, values)}
     data = datamodule(values)
     data.setup()
+    if getattr(data, "workers", 0):  # they will be forked
+        tracker.wait()
     quiet()
     classifier = Classifier(
         net,
