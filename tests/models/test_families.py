@@ -9,6 +9,7 @@ import attnlab
 from attnlab.compose import choices
 from attnlab.errors import ConfigError
 
+NOT_16 = ("densenet40", "mobilenet_v2")
 ATTENTION = {"kernel": ["attention=sk"]}  # what takes the place; else SE
 UNIT = ("pre", "kernel", "conv", "inner", "branch", "shortcut", "post", "stage")
 #: a small net of each family -> its places, in the order in which a message lists them, and (C, H) of its features
@@ -18,6 +19,14 @@ FAMILIES = {
     "model=preresnet20 model.blocks=[1,1,1]": (
         ("pre", "kernel", "inner", "conv", "branch", "shortcut", "post", "stage"),
         [(16, 32), (32, 16), (64, 8)],
+    ),
+    "model=densenet40 model.depth=10": (
+        ("pre", "inner", "conv", "dense", "branch", "stage", "transition"),
+        [(48, 32), (72, 16), (96, 8)],
+    ),
+    "model=mobilenet model.width=0.25": (
+        ("pre", "kernel", "inner", "conv", "block", "branch", "stage"),
+        [(64, 32), (128, 16), (256, 8)],
     ),
 }
 PLACES = [(family, place) for family, (places, _) in FAMILIES.items() for place in places]
@@ -33,7 +42,16 @@ def bare(family):
     return build(family, "attention=none").state_dict()
 
 
+def papers_md_1_4(model, *counts):
+    """The inverse-attention code's nets: with 10 and 100 classes, for no attention, SE, CBAM."""
+    for attention, pair in zip(("none", "se_laakom2021", "cbam_laakom2021"), counts, strict=True):
+        for dataset, count in zip(("cifar10", "cifar100"), pair, strict=True):
+            yield f"model={model} attention={attention} dataset={dataset}", count
+
+
 COUNTS = [
+    *papers_md_1_4("densenet40", (743_938, 785_068), (860_299, 901_429), (860_789, 901_919)),
+    *papers_md_1_4("mobilenet", (3_217_226, 3_309_476), (4_183_410, 4_275_660), (4_184_684, 4_276_934)),
     ("model=preact_resnet164 dataset=cifar10", 1_703_258),  # papers.md 2.4
     ("model=preact_resnet50 dataset=cifar100", 23_693_476),  # papers.md 5.1
     ("model=preact_resnet50 dataset=cifar100 attention=small_spatial", 23_694_212),
@@ -94,10 +112,32 @@ def test_paired_initialisation(family, attention):
     assert all(torch.equal(value, ours[key]) for key, value in bare(family).items())
 
 
+def test_the_places_of_the_inverse_attention_code():
+    """papers.md 1.3: five in DenseNet, thirteen in MobileNet; `branch`, the attentions' default, is all of them."""
+    for model, here in (("densenet40", ["dense"] * 3 + ["transition"] * 2), ("mobilenet", ["block"] * 13)):
+        net = build(f"model={model}", "attention=se_laakom2021")
+        assert sorted(m.attention_place for m in net.modules() if hasattr(m, "attention_place")) == here
+    for place, count in (("dense", 3), ("transition", 2), ("stage", 2)):
+        net = build("model=densenet40", "attention=se_laakom2021", f"attention.place={place}")
+        assert sum(hasattr(m, "attention_place") for m in net.modules()) == count
+
+
+def test_mobilenets_initialisation_is_that_of_keras():
+    """Uniform within sqrt(6 / (fan_in + fan_out)); of a depthwise kernel (3, 3, C, 1) Keras takes 9C and 9."""
+    block = build("model=mobilenet").backbone.stages["stage3"][1]
+    for layer, fans in ((block.conv1, 9 * 1024 + 9), (block.conv2, 2048)):
+        limit = (6 / fans) ** 0.5
+        assert 0.98 * limit < float(layer.weight.detach().abs().max()) <= limit
+        assert float(layer.weight.detach().std()) == pytest.approx(limit / 3**0.5, rel=0.02)
+
+
 @pytest.mark.parametrize("model", [name for name in choices("model") if name != "timm"])
 def test_every_model_takes_se(model):
-    """-m 'model=glob(*)' attention=se."""
-    net = build(f"model={model}", "attention=se")
+    """-m 'model=glob(*)' attention=se; r = 16 divides neither 168 nor 24 channels, and is never rounded."""
+    if model in NOT_16:
+        with pytest.raises(ConfigError, match=r"attention\.reduction=16: must divide"):
+            build(f"model={model}", "attention=se")
+    net = build(f"model={model}", "attention=se", "attention.reduction=8" if model in NOT_16 else "seed=0")
     assert any(hasattr(module, "attention_place") for module in net.modules())
 
 
@@ -111,6 +151,10 @@ def test_every_model_takes_se(model):
         ("model=preresnet20 model.blocks=3", r"model\.blocks=3: allowed is an integer from 1 for each stage"),
         ("model=preresnet20 model.blocks=[3,0,3]", r"model\.blocks=\[3, 0, 3\]: allowed is an integer from 1 for each"),
         ("model=preresnet20 model.widths=[16,32]", r"model\.widths=\[16, 32\]: allowed is an integer from 1 for each"),
+        ("model=densenet40 model.depth=41", r"model\.depth=41: allowed is 3n \+ 4"),
+        ("model=densenet40 model.growth=0", r"model\.growth=0: allowed is an integer from 1"),
+        ("model=mobilenet model.width=0.01", r"model\.width=0\.01: allowed is a number from 0\.03125"),
+        ("model=mobilenet model.init=he", r"init=he: allowed are fan_in, fan_out, glorot_uniform, or a standard"),
         ("model=preact_resnet110 dataset=imagenet", r"dataset\.image_size=224: this model's stem .* 64 px"),
     ],
 )
