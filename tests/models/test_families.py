@@ -11,15 +11,16 @@ from attnlab.errors import ConfigError
 
 NOT_16 = ("densenet40", "mobilenet_v2")
 ATTENTION = {"kernel": ["attention=sk"]}  # what takes the place; else SE
-UNIT = ("pre", "kernel", "conv", "inner", "branch", "shortcut", "post", "stage")
+BASIC = ("pre", "kernel", "inner", "conv", "branch", "shortcut", "post", "stage")
+BOTTLENECK = ("pre", "kernel", "conv", "inner", "branch", "shortcut", "post", "stage")
 #: a small net of each family -> its places, in the order in which a message lists them, and (C, H) of its features
 FAMILIES = {
-    "model=preact_resnet110 model.blocks=[1,1,1]": (UNIT, [(64, 32), (128, 16), (256, 8)]),
-    "model=preact_resnet50 model.blocks=[1,1,2] model.widths=[16,32,64]": (UNIT, [(64, 32), (128, 16), (256, 8)]),
-    "model=preresnet20 model.blocks=[1,1,1]": (
-        ("pre", "kernel", "inner", "conv", "branch", "shortcut", "post", "stage"),
-        [(16, 32), (32, 16), (64, 8)],
-    ),
+    "model=preact_resnet110 model.blocks=[1,1,1]": (BOTTLENECK, [(64, 32), (128, 16), (256, 8)]),
+    "model=preact_resnet50 model.blocks=[1,1,2] model.widths=[16,32,64]": (BOTTLENECK, [(64, 32), (128, 16), (256, 8)]),
+    "model=preresnet20 model.blocks=[1,1,1]": (BASIC, [(16, 32), (32, 16), (64, 8)]),
+    "model=wrn16_8 model.depth=10 model.width=2 model.dropout=0.3": (BASIC, [(32, 32), (64, 16), (128, 8)]),
+    "model=resnet18_stem3 model.blocks=[1,2] model.widths=[16,32]": (BASIC, [(16, 32), (32, 16)]),
+    "model=resnet50_stem3 model.blocks=[1,2] model.widths=[16,32]": (BOTTLENECK, [(64, 32), (128, 16)]),
     "model=densenet40 model.depth=10": (
         ("pre", "inner", "conv", "dense", "branch", "stage", "transition"),
         [(48, 32), (72, 16), (96, 8)],
@@ -27,6 +28,11 @@ FAMILIES = {
     "model=mobilenet model.width=0.25": (
         ("pre", "kernel", "inner", "conv", "block", "branch", "stage"),
         [(64, 32), (128, 16), (256, 8)],
+    ),
+    "model=mobilenet_v2": (BOTTLENECK, [(24, 32), (32, 16), (96, 8), (1280, 4)]),
+    "model=vgg16_bn model.blocks=[1,1,1,1,1]": (
+        ("kernel", "conv", "post", "branch", "stage"),
+        [(64, 32), (128, 16), (256, 8), (512, 4), (512, 2), (512, 1)],
     ),
 }
 PLACES = [(family, place) for family, (places, _) in FAMILIES.items() for place in places]
@@ -56,11 +62,27 @@ COUNTS = [
     ("model=preact_resnet50 dataset=cifar100", 23_693_476),  # papers.md 5.1
     ("model=preact_resnet50 dataset=cifar100 attention=small_spatial", 23_694_212),
 ]
+MILLIONS = [
+    # GAM-PDF table 1, ResNet-50 on CIFAR-100 (papers.md 4.4)
+    ("model=resnet50_stem3 dataset=cifar100", 23.71),
+    ("model=resnet50_stem3 dataset=cifar100 attention=se attention.bias=false", 26.22),
+    ("model=resnet50_stem3 dataset=cifar100 attention=bam_official", 24.06),
+    ("model=resnet50_stem3 dataset=cifar100 attention=cbam", 26.24),
+    # SResNet50's sheet (papers.md 5.3); pre- and post-activation nets agree to its two decimals
+    ("model=preact_resnet50 dataset=cifar100 model.blocks=[3,4,23,3]", 42.69),
+    ("model=preact_resnet50 dataset=cifar100 attention=se attention.bias=false", 26.21),
+]
 
 
 @pytest.mark.parametrize(("overrides", "expected"), COUNTS)
 def test_parameter_counts_of_the_papers(overrides, expected):
     assert sum(p.numel() for p in build(overrides).parameters() if p.requires_grad) == expected
+
+
+@pytest.mark.parametrize(("overrides", "expected"), MILLIONS)
+def test_millions_of_the_papers(overrides, expected):
+    total = sum(p.numel() for p in build(overrides).parameters() if p.requires_grad)
+    assert total / 1e6 == pytest.approx(expected, abs=0.0051)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -151,6 +173,11 @@ def test_every_model_takes_se(model):
         ("model=preresnet20 model.blocks=3", r"model\.blocks=3: allowed is an integer from 1 for each stage"),
         ("model=preresnet20 model.blocks=[3,0,3]", r"model\.blocks=\[3, 0, 3\]: allowed is an integer from 1 for each"),
         ("model=preresnet20 model.widths=[16,32]", r"model\.widths=\[16, 32\]: allowed is an integer from 1 for each"),
+        ("model=wrn16_8 model.depth=20", r"model\.depth=20: allowed is 6n \+ 4"),
+        ("model=wrn16_8 model.width=0", r"model\.width=0: allowed is an integer from 1"),
+        ("model=resnet18_stem3 model.block=wide", r"model\.block=wide: allowed are basic, bottleneck"),
+        ("model=resnet18_stem3 model.widths=[]", r"model\.widths=\[\]: allowed is an integer from 1 for each stage"),
+        ("model=vgg16_bn model.blocks=[1,2]", r"model\.blocks=\[1, 2\]: allowed is an integer from 1 for each stage"),
         ("model=densenet40 model.depth=41", r"model\.depth=41: allowed is 3n \+ 4"),
         ("model=densenet40 model.growth=0", r"model\.growth=0: allowed is an integer from 1"),
         ("model=mobilenet model.width=0.01", r"model\.width=0\.01: allowed is a number from 0\.03125"),
