@@ -37,6 +37,11 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _stages(value: Any) -> bool:
+    increasing = isinstance(value, list) and all(_integer(item, 1) for item in value) and value == sorted({*value})
+    return increasing and bool(value)  # one order: one science, one id
+
+
 _seed = (lambda value: _integer(value, 0) and value < 2**32, "an integer from 0 to 4294967295")
 _positive = (lambda value: _integer(value, 1), "an integer from 1")
 _positive_or_null = (_optional(lambda value: _integer(value, 1)), "an integer from 1, or null")
@@ -54,6 +59,7 @@ CHECKS: dict[str, tuple[Test, str]] = {
     "dataset.image_size": _positive,
     "dataset.seed": _seed,
     "dataset.root": (lambda value: isinstance(value, str) and bool(value), "a folder"),
+    "attention.stages": (_optional(_stages), "increasing integers from 1, e.g. [2,3], or null"),
     "recipe.epochs": _positive_or_null,
     "recipe.steps": _positive_or_null,
     "recipe.passes_per_epoch": _positive_or_null,

@@ -111,7 +111,8 @@ def name_of(group: str, node: Mapping[str, Any], config: Mapping[str, Any] | Non
         different = _differences(known, wanted, config)
         if any(key.startswith("mask.") for key in different):
             parts.append("mask=" + name_of("attention/mask", node["mask"]).replace(" ", " mask."))
-        parts += [f"{key}={wanted.get(key, 'null')}" for key in different if not key.startswith("mask.")]
+        values = {key: str(wanted.get(key, "null")).replace(", ", ",") for key in different}
+        parts += [f"{key}={value}" for key, value in values.items() if not key.startswith("mask.")]
         if best is None or len(parts) < len(best):
             best = parts
     if best and "listing" in wanted:

@@ -6,7 +6,7 @@ backbone; this file knows neither.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -44,7 +44,7 @@ def make_attention(node: Mapping[str, Any], channels: int, **known: Any) -> nn.M
     """
     make = target(node, "attention")
     asked = inspect.signature(make).parameters
-    knobs = {name: value for name, value in node.items() if name not in ("mask", "apply", "place")}
+    knobs = {name: value for name, value in node.items() if name not in ("mask", "apply", "place", "stages")}
     try:
         for name in ON_REQUEST:
             if name in asked and name not in known and asked[name].default is inspect.Parameter.empty:
@@ -71,8 +71,10 @@ def make_attention(node: Mapping[str, Any], channels: int, **known: Any) -> nn.M
 
 
 class AttentionSlots:
-    """Fills the slots of one network: the configured attention at its `place`, identity everywhere else.
+    """Fills the slots of one network: the configured attention at its `place` and in its `stages`, identity elsewhere.
 
+    A backbone without a residual branch calls its usual place by its own name, `also=("branch",)`: the attentions'
+    default finds it.
     image_size: of the dataset, from which the size of every map follows.
     Every attention is built under a forked random state of its own, so the random numbers that the backbone draws do
     not depend on the attention: at one seed, all rows of a table share their backbone weights.
@@ -81,16 +83,26 @@ class AttentionSlots:
 
     def __init__(self, node: Mapping[str, Any], image_size: int) -> None:
         self.place: str | None = node.get("place")
+        self.stages: list[int] | None = node.get("stages")
         self.make = partial(make_attention, node)
         self.image_size = image_size
-        self.offered: list[str] = []
+        self.offered: dict[str, set[int]] = {}  # place -> the stages that have it
         self.filled = 0
         self.previous: nn.Module | None = None
 
-    def __call__(self, place: str, channels: int, *, downsampling: int | None = None, **known: Any) -> nn.Module:
-        if place not in self.offered:
-            self.offered.append(place)
-        if place != self.place:
+    def __call__(
+        self,
+        place: str,
+        channels: int,
+        *,
+        stage: int,
+        also: Sequence[str] = (),
+        downsampling: int | None = None,
+        **known: Any,
+    ) -> nn.Module:
+        for name in (place, *also):
+            self.offered.setdefault(name, set()).add(stage)
+        if self.place not in (place, *also) or (self.stages is not None and stage not in self.stages):
             return nn.Identity()
         self.filled += 1
         if downsampling is not None:
@@ -103,8 +115,14 @@ class AttentionSlots:
         return module
 
     def check(self, model: str) -> None:
-        """Raise ConfigError when the attention found no slot in the network just built."""
-        if self.place is not None and not self.filled:
+        """Raise ConfigError when the network just built lacks the place, or one of the stages."""
+        if self.place is not None and self.place not in self.offered:
             raise ConfigError(
                 f"attention.place={self.place}: {model} has no such place; it has {', '.join(self.offered)}"
             )
+        if self.stages is None:
+            return
+        there = sorted(self.offered.get(self.place or "", ()))
+        if not set(self.stages) <= set(there):
+            allowed = f"{model} has place {self.place} in stages {', '.join(map(str, there))}"
+            raise ConfigError(f"attention.stages={self.stages}: {allowed if there else 'there is no attention'}")

@@ -108,7 +108,7 @@ class ResNet(nn.Module):
         if shortcut not in ("A", "B", "conv"):
             raise ConfigError(f"model.shortcut={shortcut}: allowed are A (padding), B (1x1 conv + BN), conv (1x1 conv)")
         norm = partial(nn.BatchNorm2d, eps=norm_eps, momentum=norm_momentum)
-        block = partial(BasicBlock, slot=slot, bias=bias, norm=norm, shortcut=shortcut)
+        block = partial(BasicBlock, bias=bias, norm=norm, shortcut=shortcut)
         self.conv = conv(3, WIDTHS[0], 3, bias=bias)
         self.norm = norm(WIDTHS[0])
         self.channels = {}
@@ -116,15 +116,17 @@ class ResNet(nn.Module):
         between: list[nn.Module] = []
         in_channels = WIDTHS[0]
         for number, channels in enumerate(WIDTHS, start=1):
+            downsampling = 2 ** (number - 1)
+            here = partial(slot, stage=number)
             stage = nn.Sequential()
             for index in range((depth - 2) // 6):
                 stride = 2 if number > 1 and index == 0 else 1
-                stage.append(block(in_channels, channels, stride, downsampling=2 ** (number - 1)))
+                stage.append(block(in_channels, channels, stride, downsampling=downsampling, slot=here))
                 in_channels = channels
             stages.append(stage)
             self.channels[f"stage{number}"] = channels
             last = number == len(WIDTHS)
-            between.append(nn.Identity() if last else slot("stage", channels, downsampling=2 ** (number - 1)))
+            between.append(nn.Identity() if last else here("stage", channels, downsampling=downsampling))
         self.stage1, self.stage2, self.stage3 = stages
         self.at_stage1, self.at_stage2 = between[:2]
 

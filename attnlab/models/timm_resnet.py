@@ -65,11 +65,11 @@ class TimmResNet(nn.Module):
             raise ConfigError(f"model.name={name}: allowed are models of timm's ResNet family")
         for stage in range(1, 5):
             layer = getattr(net, f"layer{stage}")
-            downsampling = net.feature_info[stage]["reduction"]
+            here = partial(slot, stage=stage, downsampling=net.feature_info[stage]["reduction"])
             for block in layer:
-                _fill(block, partial(slot, downsampling=downsampling))
+                _fill(block, here)
             if stage < 4:
-                between = slot("stage", net.feature_info[stage]["num_chs"], downsampling=downsampling)
+                between = here("stage", net.feature_info[stage]["num_chs"])
                 if not isinstance(between, nn.Identity):
                     layer.append(between)  # the blocks keep their names
         self.net = net

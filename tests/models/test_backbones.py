@@ -1,5 +1,7 @@
 """Backbones: named features, slots, parameter counts of the papers, paired initialisation."""
 
+import re
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ import attnlab
 from attnlab.compose import choices
 from attnlab.errors import ConfigError
 
-CIFAR = [name for name in choices("model") if name.startswith("resnet")]
+CIFAR = [name for name in choices("model") if re.fullmatch(r"resnet\d+(_cifar)?", name)]
 PLACES = ["pre", "inner", "conv", "branch", "shortcut", "post", "stage"]
 
 
