@@ -40,9 +40,9 @@ class ConvBlock(nn.Module):
 
 
 class VGG(nn.Module):
-    """Images (B, 3, H, W) -> {stage1: (B, 64, H, W), ..., stage5: (B, 512, H/16, W/16), pooled: (B, 512, H/32, W/32)}.
+    """Images (B, 3, H, W) -> {stage1: (B, 64, H, W), ..., stage5: (B, 512, H/16, W/16), global: (B, 512, H/32, W/32)}.
 
-    A stage's feature is taken before its 2x2 max pooling; `pooled` after the last one, for the head.
+    A stage's feature is taken before its 2x2 max pooling; `global` after the last one, for the head.
     blocks: convs of each of the five stages, [2, 2, 3, 3, 3] in VGG-16.
     Slots: those of the block, and `stage`, the end of each stage but the last, before its pooling.
     """
@@ -65,7 +65,7 @@ class VGG(nn.Module):
                 stage.add_module("at_stage", here("stage", channels))
             self.stages[f"stage{number}"] = stage
             self.channels[f"stage{number}"] = channels
-        self.channels["pooled"] = in_channels
+        self.channels["global"] = in_channels
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         x = images
@@ -73,4 +73,4 @@ class VGG(nn.Module):
         for name, stage in self.stages.items():
             features[name] = stage(x)
             x = F.max_pool2d(features[name], 2, ceil_mode=True)
-        return features | {"pooled": x}
+        return features | {"global": x}

@@ -24,7 +24,7 @@ GLOBAL = ((512, 0.4),)
 
 
 class ConvUnit(nn.Sequential):
-    """conv 3x3, BN, ReLU, dropout. Slots: `conv` before the BN, `post` after the ReLU."""
+    """conv 3x3, BN, ReLU, dropout. Slots: `conv` before the BN, `post` (also: `branch`) after the ReLU."""
 
     def __init__(
         self, in_channels: int, channels: int, dropout: float, *, slot: Slot, init: str, norm_init: str, norm_eps: float
@@ -39,7 +39,7 @@ class ConvUnit(nn.Sequential):
             "at_conv": slot("conv", channels),
             "norm": norm,
             "relu": nn.ReLU(),
-            "at_post": slot("post", channels),
+            "at_post": slot("post", channels, also=("branch",)),
             "dropout": nn.Dropout(dropout),
         }
         super().__init__()
@@ -67,7 +67,7 @@ class LtpaVGG(nn.Module):
     image_size: S, a multiple of 32;  maps: local features `before` or `after` the pooling that follows them;
     dropout: whether the rates above are used;  init: he, xavier;  norm_init: of BN weights, ones or uniform;
     norm_eps: of the BNs.
-    Slots: `conv` before each BN, `post` after each ReLU, `stage` after local1 to local3.
+    Slots: `conv` before each BN, `post` (also: `branch`) after each ReLU, `stage` after local1 to local3.
     """
 
     def __init__(
@@ -92,9 +92,9 @@ class LtpaVGG(nn.Module):
         self.channels = {"local1": 256, "local2": 512, "local3": 512, "global": 512}
         in_channels = 3
 
-        def group(convs: tuple[tuple[int, float], ...], downsampling: int) -> nn.Sequential:
+        def group(convs: tuple[tuple[int, float], ...], number: int, downsampling: int) -> nn.Sequential:
             nonlocal in_channels
-            here = partial(slot, downsampling=downsampling)
+            here = partial(slot, stage=number, downsampling=downsampling)
             units = nn.Sequential()
             for channels, rate in convs:
                 units.append(
@@ -114,11 +114,11 @@ class LtpaVGG(nn.Module):
                 units.add_module("at_stage", stage)
             return units
 
-        self.local1 = group(LOCAL1, 1)
-        self.local2 = group(LOCAL, 2)
-        self.local3 = group(LOCAL, 4)
-        self.global1 = group(GLOBAL, 8)
-        self.global2 = group(GLOBAL, 16)
+        self.local1 = group(LOCAL1, 1, 1)
+        self.local2 = group(LOCAL, 2, 2)
+        self.local3 = group(LOCAL, 3, 4)
+        self.global1 = group(GLOBAL, 4, 8)
+        self.global2 = group(GLOBAL, 4, 16)
         self.pool = nn.MaxPool2d(2)
         self.dropout = nn.Dropout(0.5 if dropout else 0.0)
         self.dense = nn.Conv2d(512, 512, image_size // 32)  # the linear layer on what is left of the map
