@@ -59,6 +59,7 @@ CHECKS: dict[str, tuple[Test, str]] = {
     "dataset.image_size": _positive,
     "dataset.seed": _seed,
     "dataset.root": (lambda value: isinstance(value, str) and bool(value), "a folder"),
+    "attention.start": (lambda value: value in (None, "identity"), "identity, null"),
     "attention.stages": (_optional(_stages), "increasing integers from 1, e.g. [2,3], or null"),
     "recipe.epochs": _positive_or_null,
     "recipe.steps": _positive_or_null,

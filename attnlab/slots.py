@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attnlab.attention.eased import Eased
 from attnlab.attention.gate import Gate
 from attnlab.construct import construct, target
 from attnlab.errors import ConfigError
@@ -44,7 +45,7 @@ def make_attention(node: Mapping[str, Any], channels: int, **known: Any) -> nn.M
     """
     make = target(node, "attention")
     asked = inspect.signature(make).parameters
-    knobs = {name: value for name, value in node.items() if name not in ("mask", "apply", "place", "stages")}
+    knobs = {name: value for name, value in node.items() if name not in ("mask", "apply", "place", "stages", "start")}
     try:
         for name in ON_REQUEST:
             if name in asked and name not in known and asked[name].default is inspect.Parameter.empty:
@@ -84,6 +85,7 @@ class AttentionSlots:
     def __init__(self, node: Mapping[str, Any], image_size: int) -> None:
         self.place: str | None = node.get("place")
         self.stages: list[int] | None = node.get("stages")
+        self.start: str | None = node.get("start")
         self.make = partial(make_attention, node)
         self.image_size = image_size
         self.offered: dict[str, set[int]] = {}  # place -> the stages that have it
@@ -110,8 +112,12 @@ class AttentionSlots:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed((torch.initial_seed() + 0x9E3779B9 * self.filled) % 2**63)
             module = self.make(channels, previous=self.previous, **known)
-        module.attention_place = place  # type: ignore[assignment]
         self.previous = module.score if isinstance(module, Gate) else module
+        if self.start == "identity":
+            if "stride" in known:
+                raise ConfigError("attention.start=identity: what takes the place of a convolution cannot begin as one")
+            module = Eased(module)
+        module.attention_place = place  # type: ignore[assignment]
         return module
 
     def check(self, model: str) -> None:

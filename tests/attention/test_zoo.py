@@ -13,6 +13,7 @@ from attnlab.attention.bam import BAM
 from attnlab.attention.cbam import SpatialScore, cbam
 from attnlab.attention.dca import DCASE
 from attnlab.attention.double import DoubleAttention
+from attnlab.attention.eased import Eased
 from attnlab.attention.eca import adaptive_kernel_size
 from attnlab.attention.fca import COLUMNS, ROWS, Fca
 from attnlab.attention.gam import gam
@@ -23,7 +24,9 @@ from attnlab.attention.non_local import NonLocal
 from attnlab.attention.pfaam import PfAAM
 from attnlab.attention.pse import CPSE, PSE
 from attnlab.attention.se import SE
+from attnlab.compose import check, choices
 from attnlab.errors import ConfigError
+from attnlab.training import datamodule
 
 X = torch.randn(3, 32, 7, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
@@ -238,3 +241,55 @@ def test_places_of_timms_nets(attention, place):
     assert len(filled) == (3 if (place or filled[0].attention_place) == "stage" else 8)
     net(torch.randn(2, 3, 64, 64)).sum().backward()
     assert all(p.grad is not None for p in net.parameters())
+
+
+STARTS = [name for name in choices("attention") if "_laakom" not in name and name not in ("none", "sk")]
+
+
+@pytest.mark.parametrize("attention", STARTS)
+def test_start_identity_begins_as_the_net_without_attention(attention):
+    overrides = ["model=resnet8", f"attention={attention}", "attention.start=identity"]
+    net = attnlab.build(attnlab.config(overrides))
+    bare = attnlab.build(attnlab.config(["model=resnet8", "attention=none"]))
+    images = torch.randn(2, 3, 16, 16) if "theta" not in attention else torch.randn(2, 3, 32, 32)
+    assert torch.equal(net.train()(images), bare.train()(images))
+    net(images).square().sum().backward()
+    amounts = [m.amount for m in net.modules() if isinstance(m, Eased)]
+    assert amounts
+    moved = [amount for amount in amounts if amount.grad.abs() > 0]
+    additive = attention in ("gc", "a2", "non_local")  # these are identities themselves at birth
+    assert len(moved) == (0 if additive else len(amounts))
+
+
+def test_at_amount_1_it_is_the_attention():
+    cfg = ["model=resnet8", "attention=pse"]
+    plain, eased = (attnlab.build(attnlab.config([*cfg, *more])).eval() for more in ([], ["attention.start=identity"]))
+    for module in eased.modules():
+        if isinstance(module, Eased):
+            module.amount.data.fill_(1.0)
+    images = torch.randn(2, 3, 16, 16)
+    assert torch.allclose(plain(images), eased(images), atol=1e-5)
+    with pytest.raises(ConfigError, match=r"attention\.start=identity: what takes the place of a convolution"):
+        attnlab.build(attnlab.config(["attention=sk", "attention.start=identity"]))
+    with pytest.raises(ConfigError, match=r"attention\.start=zero: allowed is identity, null"):
+        attnlab.config(["attention=se", "attention.start=zero"])
+
+
+def test_a_trained_net_survives_attention_that_starts_as_identity(tiny):
+    """What it learnt stays with start=identity, and is damaged without."""
+    overrides = [*tiny, "dataset.train_size=2000", "recipe.epochs=4", "machine.precision=32-true"]
+    record = attnlab.train(attnlab.config([*overrides, "attention=none"]))
+    cfg = attnlab.config(overrides)
+    trained = attnlab.load(record["id"], cfg.output_dir)
+    data = datamodule(check(cfg))
+    data.setup()
+    errors = {}
+    for name, more in (("identity", ["attention.start=identity"]), ("plain", [])):
+        net = attnlab.build(attnlab.config([*overrides, "attention=cbam", *more]))
+        missing = net.load_state_dict(trained.state_dict(), strict=False)
+        assert not missing.unexpected_keys
+        images, labels = next(iter(data.evaluation_dataloader("train")))
+        errors[name] = float((net.eval()(images).argmax(dim=1) != labels).float().mean())
+        errors["before"] = float((trained(images).argmax(dim=1) != labels).float().mean())
+    assert errors["identity"] == errors["before"]
+    assert errors["before"] + 0.05 < errors["plain"]
