@@ -118,6 +118,13 @@ def test_attention_sees_maps_of_the_size_it_was_told(family):
         )
 
 
+@pytest.mark.parametrize("family", [family for family, (places, _) in FAMILIES.items() if "shortcut" in places])
+def test_a_residual_branch_shows_attention_the_blocks_input(family):
+    net = build(family, "attention=pse", "attention.reduction=4")
+    net(torch.randn(4, 3, 16, 16)).square().sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_unknown_place_lists_the_places(family):
     listed = ", ".join(FAMILIES[family][0])
