@@ -4,11 +4,13 @@ A tracker lives in a thread of its own: it starts beside the build of the networ
 there, never a step. Each run is its own W&B run under attnlab's run id.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from typing import Any, Literal
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
@@ -20,7 +22,7 @@ from attnlab.identity import cell, name_of
 TRACKERS = ("csv", "tensorboard", "wandb")
 MODES = ("online", "offline")
 START = 30  # seconds that W&B's server has to answer before a run goes offline
-END = 60  # seconds that it has to take the last of a run; W&B alone would wait for hours
+END = 60  # seconds that it has to take the last of a run; W&B alone waits without a limit
 
 
 class Behind(Logger):
@@ -121,16 +123,15 @@ class Tracker:
         if getattr(rank_zero_only, "rank", 0) != 0:
             return None  # rank 0 has the run
         if self.settings["mode"] == "online":
-            import wandb
-
-            try:
-                if wandb.login(prompt=False):  # asks the server
+            reason = _log_in()
+            if not reason:
+                try:
                     return self._start("online")
-                reason = "no login found: `wandb login`, or WANDB_API_KEY"
-            except Exception as error:
-                reason = f"the server cannot be used ({_first_line(error)})"
-                wandb.teardown()  # else W&B holds the run that did not start to be in use
+                except Exception as error:
+                    reason = f"the server cannot be used ({_first_line(error)})"
+                    _forget()
             print(f"W&B: {reason}; this run is kept offline", flush=True)
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # else W&B's own metrics leave, offline or not
         return self._start("offline")
 
     def _start(self, mode: Literal["online", "offline"]) -> WandbLogger:
@@ -161,6 +162,28 @@ class Tracker:
         run.define_metric("trainer/global_step")
         run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
         return WandbLogger(experiment=run)
+
+
+def _log_in() -> str:
+    """Why W&B is not logged in, as its server says; empty when it is."""
+    import wandb
+
+    try:
+        return "" if wandb.login(prompt=False) else "no login found (`wandb login`, or WANDB_API_KEY)"
+    except Exception as error:
+        return f"the server cannot be used ({_first_line(error)})"
+
+
+def _forget() -> None:
+    """Make W&B forget a run that did not start, whose id it holds to be in use.
+
+    In a thread that is not waited for long: wandb 0.31's teardown can miss the end of its service, and wait for ever.
+    """
+    import wandb
+
+    thread = Thread(target=wandb.teardown, daemon=True)
+    thread.start()
+    thread.join(5)
 
 
 def _first_line(error: BaseException) -> str:

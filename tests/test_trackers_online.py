@@ -18,7 +18,7 @@ from attnlab.identity import cell, run_id
 ATTNLAB = [sys.executable, "-m", "attnlab.run"]
 #: the same, which waits 2 s only for a server that is lost during a run
 IMPATIENT = [sys.executable, "-c", "from attnlab import run, trackers; trackers.END = 2; run.main()"]
-PATIENCE = 400  # seconds, on the busiest machine; W&B alone would retry for hours
+PATIENCE = 400  # seconds, on the busiest machine; W&B alone has no limit
 
 
 def run(command, server, home, **environment):

@@ -73,7 +73,7 @@ class StandIn:
             run.bucket |= {key: value for key, value in variables.items() if value is not None}
             if variables.get("config"):
                 run.config = {key: item["value"] for key, item in json.loads(variables["config"]).items()}
-            bucket = {"id": "b", "name": variables["name"], "displayName": run.bucket["displayName"]}
+            bucket = {"id": "b", "name": variables["name"], "displayName": variables["displayName"]}
             bucket["project"] = {"id": "p", "name": run.bucket["project"], "entity": _entity()}
             return {"upsertBucket": {"bucket": bucket, "inserted": True}}
         if question == "CreateRunFiles":
