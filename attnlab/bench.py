@@ -9,6 +9,7 @@ import csv
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from attnlab.compose import CONF, choices, compose_file, plain
@@ -18,36 +19,36 @@ COLUMNS = ("attention", "kind", "inverse", "place", "parameters", "MACs", "sourc
 FORMATS = ("table", "csv")
 
 
-def zoo(overrides: Sequence[str] = ()) -> list[dict[str, Any]]:
+def zoo(overrides: Sequence[str] = (), names: Sequence[str] = ()) -> list[dict[str, Any]]:
     """One row of COLUMNS for every conf/attention/*.yaml, `none` first.
 
-    Variants of a source's code (`*_laakom2021`) are left out unless one is named by attention=. What the model has no
-    place for is `not here`; when it was named, ConfigError says why.
+    names: which ones instead; else variants of a source's code (`*_laakom2021`) are left out. What the overrides or the
+    model do not suit is `not here`; where attention=NAME asked for it, ConfigError says why.
     """
     from attnlab.assemble import build
     from attnlab.training import count_macs
 
-    named = [name for o in overrides if o.startswith("attention=") for name in o.partition("=")[2].split(",")]
+    asked = [name for o in overrides if o.startswith("attention=") for name in o.partition("=")[2].split(",")]
     rest = [o for o in overrides if not o.startswith("attention=")]
     base = plain(compose_file("run", [*(o for o in rest if not o.startswith("attention")), "attention=none"]))
     bare = build(base)
     params, macs = _parameters(bare), count_macs(bare, base)
+    every = sorted((n for n in choices("attention") if "_laakom" not in n), key=lambda n: (n != "none", n))
     rows = []
-    for name in named or sorted(choices("attention"), key=lambda n: (n != "none", n)):
-        if not named and "_laakom" in name:
-            continue
-        values = plain(compose_file("run", [*rest, f"attention={name}"]))
-        node = values["attention"]
-        added: dict[str, Any] = {"parameters": "not here", "MACs": ""}
+    for name in names or asked or every:
+        row: dict[str, Any] = dict.fromkeys(COLUMNS, "") | {"attention": name}
         try:
+            values = plain(compose_file("run", [*rest, f"attention={name}"]))
+            node = values["attention"]
+            row["source"] = source(name)
+            row |= {"inverse": "yes" if "mask" in node else "no", "place": node.get("place") or ""}
             net = build(values)
-            added = {"parameters": _parameters(net) - params, "MACs": count_macs(net, values) - macs}
+            row |= {"parameters": _parameters(net) - params, "MACs": count_macs(net, values) - macs, "kind": kind(node)}
         except ConfigError:
-            if named:
+            if name in asked:
                 raise
-        inverse = "yes" if "mask" in node else "no"
-        facts = {"attention": name, "kind": kind(node), "inverse": inverse, "place": node.get("place") or ""}
-        rows.append({**facts, **added, "source": source(name)})
+            row["parameters"] = "not here"
+        rows.append(row)
     return rows
 
 
@@ -65,20 +66,21 @@ def kind(node: Mapping[str, Any]) -> str:
         return ""
     if node["place"] == "kernel":
         return "kernel"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        module = make_attention(node, 64, size=8, in_channels=64).double().eval()
-        for parameter in module.parameters():  # away from a start at zero
-            parameter.data.add_(0.3 * torch.randn_like(parameter))
-        x = 0.5 + torch.rand(1, 64, 8, 8, dtype=torch.float64)
-        with torch.no_grad():
-            y = module(x)
-    effect = y / x if "mask" in node else y - x
-    over_space = float(effect.std(dim=(2, 3)).max()) > 1e-9
-    over_channels = float(effect.std(dim=1).max()) > 1e-9
-    return {(True, True): "both", (True, False): "spatial", (False, True): "channel"}.get(
-        (over_space, over_channels), "none"
-    )
+    for channels in (64, 256, 1024):  # the fewest that a ratio, or a number of groups, divides
+        with torch.random.fork_rng(devices=[]), suppress(ConfigError):
+            torch.manual_seed(0)
+            module = make_attention(node, channels, size=8, in_channels=channels).double().eval()
+            for parameter in module.parameters():  # away from a start at zero
+                parameter.data.add_(0.3 * torch.randn_like(parameter))
+            x = 0.5 + torch.rand(1, channels, 8, 8, dtype=torch.float64)
+            with torch.no_grad():
+                y = module(x)
+            effect = y / x if "mask" in node else y - x
+            over_space = float(effect.std(dim=(2, 3)).max()) > 1e-9
+            over_channels = float(effect.std(dim=1).max()) > 1e-9
+            kinds = {(True, True): "both", (True, False): "spatial", (False, True): "channel"}
+            return kinds.get((over_space, over_channels), "none")
+    return ""
 
 
 def source(name: str) -> str:
@@ -125,7 +127,7 @@ def main() -> None:
         writer.writeheader()
         writer.writerows(rows)
     else:
-        model = " ".join(o for o in overrides if o.startswith(("model", "dataset"))) or "model=resnet20"
+        model = " ".join(o for o in overrides if not o.startswith("attention=")) or "model=resnet20"
         show(rows, f"attentions, and what they add to {model}")
 
 

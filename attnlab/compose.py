@@ -4,6 +4,7 @@ Imports Hydra and OmegaConf only, so `--help` and `--cfg job` never wait for tor
 """
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -136,6 +137,7 @@ def check(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     """The plain config, when its values can be used. Raises ConfigError naming key, value and what is allowed."""
     values = plain(cfg)
     _check_keys(values)
+    _check_finite(values)
     for key, (test, allowed) in CHECKS.items():
         node: Any = values
         for part in key.split("."):
@@ -152,6 +154,14 @@ def check(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     if classes is not None and classes != values["dataset"]["classes"]:
         raise ConfigError(f"head.classes={classes}: allowed is {values['dataset']['classes']}, as dataset.classes")
     return values
+
+
+def _check_finite(node: Any, key: str = "") -> None:
+    if isinstance(node, float) and not math.isfinite(node):
+        raise ConfigError(f"{key}={node}: allowed are finite numbers")
+    items = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
+    for name, item in items:
+        _check_finite(item, f"{key}.{name}" if key else str(name))
 
 
 def _check_keys(values: dict[str, Any]) -> None:

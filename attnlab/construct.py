@@ -66,5 +66,5 @@ def construct(node: Mapping[str, Any], key: str, *args: Any, **context: Any) -> 
         return make(*args, **knobs, **context)
     except ConfigError:
         raise
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         raise ConfigError(f"{key} ({node['_target_']}): {str(error).splitlines()[0]}") from error

@@ -109,7 +109,7 @@ def name_of(group: str, node: Mapping[str, Any], config: Mapping[str, Any] | Non
             continue
         parts = [choice]
         different = _differences(known, wanted, config)
-        if any(key.startswith("mask.") for key in different):
+        if any(key.startswith("mask.") for key in different) and isinstance(node.get("mask"), Mapping):
             parts.append("mask=" + name_of("attention/mask", node["mask"]).replace(" ", " mask."))
         values = {key: str(wanted.get(key, "null")).replace(", ", ",") for key in different}
         parts += [f"{key}={value}" for key, value in values.items() if not key.startswith("mask.")]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from attnlab.attention.eased import Eased
 from attnlab.attention.gate import Gate
+from attnlab.compose import choices
 from attnlab.construct import construct, target
 from attnlab.errors import ConfigError
 from attnlab.identity import name_of
@@ -22,6 +23,7 @@ from attnlab.identity import name_of
 Slot = Callable[..., nn.Module]
 #: what a factory may ask for by naming an argument so: H = W of the maps, channels of the block's input, the stride of
 #: the convolution it replaces, the attention built before it
+NOTHING = "torch.nn.Identity"
 ON_REQUEST = ("size", "in_channels", "stride", "previous")
 
 
@@ -50,6 +52,9 @@ def make_attention(node: Mapping[str, Any], channels: int, **known: Any) -> nn.M
         for name in ON_REQUEST:
             if name in asked and name not in known and asked[name].default is inspect.Parameter.empty:
                 raise ConfigError(f"attention.place={node.get('place')}: tells no {name} here, which it needs")
+        if "mask" in node and not isinstance(node["mask"], Mapping):
+            allowed = ", ".join(choices("attention/mask"))
+            raise ConfigError(f"attention.mask={node['mask'] or 'null'}: attention/mask=NAME sets it, one of {allowed}")
         if "mask" in node and hasattr(make, "no_mask"):
             raise ConfigError(f"attention.mask: it has no mask and no inverse, {make.no_mask}")
         if known.get("stride") is not None and "stride" not in asked:
@@ -65,7 +70,7 @@ def make_attention(node: Mapping[str, Any], channels: int, **known: Any) -> nn.M
             module = construct(knobs, "attention", channels, gate=gate, **context)
         else:
             module = gate(construct(knobs, "attention", channels, **context))
-            module.takes_input = "in_channels" in asked  # type: ignore[assignment]
+        module.takes_input = "in_channels" in asked and "stride" not in asked
         return module
     except ConfigError as error:
         raise ConfigError(f"attention={name_of('attention', node).split()[0]}: {error}") from error
@@ -83,6 +88,7 @@ class AttentionSlots:
     """
 
     def __init__(self, node: Mapping[str, Any], image_size: int) -> None:
+        self.name = "none" if node["_target_"] == NOTHING else name_of("attention", node).split()[0]
         self.place: str | None = node.get("place")
         self.stages: list[int] | None = node.get("stages")
         self.start: str | None = node.get("start")
@@ -121,11 +127,13 @@ class AttentionSlots:
         return module
 
     def check(self, model: str) -> None:
-        """Raise ConfigError when the network just built lacks the place, or one of the stages."""
+        """Raise ConfigError when attention has no place, or the network just built lacks it, or one of the stages."""
+        places = ", ".join(self.offered)
+        if self.place is None and self.name != "none":
+            raise ConfigError(f"attention={self.name}: attention.place=null: allowed in {model} are {places}")
         if self.place is not None and self.place not in self.offered:
-            raise ConfigError(
-                f"attention.place={self.place}: {model} has no such place; it has {', '.join(self.offered)}"
-            )
+            place = f"attention={self.name}: attention.place={self.place}"
+            raise ConfigError(f"{place}: {model} has no such place; it has {places}")
         if self.stages is None:
             return
         there = sorted(self.offered.get(self.place or "", ()))

@@ -16,7 +16,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention.checks import hidden
+from attnlab.attention.checks import at_least_1, hidden
 from attnlab.attention.excitation import Excitation
 from attnlab.layers import conv
 
@@ -29,6 +29,7 @@ class BAM(nn.Module):
     def __init__(self, channels: int, *, reduction: int = 16, dilation: int = 4) -> None:
         super().__init__()
         inner = hidden(channels, reduction)
+        at_least_1("dilation", dilation)
         self.excite = Excitation(channels, reduction=reduction)
         self.channel_norm = nn.BatchNorm1d(channels)
         self.spatial = nn.Sequential(
@@ -52,6 +53,7 @@ class SpatialLogit(nn.Sequential):
 
     def __init__(self, channels: int, *, reduction: int = 16, dilation: int = 4) -> None:
         inner = hidden(channels, reduction)
+        at_least_1("dilation", dilation)
         layers: list[nn.Module] = [biased(channels, inner), nn.BatchNorm2d(inner), nn.ReLU()]
         for _ in range(2):
             layers += [biased(inner, inner, 3, dilation=dilation), nn.BatchNorm2d(inner), nn.ReLU()]

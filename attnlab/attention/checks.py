@@ -3,12 +3,24 @@
 from attnlab.errors import ConfigError
 
 
-def hidden(channels: int, reduction: int) -> int:
-    """C / r. Raises ConfigError unless r divides C: rounding would make it another module than the name says."""
+def hidden(channels: int, reduction: int, least: int = 1) -> int:
+    """C / r, or `least` where that is more.
+
+    Raises ConfigError unless r divides C: rounding would make it another module than the name says.
+    """
+    if least > 1 and reduction >= 1 and channels / reduction <= least:
+        return least
     if reduction < 1 or channels % reduction:
         divisors = ", ".join(str(r) for r in range(1, channels + 1) if channels % r == 0)
         raise ConfigError(f"attention.reduction={reduction}: must divide {channels} channels; allowed are {divisors}")
     return channels // reduction
+
+
+def at_least_1(key: str, value: int) -> int:
+    """The value of attention.KEY. Raises ConfigError below 1."""
+    if value < 1:
+        raise ConfigError(f"attention.{key}={value}: allowed is an integer from 1")
+    return value
 
 
 def in_groups(channels: int, groups: int | None, at_most: int) -> int:

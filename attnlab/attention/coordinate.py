@@ -3,14 +3,18 @@
 f = h_swish(BN(W [mean over columns; mean over rows])), W a 1x1 conv to max(8, C / r) channels, split again
 into rows and columns; z_h = F_h f_h, (B, C, H, 1); z_w = F_w f_w, (B, C, 1, W); y = x m(z_h) m(z_w).
 Source: Hou et al. 2021 (arXiv 2103.02907), section 3.2; r = 32; houqb/CoordAttention@7619bea coordatt.py.
-Differs from the authors' code in: place (there MobileNetV2's expansion; PyTorch's default initialisation, as there).
+Differs from the authors' code in: place (there MobileNetV2's expansion); PyTorch's default initialisation, as their
+module by itself (their net: normal by fan-out).
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from attnlab.attention.checks import hidden
 from attnlab.attention.gate import MakeGate
+
+LEAST = 8  # channels of the shared layer
 
 
 class Coordinate(nn.Module):
@@ -18,7 +22,7 @@ class Coordinate(nn.Module):
 
     def __init__(self, channels: int, *, gate: MakeGate, reduction: int = 32) -> None:
         super().__init__()
-        inner = max(8, channels // reduction)
+        inner = hidden(channels, reduction, LEAST)
         self.shared = nn.Conv2d(channels, inner, 1)
         self.norm = nn.BatchNorm2d(inner)
         self.rows = gate(nn.Conv2d(inner, channels, 1))

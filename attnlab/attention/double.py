@@ -4,7 +4,8 @@ Z = [phi(x) softmax_positions(theta(x))^T] softmax_n(rho(x)); y = x + W Z; phi t
 n = C / r maps, all 1x1 convs.
 Source: Chen et al. 2018, A2-Nets (arXiv 1810.11579), section 3; r = 4.
 Not a multiplicative gate: it has no mask and no inverse.
-Differs from the authors' code in: it was not read. W starts at zero here, so that the block starts as identity.
+Differs from the authors' code in: it was not read; the paper puts five blocks into conv3 and conv4, here they stand
+between stages. W starts at zero here, so that the block starts as identity.
 """
 
 from torch import Tensor, nn

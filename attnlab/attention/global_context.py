@@ -4,7 +4,9 @@ y = x + W2 relu(LN(W1 c)), c = sum_j softmax_j(<w, x_j>) x_j; W1 (C/r, C), W2 (C
 Source: Cao et al. 2019, GCNet (arXiv 1904.11492), section 3.3; r = 16; xvjiarui/GCNet@029db54
 mmdet/ops/gcb/context_block.py (pooling att, fusion channel_add).
 Not a multiplicative gate: it has no mask and no inverse.
-Differs from the authors' code in: w has no bias, which the softmax would cancel.
+Differs from the authors' code in: w has no bias, which the softmax would cancel; the hidden layer has 4 units at least,
+since the LN of a single one is constant, and a 16-channel stage would learn nothing. There it stands in stages c3 to c5
+alone (attention.stages=[2,3,4]).
 """
 
 import torch
@@ -12,15 +14,17 @@ from torch import Tensor, nn
 
 from attnlab.attention.checks import hidden
 
+LEAST = 4  # hidden units
+
 
 class GlobalContext(nn.Module):
-    """x (B, C, H, W) -> y (B, C, H, W). reduction: r, dividing C."""
+    """x (B, C, H, W) -> y (B, C, H, W). reduction: r, dividing C, or C / r below 4."""
 
     no_mask = "it adds to its input"
 
     def __init__(self, channels: int, *, reduction: int = 16) -> None:
         super().__init__()
-        inner = hidden(channels, reduction)
+        inner = hidden(channels, reduction, LEAST)
         self.query = nn.Linear(channels, 1, bias=False)
         self.reduce = nn.Linear(channels, inner)
         self.norm = nn.LayerNorm(inner)

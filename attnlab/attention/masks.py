@@ -47,12 +47,18 @@ class Ignore(nn.Module):
         return 1 - self.alpha * torch.sigmoid(z)
 
 
+def _above_0(eps: float) -> float:
+    if eps <= 0:
+        raise ConfigError(f"attention.mask.eps={eps}: allowed is a number above 0")
+    return float(eps)
+
+
 class Reciprocal(nn.Module):
     """m = s(1 / (s(z) + eps)), in (0.7311, 1). The paper's second variant; official code: `ours_invsigmoid`."""
 
     def __init__(self, eps: float = 1e-6) -> None:
         super().__init__()
-        self.eps = float(eps)
+        self.eps = _above_0(eps)
 
     def forward(self, z: Tensor) -> Tensor:
         return torch.sigmoid(1 / (torch.sigmoid(_wide(z)) + self.eps)).to(z.dtype)
@@ -63,7 +69,7 @@ class ReciprocalRaw(nn.Module):
 
     def __init__(self, eps: float = 1e-6) -> None:
         super().__init__()
-        self.eps = float(eps)
+        self.eps = _above_0(eps)
 
     def forward(self, z: Tensor) -> Tensor:
         return torch.sigmoid(1 / (_wide(z) + self.eps)).to(z.dtype)

@@ -2,15 +2,17 @@
 
 y_i = x_i + W sum_j softmax_j(<theta x_i, phi x_j>) g x_j; theta, phi, g 1x1 convs to C / r channels, W back, zero
 at birth.
-Source: Wang et al. 2018, Non-local Neural Networks (arXiv 1711.07971), section 3, embedded Gaussian; r = 2; phi and g
-max-pooled by 2 (section 3.3, the subsampling trick). Not a multiplicative gate: it has no mask and no inverse.
-Differs from the authors' code in: W has no BN (there a BN whose weight starts at zero).
+Source: Wang et al. 2018, Non-local Neural Networks (arXiv 1711.07971), section 3, embedded Gaussian; r = 2; x is
+max-pooled by 2 in front of phi and g (section 3.3, the subsampling trick). Not a multiplicative gate: it has no mask
+and no inverse.
+Differs from the authors' code in: W has no BN (there one whose weight starts at zero); scores are not divided by the
+root of the inner width, as the formula has it; place (there a few blocks of res3 and res4, here between stages).
 """
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from attnlab.attention.checks import hidden
+from attnlab.attention.checks import at_least_1, hidden
 from attnlab.layers import conv
 
 
@@ -24,7 +26,7 @@ class NonLocal(nn.Module):
         inner = hidden(channels, reduction)
         self.theta, self.phi, self.g = (conv(channels, inner, bias=True, init=0.01) for _ in range(3))
         self.out = conv(inner, channels, bias=True, init=0.0)
-        self.pool = pool
+        self.pool = at_least_1("pool", pool)
 
     def forward(self, x: Tensor) -> Tensor:
         def positions(features: Tensor) -> Tensor:  # (B, 1, H W, C / r)

@@ -11,7 +11,7 @@ a group would hold under 4 channels.
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention.checks import in_groups
+from attnlab.attention.checks import hidden, in_groups
 from attnlab.layers import conv
 
 LEAST = 32  # d is no smaller: L of the paper
@@ -41,7 +41,7 @@ class SelectiveKernel(nn.Module):
         for dilation in (1, 2):
             kernel = conv(in_channels, channels, 3, stride, dilation=dilation, groups=count)
             self.paths.append(nn.Sequential(kernel, nn.BatchNorm2d(channels), nn.ReLU()))
-        inner = max(channels // reduction, LEAST)
+        inner = hidden(channels, reduction, LEAST)
         self.reduce = nn.Linear(channels, inner, bias=False)
         self.norm = nn.BatchNorm1d(inner)
         self.select = nn.Linear(inner, 2 * channels, bias=False)

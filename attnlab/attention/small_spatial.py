@@ -1,7 +1,8 @@
 """SResNet50's spatial module: a score per position from the channel mean alone, 46 parameters.
 
 z = conv3x3(upsample(relu(conv3x3_stride2(relu(conv5x5(mean over channels)))))), all 1 -> 1 channel, with bias.
-Source: ma-xu/ResidualAttention@045265c models/s_resnet.py (Xu Ma, UNT, 2019); convs N(0, 2 / k^2), biases 0.
+Source: ma-xu/ResidualAttention@045265c models/s_resnet.py (Xu Ma, UNT, 2019); convs normal with sd sqrt(2) / k,
+biases 0.
 Differs from the authors' code in: the upsampling goes to the size of x, so odd maps work (there: twice the size).
 """
 

@@ -3,7 +3,8 @@
 Source: He et al. 2016, Deep Residual Learning (arXiv 1512.03385), section 4.2. `resnet50_cifar` is the "ResNet50" of
 firasl/inverse_attention@8c9a08c models/resnet_v1.py: depth 50 = 6*8 + 2, biased convs, Keras' BN, 1x1 shortcut
 without BN.
-Differs from the authors' code in: He normal is not truncated (Keras truncates at two sd).
+Differs from the authors' code in: He normal is not truncated (Keras truncates at two sd); convs of stride 2 pad both
+sides (Keras' `same` pads the far one).
 """
 
 from collections.abc import Callable

@@ -147,6 +147,30 @@ def test_timm_keeps_our_own_initialisation():
         ),
         (["attention=sk", "attention.place=post"], r"attention=sk: attention\.place=post: tells no in_channels here"),
         (["attention=pse", "model=timm", "dataset=imagenet"], r"attention=pse: attention\.place=branch: tells no in_"),
+        (
+            ["attention=se", "attention.place=null"],
+            r"attention=se: attention\.place=null: allowed in ResNet are pre, ker",
+        ),
+        (["attention=sk", "attention.reduction=0"], r"attention=sk: attention\.reduction=0: must divide 16 channels"),
+        (
+            ["attention=coordinate", "attention.reduction=-4"],
+            r"attention=coordinate: attention\.reduction=-4: must divide",
+        ),
+        (
+            ["attention=bam", "attention.dilation=0"],
+            r"attention=bam: attention\.dilation=0: allowed is an integer from 1",
+        ),
+        (["attention=non_local", "attention.pool=0"], r"attention=non_local: attention\.pool=0: allowed is an integer"),
+        (["attention=se", "attention.mask=null"], r"attention=se: attention\.mask=null: attention/mask=NAME sets it"),
+        (
+            ["attention=simam", "attention.regularization=nan"],
+            r"attention\.regularization=nan: allowed are finite numbers",
+        ),
+        (["attention=se", "attention.init_std=inf"], r"attention\.init_std=inf: allowed are finite numbers"),
+        (
+            ["attention=se", "attention/mask=reciprocal", "attention.mask.eps=-1"],
+            r"attention=se: attention\.mask\.eps=-1.*: allowed is a number above 0",
+        ),
         (["attention=gc", "attention/mask=ignore"], r"attention/mask: attention=gc has none \(it is not a gate"),
         (["attention=gc", "+attention/mask=ignore"], r"attention=gc: attention\.mask: .* it adds to its input"),
         (["attention=sk", "+attention/mask=ignore"], r"attention=sk: attention\.mask: .* it replaces a convolution"),
