@@ -112,3 +112,23 @@ class MovableCheckpoint(ModelCheckpoint):
             moved[name] = here(moved.get(name, ""))
         moved["best_k_models"] = {here(path): score for path, score in moved.get("best_k_models", {}).items()}
         super().load_state_dict(moved)
+
+
+def checkpoints(folder: Path, validates: bool) -> tuple[ModelCheckpoint | None, ModelCheckpoint]:
+    """(best.ckpt by the validation error, None without validation; last.ckpt) of a run."""
+    best = None
+    if validates:
+        best = MovableCheckpoint(
+            folder, "best", monitor="val/top1_error", mode="min", save_weights_only=True,
+            auto_insert_metric_name=False, enable_version_counter=False,
+        )  # fmt: skip
+    last = MovableCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+    return best, last
+
+
+def chosen_epoch(path: Path, best: ModelCheckpoint | None) -> tuple[int, float | None]:
+    """(epoch, validation error) of the checkpoint that is tested."""
+    epoch = int(torch.load(path, map_location="cpu", weights_only=True)["epoch"])
+    if best is None or best.best_model_score is None:
+        return epoch, None
+    return epoch, round(float(best.best_model_score), 6)

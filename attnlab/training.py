@@ -12,7 +12,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from attnlab import machine
 from attnlab.assemble import build
-from attnlab.callbacks import EpochLog, MovableCheckpoint
+from attnlab.callbacks import EpochLog, checkpoints, chosen_epoch
 from attnlab.classifier import Classifier
 from attnlab.compose import check
 from attnlab.construct import construct, target
@@ -110,7 +110,7 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if hardware["compile"]:
         net.compile()
-    best, last = _checkpoints(folder, validates=recipe["validation"]["images"] > 0)
+    best, last = checkpoints(folder, validates=recipe["validation"]["images"] > 0)
     log = EpochLog(folder / "log.csv", name)
     callbacks: list[Callback] = [callback for callback in (log, best, last, progress_of(log)) if callback is not None]
     trainer = _trainer(values, folder, callbacks, tracker.loggers())
@@ -137,7 +137,7 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
         shutil.copyfile(folder / "last.ckpt", folder / "best.part")
         (folder / "best.part").replace(chosen)
     trainer.strategy.barrier()
-    epoch, validation = _chosen(chosen, best)
+    epoch, validation = chosen_epoch(chosen, best)
     tested = trainer.test(classifier, datamodule=data, ckpt_path=str(chosen), verbose=False, weights_only=True)[0]
     commit, dirty = machine.commit()
     record: Record = {
@@ -224,25 +224,6 @@ def _trainer(values: Mapping[str, Any], folder: Path, callbacks: list[Callback],
         use_distributed_sampler=False,
         default_root_dir=folder,
     )
-
-
-def _checkpoints(folder: Path, validates: bool) -> tuple[ModelCheckpoint | None, ModelCheckpoint]:
-    best = None
-    if validates:
-        best = MovableCheckpoint(
-            folder, "best", monitor="val/top1_error", mode="min", save_weights_only=True,
-            auto_insert_metric_name=False, enable_version_counter=False,
-        )  # fmt: skip
-    last = MovableCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
-    return best, last
-
-
-def _chosen(path: Path, best: ModelCheckpoint | None) -> tuple[int, float | None]:
-    """(epoch, validation error) of the checkpoint that is tested."""
-    epoch = int(torch.load(path, map_location="cpu", weights_only=True)["epoch"])
-    if best is None or best.best_model_score is None:
-        return epoch, None
-    return epoch, round(float(best.best_model_score), 6)
 
 
 def quiet() -> None:

@@ -1,0 +1,103 @@
+"""What config keys may hold: a test and its words for each value, and the keys of every section that is read."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Test = Callable[[Any], bool]
+
+
+def _integer(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _optional(test: Test) -> Test:
+    return lambda value: value is None or test(value)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _stages(value: Any) -> bool:
+    increasing = isinstance(value, list) and all(_integer(item, 1) for item in value) and value == sorted({*value})
+    return increasing and bool(value)  # one order: one science, one id
+
+
+_seed = (lambda value: _integer(value, 0) and value < 2**32, "an integer from 0 to 4294967295")
+_positive = (lambda value: _integer(value, 1), "an integer from 1")
+_positive_or_null = (_optional(lambda value: _integer(value, 1)), "an integer from 1, or null")
+_boolean = (lambda value: isinstance(value, bool), "true, false")
+
+#: key -> (test, what is allowed). Knobs of models and attentions are checked by their constructors.
+CHECKS: dict[str, tuple[Test, str]] = {
+    "seed": _seed,
+    "output_dir": (lambda value: isinstance(value, str) and bool(value), "a folder"),
+    "force": _boolean,
+    "deterministic": _boolean,
+    "dry_run": _boolean,
+    "n_jobs": _positive,
+    "dataset.classes": (lambda value: _integer(value, 2), "an integer from 2"),
+    "dataset.image_size": _positive,
+    "dataset.seed": _seed,
+    "dataset.root": (lambda value: isinstance(value, str) and bool(value), "a folder"),
+    "attention.start": (lambda value: value in (None, "identity"), "identity, null"),
+    "attention.stages": (_optional(_stages), "increasing integers from 1, e.g. [2,3], or null"),
+    "recipe.epochs": _positive_or_null,
+    "recipe.steps": _positive_or_null,
+    "recipe.passes_per_epoch": _positive_or_null,
+    "recipe.batch_size": _positive,
+    "recipe.validation.images": (lambda value: _integer(value, 0), "an integer from 0 (0: train on all images)"),
+    "recipe.validation.order": (lambda value: value in ("seed", "file"), "seed, file"),
+    "recipe.label_smoothing": (lambda value: _number(value) and 0 <= value < 1, "a number from 0 to below 1"),
+    "recipe.grad_clip": (_optional(lambda value: _number(value) and value > 0), "a number above 0, or null"),
+    **{
+        f"recipe.{name}": (lambda value: isinstance(value, Mapping) and "_target_" in value, "a group with _target_")
+        for name in ("optimizer", "schedule")
+    },
+    "recipe.optimizer.lr": (lambda value: _number(value) and value > 0, "a number above 0"),
+    "recipe.augment.flip": (_optional(lambda value: isinstance(value, bool)), "true, false, null"),
+    "recipe.augment.crop": (_optional(lambda value: _integer(value, 0)), "an integer from 0 (pixels), or null"),
+    "recipe.augment.shift": (_optional(lambda value: _number(value) and 0 <= value < 1), "0 to below 1, or null"),
+    **{
+        f"recipe.weight_decay.{kind}": (
+            _optional(lambda value: _number(value) and value >= 0),
+            "a number from 0, or null",
+        )
+        for kind in ("default", "norm", "bias", "attention")
+    },
+    "machine.strategy": (lambda value: value in ("auto", "ddp"), "auto, ddp"),
+    "machine.devices": (
+        lambda value: _integer(value, 1) or value == "auto" or isinstance(value, list),
+        "an integer from 1, a list of device numbers, auto",
+    ),
+    "machine.compile": _boolean,
+    "machine.channels_last": _boolean,
+    "machine.detect_anomaly": _boolean,
+    "machine.threads": _positive_or_null,
+    "machine.workers": (_optional(lambda value: _integer(value, 0)), "an integer from 0, or null"),
+    "machine.batches": _positive_or_null,
+}
+
+
+#: sections whose keys are read one by one; the others are handed to a constructor, which knows its own
+KEYS = {
+    "": (
+        "dataset", "model", "attention", "head", "recipe", "machine", "tracker", "seed", "force", "deterministic",
+        "dry_run", "n_jobs", "output_dir", "experiment", "table",
+    ),
+    "recipe": (
+        "epochs", "steps", "batch_size", "optimizer", "weight_decay", "schedule", "label_smoothing", "grad_clip",
+        "validation", "normalize", "augment", "passes_per_epoch",
+    ),
+    "recipe.weight_decay": ("default", "norm", "bias", "attention"),
+    "recipe.validation": ("images", "order"),
+    "machine": (
+        "accelerator", "devices", "strategy", "precision", "channels_last", "compile", "threads", "workers", "batches",
+        "detect_anomaly",
+    ),
+    "tracker": ("name", "mode", "project", "entity", "tags"),
+}  # fmt: skip
+
+
+# what a saved config.yaml does not have, or may be older than
+MAY_LACK = ("experiment", "table", "force", "dry_run", "n_jobs", "output_dir", "workers", "passes_per_epoch")
