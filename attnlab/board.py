@@ -73,8 +73,11 @@ class Bars:
 
     def show(self, lines: Sequence[str]) -> None:
         """Print `lines` above the bars, and draw them anew."""
-        for line in lines:
-            self.bars.console.print(line, markup=False, highlight=False)
+        if lines:
+            from rich.text import Text
+
+            text = Text.from_ansi("\n".join(line.rsplit("\r", 1)[-1] for line in lines))
+            self.bars.console.print(text, soft_wrap=True)
         for job in self.jobs:
             if job.state == "running":
                 if job.number not in self.running:

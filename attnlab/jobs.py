@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +16,8 @@ from omegaconf import DictConfig
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 INTERRUPTED = 130  # exit status of a job that was asked to stop
+STOPS = {signal.SIGINT, signal.SIGTERM}
+LAST_READS = 64  # of a job that ended: what a pipe holds, many times over
 
 
 class Pipe:
@@ -25,12 +29,13 @@ class Pipe:
         self._rest = b""
 
     def lines(self) -> list[str]:
-        """What came since the last call; an unfinished last line waits for its end, or for the writer's."""
-        while self.open:
+        """What came since the last call, a part of it where it is much; an unfinished last line waits for its end, or
+        for the writer's."""
+        if self.open:
             try:
                 read = os.read(self.reader, 1 << 16)
             except BlockingIOError:
-                break
+                return []
             if not read:
                 self.close()
             self._rest += read
@@ -90,10 +95,12 @@ class Job:
         output, printed = os.pipe() if watched else (-1, -1)
         launcher = os.getpid()
         self.started, self.state = time.monotonic(), "running"
+        # A signal that came between fork and _live would run the launcher's handler, in the job.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         self.pid = os.fork()
         if not self.pid:
-            os.close(words)
             self._live(work, failures, say, printed, launcher)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
         os.close(say)
         self.words = Pipe(words)
         if watched:
@@ -108,7 +115,8 @@ class Job:
 
         code = 1
         try:
-            _die_with(launcher)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+            die_with(launcher)
             if printed >= 0:
                 watch(printed, tell)
             value = work(self)
@@ -118,10 +126,16 @@ class Job:
             code = INTERRUPTED
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+        except Exception as error:
+            traceback.print_exc()
+            with suppress(OSError):
+                tell(error=f"{type(error).__name__}: {error}")
+        finally:  # whatever happens, the job must not go on as a second launcher
+            try:
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:
+                os._exit(code)
 
     def listen(self) -> list[str]:
         """Take in what the job told; return the lines it printed."""
@@ -131,9 +145,16 @@ class Job:
         self.share, self.rate = self._answers.get("share", self.share), self._answers.get("rate", self.rate)
         return self.output.lines() if self.output else []
 
-    def end(self, status: int) -> list[str]:
-        """The process is gone with `status`, of os.wait: say how it ended; return the last lines it printed."""
-        printed = self.listen()
+    def end(self, status: int, *, stopping: bool = False) -> list[str]:
+        """The process is gone with `status`, of os.wait: say how it ended; return the last lines it printed.
+
+        stopping: the launcher asked it to.
+        """
+        printed: list[str] = []
+        for _ in range(LAST_READS):
+            if not (more := self.listen()):
+                break
+            printed += more
         for pipe in (self.words, self.output):
             if pipe:
                 pipe.close()  # a process that the job left behind may hold the other end
@@ -141,11 +162,13 @@ class Job:
         code = os.waitstatus_to_exitcode(status)
         if code == 0:
             self.state, self.value, self.share = "done", self._answers.get("value"), 1.0
-        elif code == INTERRUPTED:
+        elif stopping:
             self.state = "waiting"
         else:
             self.state, self.told = "failed", "error" in self._answers
             killed = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit {code}"
+            if code == INTERRUPTED:
+                killed = "interrupted; the same command goes on from its last checkpoint"
             self.reason = self._answers.get("error") or killed
         return printed
 
@@ -160,7 +183,7 @@ def watch(printed: int, tell: Callable[..., None]) -> None:
     progress.listener = lambda share, rate: tell(share=share, rate=rate)
 
 
-def _die_with(launcher: int) -> None:
+def die_with(launcher: int) -> None:
     """Ask Linux to kill this process when its launcher ends, however it ends."""
     try:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

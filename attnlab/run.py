@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from attnlab.compose import CONF, check, choices, explain, register_resolvers
 from attnlab.errors import AttnlabError
 from attnlab.identity import run_id
+from attnlab.jobs import die_with
 from attnlab.results import read_record
 from attnlab.sweep import failures
 
@@ -76,6 +77,8 @@ def help_text() -> str:
 
 def main() -> None:
     """The command line: Hydra's, with every error of the user's as one message; its traceback: ATTNLAB_TRACEBACK=1."""
+    if os.environ.get("LOCAL_RANK", "0") != "0":  # a further rank of a run: it ends with whoever started it
+        die_with(os.getppid())
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the message is ours to write
     if {"-h", "--help"} & set(sys.argv[1:]):
         with suppress(BrokenPipeError):
@@ -93,6 +96,9 @@ def main() -> None:
             raise
         print(f"attnlab: {explain(error, sys.argv[1:])}", file=sys.stderr)
         sys.exit(1)
+    except BrokenPipeError:  # `| head`: nobody listens any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(141)
     except OSError as error:  # jobs tell their own; what is left is Hydra making its folder
         print(f"attnlab: output_dir: {error.filename} cannot be written ({error.strerror})", file=sys.stderr)
         sys.exit(1)

@@ -50,6 +50,7 @@ class Sweep:
             raise ConfigError(f"n_jobs={n_jobs}: allowed is an integer from 1")
         self.context, self.task, self.config, self.n_jobs = context, task, config, n_jobs
         self.jobs: list[Job] = []
+        self.stopping = False
 
     def launch(self, job_overrides: Sequence[Sequence[str]]) -> list[JobReturn]:
         """Compose and check every job before the first one starts, then run what is not recorded."""
@@ -105,9 +106,11 @@ class Sweep:
             self._stop(running, board)
             raise
         finally:
-            board.close()
             signal.signal(signal.SIGTERM, previous)
-            self._summary()
+            try:
+                board.close()
+            finally:
+                self._summary()
 
     def _wait(self, running: dict[int, Job], board: Bars | Lines) -> None:
         """Until a job tells something, prints, or ends; a moment at most."""
@@ -124,7 +127,7 @@ class Sweep:
 
     def _work(self, job: Job) -> Any:
         """In the job's own process."""
-        from attnlab.machine import share
+        from attnlab.machine import cores
 
         signal.signal(signal.SIGTERM, _raise_interrupt)
         failures.clear()
@@ -134,14 +137,15 @@ class Sweep:
         sys.argv = [sys.argv[0], *job.overrides]
         with open_dict(job.config):
             job.config.hydra.mode = "RUN"
+            ranks = job.config.machine.devices if isinstance(job.config.machine.devices, int) else 1
             for key in ("threads", "workers") if self.n_jobs > 1 else ():
                 if job.config.machine[key] is None:  # each job gets its share of the cores
-                    job.config.machine[key] = max(1, share(job.config.machine, key) // self.n_jobs)
+                    job.config.machine[key] = max(1, cores() // (self.n_jobs * max(1, ranks)))
         HydraConfig.instance().set_config(job.config)
         return self.task(_without_hydra(job.config))
 
     def _ended(self, job: Job, status: int, board: Bars | Lines) -> None:
-        board.show(job.end(status))
+        board.show(job.end(status, stopping=self.stopping))
         if job.state == "failed":
             failures.append(f"{job.title}: {job.reason}")
             if not job.told:
@@ -150,6 +154,7 @@ class Sweep:
             board.ended(job)
 
     def _stop(self, running: dict[int, Job], board: Bars | Lines) -> None:
+        self.stopping = True
         for pid in running:
             os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + GRACE
@@ -160,12 +165,15 @@ class Sweep:
             self._ended(job, os.waitpid(pid, 0)[1], board)
 
     def _summary(self) -> None:
-        waiting = sum(job.state == "waiting" for job in self.jobs)
-        if failures or waiting:
-            print(
-                f"attnlab: {len(failures)} failed, {waiting} not finished; the same command runs them", file=sys.stderr
-            )
-            print(*(f"  {failure}" for failure in failures), sep="\n", file=sys.stderr, flush=True)
+        for job in self.jobs:  # what another launcher has trained since is no failure
+            line = f"{job.title}: {job.reason}"
+            if job.state == "failed" and line in failures and self._is_recorded(job):
+                failures.remove(line)
+                job.state = "recorded"
+        left = sum(job.state in ("waiting", "running") for job in self.jobs)
+        if failures or left:
+            summary = f"attnlab: {len(failures)} failed, {left} not finished; the same command runs them"
+            print(summary, *(f"  {failure}" for failure in failures), sep="\n", file=sys.stderr, flush=True)
 
     def _returned(self, job: Job) -> JobReturn:
         # Failures are told by attnlab.run; a FAILED return would make Hydra raise the first and hide the others.

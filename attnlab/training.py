@@ -65,7 +65,7 @@ def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
         try:
             return _train(values, name, folder)
         except BaseException as error:
-            if is_first_rank():
+            if is_first_rank() and read_record(folder) is None:  # a record stands, whatever failed after it
                 trained = (folder / "last.ckpt").exists()
                 if not trained and (aside is not None or isinstance(error, ConfigError | DataError)):
                     restore(folder, aside)  # as it was found

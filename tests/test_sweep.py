@@ -125,6 +125,39 @@ def test_a_killed_job_is_one_failure_and_is_resumed(tiny):
     assert done.stat().st_mtime_ns == stamp
 
 
+def test_a_job_that_is_asked_to_stop_is_told_and_the_sweep_fails(tiny):
+    """By a cluster, or a person: not half the data and exit 0."""
+    overrides = [*tiny, "dataset.train_size=2000", "recipe.epochs=4"]
+    process = start(*overrides, "seed=0,1")
+    assert wait_for((folder([*overrides, "seed=0"]) / "last.ckpt").exists)
+    (job,) = descendants(process.pid)
+    os.kill(job, signal.SIGTERM)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert err.count("interrupted; the same command goes on") == 2  # at once, and at the end
+    assert "1 failed, 0 not finished" in err
+    assert out.count("finished, test error") == 1
+
+
+def test_a_job_never_goes_on_as_a_second_launcher(tiny):
+    """Nobody reads its output any more: one summary, not one from every process."""
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    process = start(*tiny, "seed=0,1,2", env=clean)
+    process.stdout.readline()
+    process.stdout.close()
+    err = process.stderr.read()
+    process.wait(timeout=120)
+    assert process.returncode != 0
+    assert err.count("not finished; the same command runs them") <= 1
+    assert "cannot be written" not in err
+
+
+def test_an_error_before_the_task_is_told(tiny):
+    code, _, err = finish(*tiny, "attention=se", "seed=0,1", "machine.accelerator=gpu", "n_jobs=2")
+    assert code == 1
+    assert err.count("machine.accelerator=gpu: torch sees no GPU here") == 4
+
+
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_jobs_end_with_their_launcher_and_the_sweep_goes_on(tiny, blow):
     overrides = [*tiny, "dataset.train_size=2000", "recipe.epochs=4", "n_jobs=2"]
