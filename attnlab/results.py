@@ -2,18 +2,24 @@
 
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attnlab.errors import ConfigError
+from attnlab.digest import digest
+from attnlab.errors import AttnlabError, ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Record = dict[str, Any]
+#: the records that a checkout brings along
+RESULTS = Path("results")
 #: what every table needs
-RECORD_KEYS = {"id", "config", "metrics", "params", "data_hash", "device", "precision", "world_size", "versions"}
+RECORD_KEYS = {
+    "checksum", "id", "config", "metrics", "params", "data_hash", "device", "precision", "world_size", "versions",
+}  # fmt: skip
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -37,24 +43,66 @@ def read_record(folder: Path) -> Record | None:
         raise ConfigError(f"{folder.name}/result.json cannot be read ({error})") from error
 
 
-def records(*output_dirs: str | Path) -> list[Record]:
-    """All finished records below some folders, by id; a record that stands in several is taken once.
+def seal(record: Mapping[str, Any]) -> Record:
+    """The record with its checksum, by which a later edit is noticed."""
+    return dict(record) | {"checksum": checksum(record)}
+
+
+def checksum(record: Mapping[str, Any]) -> str:
+    """The digest of all that a record says, but for its checksum."""
+    return digest({name: item for name, item in record.items() if name != "checksum"})
+
+
+def gather(*output_dirs: str | Path) -> tuple[list[Record], list[str]]:
+    """All finished records below some folders, by id; and why a file that should be one is left out, a line each.
 
     A record is result.json in a run's folder, or a tracked <run id>.json; folders put aside by force=true do not count.
+    Left out is what cannot be read, was edited since it was written, or is of another run than its id says; of two
+    records of one run that differ, the second. Nothing is written.
     """
     found: dict[str, Record] = {}
-    for output_dir in output_dirs:
+    left_out = []
+    for output_dir in dict.fromkeys(map(str, output_dirs)):
         folder = Path(output_dir)
         paths = [path for path in folder.glob("*/result.json") if "." not in path.parent.name]
         for path in sorted([*paths, *folder.glob("**/records/*.json")]):
             try:
                 record = json.loads(path.read_text())
+                reason = _fault(record, path.parent.name if path.name == "result.json" else path.stem)
             except (OSError, ValueError) as error:
-                raise ConfigError(f"{path} cannot be read as a record ({error})") from error
-            if not isinstance(record, dict) or not record.keys() >= RECORD_KEYS:
-                raise ConfigError(f"{path} is not a record: it lacks {', '.join(sorted(RECORD_KEYS - set(record)))}")
-            found.setdefault(record["id"], record)
-    return [found[name] for name in sorted(found)]
+                reason = f"cannot be read as a record ({error})"
+            if not reason and found.setdefault(record["id"], record) != record:
+                reason = "the same run was recorded before, with another result, and that one counts"
+            if reason:
+                left_out.append(f"{path}: {reason}")
+    return [found[name] for name in sorted(found)], left_out
+
+
+def _fault(record: Any, name: str) -> str:
+    """Why something that was read is no record to believe; empty when it is one."""
+    from attnlab.identity import run_id
+
+    if not isinstance(record, dict) or not record.keys() >= RECORD_KEYS:
+        missing = RECORD_KEYS - set(record) if isinstance(record, dict) else RECORD_KEYS
+        return f"is not a record: it lacks {', '.join(sorted(missing))}"
+    if record["checksum"] != checksum(record):
+        return "was changed after it was written (its checksum differs)"
+    if record["id"] != name:
+        return f"is the record of {record['id']}"
+    try:
+        if (science_id := run_id(record["config"])) != name:
+            return f"its config is that of run {science_id}: another recipe, model or dataset"
+    except (AttnlabError, KeyError, TypeError) as error:
+        return f"its config is none ({error})"
+    return ""
+
+
+def records(*output_dirs: str | Path) -> list[Record]:
+    """All finished records below some folders, by id; warns of each that is left out, see `gather`."""
+    found, left_out = gather(*output_dirs)
+    for reason in left_out:
+        warnings.warn(reason, stacklevel=2)
+    return found
 
 
 def find_run(run_id: str, output_dir: str | Path = "outputs") -> Path:

@@ -28,7 +28,7 @@ from attnlab.errors import ConfigError, DataError
 from attnlab.folders import is_first_rank, locked, put_aside, recorded_config, restore, say, without_paths, write_error
 from attnlab.identity import run_id
 from attnlab.progress import progress_of
-from attnlab.results import Record, read_record, write_json
+from attnlab.results import Record, read_record, seal, write_json
 from attnlab.trackers import Tracker
 
 
@@ -140,25 +140,27 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
     epoch, validation = chosen_epoch(chosen, best)
     tested = trainer.test(classifier, datamodule=data, ckpt_path=str(chosen), verbose=False, weights_only=True)[0]
     commit, dirty = machine.commit()
-    record: Record = {
-        "id": name,
-        "status": "finished",
-        "config": recorded_config(values),
-        "metrics": {key: round(float(value), 6) for key, value in tested.items()} | {"val/top1_error": validation},
-        "best_epoch": epoch,
-        **costs,
-        "images_per_second": log.images_per_second,
-        "peak_memory": machine.peak_memory(trainer.strategy.root_device),
-        "seconds": round(log.seconds, 2),
-        "world_size": trainer.world_size,
-        "device": machine.device_name(trainer.strategy.root_device),
-        "precision": str(trainer.precision),
-        "data_hash": data.data_hash,
-        "commit": commit,
-        "dirty": dirty,
-        "versions": machine.versions(),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    record: Record = seal(
+        {
+            "id": name,
+            "status": "finished",
+            "config": recorded_config(values),
+            "metrics": {key: round(float(value), 6) for key, value in tested.items()} | {"val/top1_error": validation},
+            "best_epoch": epoch,
+            **costs,
+            "images_per_second": log.images_per_second,
+            "peak_memory": machine.peak_memory(trainer.strategy.root_device),
+            "seconds": round(log.seconds, 2),
+            "world_size": trainer.world_size,
+            "device": machine.device_name(trainer.strategy.root_device),
+            "precision": str(trainer.precision),
+            "data_hash": data.data_hash,
+            "commit": commit,
+            "dirty": dirty,
+            "versions": machine.versions(),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+    )
     if trainer.is_global_zero:
         write_json(folder / "result.json", record)
         (folder / "error.json").unlink(missing_ok=True)

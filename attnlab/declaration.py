@@ -1,0 +1,79 @@
+"""What conf/table/NAME.yaml may hold under `table`, checked before anything runs."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from attnlab.errors import ConfigError
+
+KEYS = ("title", "about", "rows", "columns", "seeds", "metrics", "baseline", "same", "paper")
+#: what a paper's numbers are: what they count, and on which images it chose the epoch it printed
+PAPER: dict[str, tuple[str, ...]] = {
+    "source": (), "gives": ("error", "accuracy"), "chosen": ("test", "validation", "last", "unknown"), "runs": (),
+    "values": (), "missing": (),
+}  # fmt: skip
+
+
+def check_table(name: str, table: Any) -> dict[str, Any]:
+    """The declaration, when it makes a table. Raises ConfigError."""
+    if not isinstance(table, Mapping) or not table.get("rows"):
+        raise ConfigError(f"table={name}: table.rows is missing, {{label: [overrides]}}")
+    if unknown := [key for key in table if key not in KEYS]:
+        raise ConfigError(f"table.{unknown[0]}: no such key; allowed are {', '.join(KEYS)}")
+    whole = {"columns": {"": []}, "same": [], "metrics": ["test/top1_error"], "about": {}, "paper": {}} | {
+        key: value for key, value in table.items() if value is not None
+    }
+    for kind in ("rows", "columns"):
+        if not isinstance(whole[kind], Mapping):
+            raise ConfigError(f"table.{kind}={whole[kind]}: allowed is {{label: [overrides]}}")
+        for label, overrides in whole[kind].items():
+            if not isinstance(overrides, list) or not all(isinstance(item, str) for item in overrides):
+                raise ConfigError(f"table.{kind}.{label}={overrides}: allowed is a list of overrides, [key=value]")
+    seeds = whole.get("seeds")
+    if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
+        raise ConfigError(f"table.seeds={seeds}: allowed is a list of integers from 0")
+    if double := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+        raise ConfigError(f"table.seeds={seeds}: seed {double[0]} stands there twice")
+    rows = list(whole["rows"])
+    baseline = whole.setdefault("baseline", rows[0])
+    named = [baseline, *(label for group in whole["same"] for label in group)]
+    for label in named:
+        if label not in rows:
+            key = "baseline" if label == baseline else "same"
+            raise ConfigError(f"table.{key}: {label}: unknown row; the table has {', '.join(rows)}")
+    whole["paper"] = {metric: _check_paper(metric, block, whole) for metric, block in whole["paper"].items()}
+    return dict(whole)
+
+
+def _check_paper(metric: str, block: Any, table: Mapping[str, Any]) -> dict[str, Any]:
+    """What a paper prints for a metric, by row and column; without columns: by row."""
+    where = f"table.paper.{metric}"
+    if not isinstance(block, Mapping) or not block.get("source"):
+        raise ConfigError(f"{where}.source: is missing; no number without one")
+    if unknown := [key for key in block if key not in PAPER]:
+        raise ConfigError(f"{where}.{unknown[0]}: no such key; allowed are {', '.join(PAPER)}")
+    for key in ("gives", "chosen"):
+        if block.get(key) not in PAPER[key]:
+            raise ConfigError(f"{where}.{key}={block.get(key) or 'null'}: allowed are {', '.join(PAPER[key])}")
+    values = {}
+    for row, given in (block.get("values") or {}).items():
+        values[row] = given if isinstance(given, Mapping) else {"": given}
+        for kind, labels in (("rows", [row]), ("columns", values[row])):
+            for wrong in [label for label in labels if label not in table[kind]]:
+                raise ConfigError(f"{where}: {wrong}: unknown; {kind} are {', '.join(table[kind])}")
+        for column, printed in values[row].items():
+            if printed is not None and not re.fullmatch(r"\d+(\.\d+)?( ± \d*\.\d+)?", str(printed)):
+                raise ConfigError(f"{where}: {row}, {column}: {printed}: allowed are 92.33, 92.33 ± 0.19, null")
+    return dict(block) | {"values": values}
+
+
+def parse(overrides: Sequence[str], where: str) -> list[Override]:
+    """Overrides as Hydra reads them. Raises ConfigError, saying where they stand."""
+    try:
+        return OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        raise ConfigError(f"{where}: {' '.join(str(error).split())}") from error

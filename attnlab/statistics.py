@@ -1,0 +1,116 @@
+"""Is a difference more than chance? Paired and Welch's t, Holm, power: all of it scipy's and statsmodels'.
+
+Numbers are those of single runs (test error in percent, say), one a seed; a difference is row minus baseline.
+"""
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+ALPHA, POWER = 0.05, 0.80
+#: pairs from which Wilcoxon's signed-rank test can reach 5 % at all (n = 5: its smallest p is 6.25 %)
+WILCOXON_FROM = 6
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A row against its baseline.
+
+    n: pairs, or runs of the row (n_baseline: of the baseline);  mean, low, high: row minus baseline and its 95 %
+    interval;  sd: of the paired differences, or of one run (pooled);  p: two-sided, of the paired t test or Welch's;
+    wilcoxon: p of the signed-rank test. None where there are too few runs, or all differences are equal: then there is
+    no spread to measure against.
+    """
+
+    paired: bool
+    n: int
+    n_baseline: int
+    mean: float
+    sd: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    wilcoxon: float | None = None
+
+    def detectable(self, comparisons: int = 1) -> float | None:
+        """The difference that so many runs, of this spread, find with 80 % power at 5 %, among so many comparisons.
+
+        At 5 % / comparisons, Holm's first and strictest step (statsmodels' TTestPower, TTestIndPower).
+        """
+        from statsmodels.stats.power import TTestIndPower, TTestPower
+
+        if self.sd is None:
+            return None
+        sizes = {"nobs": self.n} if self.paired else {"nobs1": self.n, "ratio": self.n_baseline / self.n}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the solver, for two runs: their effect is beyond its first bracket
+            effect = (TTestPower() if self.paired else TTestIndPower()).solve_power(
+                effect_size=None, alpha=ALPHA / comparisons, power=POWER, **sizes
+            )
+        return float(np.squeeze(effect)) * self.sd
+
+
+def paired(row: Sequence[float], baseline: Sequence[float]) -> Difference:
+    """Student's t on the differences of runs that share their seed (scipy.stats.ttest_rel)."""
+    from scipy import stats
+
+    differences = np.subtract(row, baseline)
+    n, mean = len(differences), float(np.mean(differences))
+    sd = float(np.std(differences, ddof=1)) if n > 1 else math.nan
+    if not sd > 1e-9:
+        return Difference(True, n, n, mean)
+    test = stats.ttest_rel(row, baseline)
+    interval = test.confidence_interval(1 - ALPHA)
+    wilcoxon = None
+    if n >= WILCOXON_FROM:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of ties, for which scipy takes the normal approximation
+            wilcoxon = float(stats.wilcoxon(row, baseline).pvalue)
+    return Difference(True, n, n, mean, sd, float(interval.low), float(interval.high), float(test.pvalue), wilcoxon)
+
+
+def welch(row: Sequence[float], baseline: Sequence[float]) -> Difference:
+    """Welch's t for runs that share nothing but the data (scipy.stats.ttest_ind, equal_var=False)."""
+    from scipy import stats
+
+    n, m = len(row), len(baseline)
+    mean = float(np.mean(row) - np.mean(baseline))
+    if min(n, m) < 2:
+        return Difference(False, n, m, mean)
+    variances = [float(np.var(values, ddof=1)) for values in (row, baseline)]
+    sd = math.sqrt(((n - 1) * variances[0] + (m - 1) * variances[1]) / (n + m - 2))
+    if not sd > 1e-9:
+        return Difference(False, n, m, mean)
+    test = stats.ttest_ind(row, baseline, equal_var=False)
+    interval = test.confidence_interval(1 - ALPHA)
+    return Difference(False, n, m, mean, sd, float(interval.low), float(interval.high), float(test.pvalue))
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """p adjusted by Holm's step-down method, over all that are there (statsmodels' multipletests)."""
+    from statsmodels.stats.multitest import multipletests
+
+    there = [p for p in p_values if p is not None]
+    if not there:
+        return [None] * len(p_values)
+    adjusted = iter(multipletests(there, alpha=ALPHA, method="holm")[1])
+    return [None if p is None else float(next(adjusted)) for p in p_values]
+
+
+def seeds_needed(effect: float, sd: float, design: str, comparisons: int = 1) -> int:
+    """Seeds a row that find a difference of `effect` with 80 % power at 5 %, two-sided (statsmodels' power).
+
+    sd: of one row's runs (design=unpaired) or of the paired differences (design=paired);  comparisons: rows held
+    against the baseline, at 5 % / comparisons each.
+    """
+    from statsmodels.stats.power import TTestIndPower, TTestPower
+
+    size, alpha = abs(effect) / sd, ALPHA / comparisons
+    test, key = (TTestPower(), "nobs") if design == "paired" else (TTestIndPower(), "nobs1")
+    for n in range(2, 9):  # the solver's continuous n may fall below two
+        if test.power(size, n, alpha) >= POWER:
+            return n
+    return math.ceil(float(np.squeeze(test.solve_power(effect_size=size, alpha=alpha, power=POWER, **{key: None}))))

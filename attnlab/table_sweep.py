@@ -1,0 +1,29 @@
+"""From a table to the jobs of a sweep: what the launcher is to run, seed by seed, so that a half table is even."""
+
+from collections.abc import Sequence
+
+from omegaconf import DictConfig
+
+from attnlab.grid import read_grid
+from attnlab.ledger import ledger
+from attnlab.results import gather
+
+
+def jobs(arguments: Sequence[str], config: DictConfig) -> list[list[str]]:
+    """The overrides of every run to do; says how much there is. Raises ConfigError for what makes no table.
+
+    hydra.mode=RUN: a further rank of a DDP job repeats them, and must not begin the table.
+    """
+    grid = read_grid(arguments)
+    records, left_out = gather(config.output_dir)
+    for reason in left_out:
+        print(f"left out: {reason}")
+    book = ledger(grid, [] if config.force else records)
+    print(book.heading(grid.name, config.n_jobs), flush=True)
+    if grid.changed:
+        print(f"table {grid.name}: not the protocol: {' '.join(grid.changed)}")
+    overrides = {(cell.row, cell.column): cell.overrides for cell in grid.cells}
+    return [
+        [f"table={grid.name}", "hydra.mode=RUN", *overrides[row, column], f"seed={seed}", *grid.left]
+        for row, column, seed in book.to_do
+    ]

@@ -1,0 +1,75 @@
+"""Records: which are believed, and what is said of the others."""
+
+import json
+
+import pytest
+
+import attnlab
+from attnlab.compose import plain
+from attnlab.identity import run_id, science
+from attnlab.results import gather, load_results, records, seal
+
+
+def record(overrides=(), error=20.0):
+    cfg = plain(attnlab.config(list(overrides)))
+    return seal({
+        "id": run_id(cfg), "status": "finished", "config": {**science(cfg), "machine": {}},
+        "metrics": {"test/top1_error": error}, "params": 1000, "world_size": 1, "device": "a CPU",
+        "precision": "32-true", "data_hash": "0", "versions": {"torch": "2.13.0"},
+    })  # fmt: skip
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(content, name=None, folder="outputs"):
+        path = tmp_path / folder / (name or content["id"]) / "result.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return path
+
+    return write
+
+
+def test_a_whole_record_is_believed(written, tmp_path):
+    good = record()
+    written(good)
+    assert gather(tmp_path / "outputs") == ([good], [])
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda r: json.dumps(r)[:-40], "cannot be read as a record"),
+        (lambda r: "[1]", "is not a record: it lacks checksum, config"),
+        (lambda r: {name: item for name, item in r.items() if name != "checksum"}, "it lacks checksum"),
+        (lambda r: r | {"metrics": {"test/top1_error": 1.0}}, "was changed after it was written"),
+        (lambda r: seal(r | {"config": r["config"] | {"seed": 5}}), "its config is that of run"),
+        (lambda r: seal(r | {"config": {"seed": 5}}), "its config is none"),
+        (lambda r: seal(r | {"id": "0123456789ab"}), "is the record of 0123456789ab"),
+    ],
+)
+def test_what_cannot_be_believed_is_left_out_and_named(written, tmp_path, damage, reason):
+    good, bad = record(), record(["seed=1"])
+    written(good)
+    path = written(damage(bad), bad["id"])
+    before = path.read_bytes()
+    found, left_out = gather(tmp_path / "outputs")
+    assert found == [good]
+    assert len(left_out) == 1
+    assert left_out[0].startswith(f"{path}: ")
+    assert reason in left_out[0]
+    assert path.read_bytes() == before
+    with pytest.warns(UserWarning, match=bad["id"]):
+        assert records(tmp_path / "outputs") == [good]
+    with pytest.warns(UserWarning, match=bad["id"]):
+        assert load_results(tmp_path / "outputs").id.tolist() == [good["id"]]
+
+
+def test_of_two_results_of_one_run_the_first_counts(written, tmp_path):
+    mine, theirs = record(error=20.0), record(error=30.0)
+    written(mine)
+    written(theirs, folder="results")
+    found, left_out = gather(tmp_path / "outputs", tmp_path / "results")
+    assert found == [mine]
+    assert "the same run was recorded before" in left_out[0]
+    assert gather(tmp_path / "results", tmp_path / "results") == ([theirs], [])
