@@ -38,7 +38,8 @@ class Entry:
     """One cell: its runs, its difference from the baseline, what the paper says.
 
     judged: whether a difference of this metric may be called one, which the table's first alone may;  p_holm: p of the
-    difference, adjusted over the table;  paper: None where there is none to show.
+    difference, adjusted over the table;  comparisons: of the whole table, once it is finished;  paper: None where there
+    is none to show.
     """
 
     metric: str
@@ -48,13 +49,18 @@ class Entry:
     wanted: int
     difference: Difference | None = None
     p_holm: float | None = None
-    detectable: float | None = None
+    comparisons: int = 1
     paper: Paper | None = None
 
     @property
     def key(self) -> tuple[str, str]:
         """Row and column."""
         return self.cell.row, self.cell.column
+
+    @property
+    def detectable(self) -> float | None:
+        """The difference that so many seeds find with 80 % power, corrected for the whole table."""
+        return self.difference.detectable(self.comparisons) if self.difference else None
 
     @property
     def bold(self) -> bool:
@@ -112,7 +118,7 @@ class Comparison:
             difference = differences[key]
             entries[key] = Entry(
                 metric, metric == self.metrics[0], cell, self.runs(cell), len(self.grid.seeds), difference,
-                adjusted.get(key), difference.detectable(comparisons) if difference else None, self.paper(metric, cell),
+                adjusted.get(key), comparisons, self.paper(metric, cell),
             )  # fmt: skip
         return entries
 

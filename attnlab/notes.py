@@ -80,9 +80,10 @@ def notes(comparison: Comparison, entries: Mapping[tuple[str, str], Entry]) -> I
     judged = sum(entry.p_holm is not None for entry in entries.values())
     if judged:
         yield (
-            f"Bold: p <= {ALPHA} after Holm's correction over the {judged} differences of this table. detectable: the "
-            "difference that so many seeds would find with 80 % power, so corrected; what is smaller cannot be told "
-            f"from nothing here. Wilcoxon's signed-rank p, not corrected, from {WILCOXON_FROM} pairs on."
+            f"Bold: p <= {ALPHA} after Holm's correction over the {judged} differences of this table, for better or "
+            "worse. detectable: the difference that so many seeds would find with 80 % power, so corrected; what is "
+            "smaller cannot be told from nothing here. Wilcoxon's signed-rank p, not corrected, from "
+            f"{WILCOXON_FROM} pairs on."
         )
     floors = comparison.floors(first)
     yield from (_floor(floor) for floor in floors)

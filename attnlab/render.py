@@ -51,7 +51,7 @@ def latex(sheet: Sheet) -> str:
 
 def _latex_table(sheet: Sheet, section: Section, number: int) -> str:
     title = f"{sheet.title}: {section.title}" if section.title else sheet.title
-    warned = " " + " ".join(sheet.warnings) if sheet.warnings else ""
+    warned = "".join(f" {text}" for text in sheet.warnings if text.startswith(("Not the protocol", "Unfinished")))
     rows = [" & ".join(_tex_cell(text) for text in row) + r" \\" for row in section.rows]
     return "\n".join([
         r"\begin{table}", r"\centering", f"\\caption{{{_tex(title + '.' + warned)}}}",
