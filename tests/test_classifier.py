@@ -6,8 +6,8 @@ from torch import nn
 
 import attnlab
 from attnlab import schedules
-from attnlab.classifier import decay_groups
 from attnlab.compose import plain
+from attnlab.decay import decay_groups
 from attnlab.errors import ConfigError
 
 WHERE = {"steps_per_epoch": 10, "total_steps": 2000}
