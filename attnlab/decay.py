@@ -14,8 +14,8 @@ KEY = "recipe.weight_decay.layers"
 
 
 def fits(layer: str, parameter: str) -> bool:
-    """Whether the parameter is, or lies below, what `layer` names: `*` stands for one part of a dotted name, or within
-    one; `backbone.stages.*.*.conv2` never reaches into the attention of a block."""
+    """Whether the parameter is, or lies below, what `layer` names. `*` stands for one part of a dotted name, or within
+    one: `backbone.stages.*.*.conv2` never reaches into the attention of a block."""
     parts, path = layer.split("."), parameter.split(".")
     return len(parts) <= len(path) and all(map(fnmatchcase, path, parts))
 
@@ -24,14 +24,15 @@ def decay_groups(net: nn.Module, weight_decay: Mapping[str, Any]) -> list[dict[s
     """Optimiser groups, one for each weight decay: that of the one in `layers` that names a parameter, else the first
     of `norm`, `bias`, `attention` that applies to it and is not null, else `default`.
 
-    layers: {name of a layer, with `*`: decay}, or null. Raises ConfigError for one that names nothing, and for two
+    layers: {name of a layer, with `*`: decay}, or null. Raises ConfigError for one that names no layer, and for two
     that name one parameter: which of them comes first is no part of a run's id.
     """
     layers: Mapping[str, float] = weight_decay.get("layers") or {}
     attention = {id(p) for module in net.modules() if hasattr(module, "attention_place") for p in module.parameters()}
     groups: dict[float, list[nn.Parameter]] = {}
-    used = set()
+    used: set[str] = set()
     for path, module in net.named_modules():
+        used.update(layer for layer in layers if fits(layer, path))  # also where attention stands in for it
         for name, parameter in module.named_parameters(recurse=False):
             full = f"{path}.{name}" if path else name
             named = [layer for layer in layers if fits(layer, full)]
