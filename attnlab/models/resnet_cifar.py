@@ -52,7 +52,7 @@ class BasicBlock(nn.Module):
         bias: bool,
         norm: Callable[[int], nn.Module],
         shortcut: str,
-        padding: str,
+        padding: str = "both",
     ) -> None:
         super().__init__()
         here = partial(slot, channels=channels, downsampling=downsampling)

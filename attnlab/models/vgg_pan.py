@@ -9,6 +9,7 @@ classes, one (the bias that the head's softmax cancels) fewer than there.
 Source: Jetley et al. 2018 (arXiv 1804.02391), section 4; saumya-jetley/cd_ICLR18_LearnToPayAttention@605c280
 VGGNet/models/models_CIFARS/: 2_level_atten_higherlevel_PAN (high, sigmoid), 2_level_atten_higherlevel (high, softmax:
 HL), 2_level_atten_lowerlevel (low, softmax: LL), wired by lua_source/main_multiplicativeatt_hl_ll.lua.
+With softmax <u, g1> is the same at every position and cancels: HL and LL do not depend on their first global branch.
 Differs from the authors' code in: gradients are summed at junctions, as autograd does; there they are averaged.
 """
 
