@@ -130,7 +130,7 @@ class Comparison:
 
     def _difference(self, cell: Cell, other: Cell, metric: str) -> Difference | None:
         mine, theirs = self._by_seed(cell, metric), self._by_seed(other, metric)
-        if _share_a_start(cell.config, other.config):
+        if cell.start == other.start:
             both = sorted(mine.keys() & theirs.keys())
             return paired([mine[seed] for seed in both], [theirs[seed] for seed in both]) if both else None
         return welch(list(mine.values()), list(theirs.values())) if mine and theirs else None
@@ -180,12 +180,6 @@ class Comparison:
 def compare(grid: Grid, records: Iterable[Record], left_out: Sequence[str] = ()) -> Comparison:
     """The comparison of a grid's records; of the others it knows nothing."""
     return Comparison(grid, ledger(grid, records), tuple(left_out))
-
-
-def _share_a_start(config: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether equal seeds mean equal backbone weights, images and order."""
-    mine, theirs = science(config), science(other)
-    return all(mine[section] == theirs[section] for section in ("dataset", "model", "recipe"))
 
 
 def _one_model(config: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

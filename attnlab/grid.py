@@ -5,14 +5,16 @@ conf/table/NAME.yaml holds `table.rows` and `table.columns`, {label: [overrides]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from hydra.core.override_parser.types import Glob, Override
 
 from attnlab.compose import check, compose_file, plain
 from attnlab.declaration import check_table, parse
+from attnlab.digest import digest
 from attnlab.errors import ConfigError
-from attnlab.identity import SECTIONS, run_id
+from attnlab.identity import SECTIONS, run_id, science
 
 #: what makes a table, and no run of it, so that a job does not get it
 OF_THE_TABLE = ("table", "source")
@@ -29,6 +31,12 @@ class Cell:
 
     def run_id(self, seed: int) -> str:
         return run_id(self.config | {"seed": seed})
+
+    @cached_property
+    def start(self) -> str:
+        """What two cells share for which equal seeds mean equal backbone weights, images and order."""
+        mine = science(self.config)
+        return digest([mine[section] for section in ("dataset", "model", "recipe")])
 
 
 @dataclass(frozen=True)

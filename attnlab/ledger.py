@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import median
 
 from attnlab.digest import digest
@@ -20,12 +21,12 @@ class Ledger:
     cells: Mapping[str, Cell]
     records: Mapping[str, Record]
 
-    @property
+    @cached_property
     def done(self) -> dict[Key, Record]:
         """What is recorded."""
         return {key: self.records[name] for key, name in self.ids.items() if name in self.records}
 
-    @property
+    @cached_property
     def to_do(self) -> dict[Key, str]:
         """What is not, each id once."""
         return {key: name for name, key in {n: k for k, n in self.ids.items() if n not in self.records}.items()}
