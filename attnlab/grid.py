@@ -122,16 +122,21 @@ def _select(name: str, table: dict[str, Any], own: list[str], given: Sequence[Ov
             left.append(argument)
     if not pairs or not seeds:
         raise ConfigError(f"table={name}: no cell has all of {' '.join(arguments)}")
-    cells = tuple(
-        Cell(row, column, overrides := (*table["rows"][row], *table["columns"][column]),
-             check(compose_file("run", [*own, *overrides, *left])))
-        for row, column, _ in pairs
-    )  # fmt: skip
+    cells = tuple(_cell(name, table, row, column, own, left) for row, column, _ in pairs)
     _check_distinct(name, table, cells)
     changed = tuple(a for a in left if _root(parse([a], "")[0]).split("/")[0] in SECTIONS)
     if changed and not any(_changes(own, cell, left) for cell in cells):
         changed = ()
     return Grid(name, table, cells, tuple(seeds), changed, tuple(left))
+
+
+def _cell(name: str, table: Mapping[str, Any], row: str, column: str, own: Sequence[str], left: Sequence[str]) -> Cell:
+    overrides = (*table["rows"][row], *table["columns"][column])
+    try:
+        return Cell(row, column, overrides, check(compose_file("run", [*own, *overrides, *left])))
+    except ConfigError as error:
+        where = f"row {row}" + (f", column {column}" if column else "")
+        raise ConfigError(f"table={name}, {where}: {error}") from error
 
 
 def _wanted(item: Override, there: Sequence[str], allowed: str) -> set[str]:

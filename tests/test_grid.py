@@ -1,0 +1,169 @@
+"""A table's declaration: what it expands to, what an argument selects, what is refused."""
+
+import pytest
+from omegaconf import OmegaConf
+from synthetic import record, write
+
+import attnlab
+from attnlab.declaration import check_table
+from attnlab.errors import ConfigError
+from attnlab.grid import read_grid
+from attnlab.identity import run_id
+from attnlab.ledger import duration, ledger
+from attnlab.table_sweep import jobs
+
+ROWS = {"none": ["attention=none"], "SE": ["attention=se"]}
+
+
+def table(**other):
+    return {"rows": ROWS, "seeds": [0, 1]} | other
+
+
+def demo(*arguments):
+    return read_grid(["table=demo", *arguments])
+
+
+def test_a_grid_is_rows_by_columns_by_seeds():
+    grid = demo()
+    assert grid.rows == ("none", "SE", "ISE", "CBAM", "ICBAM")
+    assert (grid.columns, grid.seeds, grid.changed) == (("",), (0, 1), ())
+    plain = attnlab.config(["experiment=demo", "attention=se", "seed=1"])
+    assert grid.cells[1].run_id(1) == run_id(plain)  # `table` is no part of a run's id: tables share runs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rows", "seeds"),
+    [
+        (["attention=se,cbam"], ("SE", "CBAM"), (0, 1)),
+        (["attention=glob(i*)", "seed=1"], ("ISE", "ICBAM"), (1,)),
+        (["attention=se", "seed=0,1"], ("SE",), (0, 1)),
+        (["table.seeds=[3,4,5]", "seed=range(3,5)"], ("none", "SE", "ISE", "CBAM", "ICBAM"), (3, 4)),
+    ],
+)
+def test_an_argument_on_a_key_that_the_table_sets_selects(arguments, rows, seeds):
+    grid = demo(*arguments)
+    assert (grid.rows, grid.seeds, grid.changed, grid.left) == (rows, seeds, (), ())
+
+
+def test_any_other_argument_changes_every_cell():
+    grid = demo("recipe.epochs=1", "machine=cpu", "output_dir=somewhere")
+    assert grid.changed == ("recipe.epochs=1",)
+    assert grid.left == ("recipe.epochs=1", "machine=cpu", "output_dir=somewhere")
+    assert all(cell.config["recipe"]["epochs"] == 1 for cell in grid.cells)
+    for same in ("dataset.cache=null", "machine.threads=1", "recipe.epochs=2"):
+        assert demo("attention=none", same).changed == (), same  # nothing else is learnt
+    assert demo("attention=se", "attention.place=branch").changed == ()
+    with pytest.raises(ConfigError, match=r"^table=demo, row none: attention\.place: no such key"):
+        demo("attention=none,se", "attention.place=pre")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["attention=eca"], r"attention=eca: unknown row; table=demo has cbam, icbam, ise, none, se"),
+        (["seed=7"], r"seed=7: unknown row; table=demo has seeds 0, 1"),
+        (["recipe.epochs=1,2"], r"recipe\.epochs=1,2: a table takes one value"),
+        (["experiment=demo"], r"experiment=demo with table=demo: a table says itself what it runs"),
+        (["table.seeds=[0,0]"], r"table\.seeds=\[0, 0\]: seed 0 stands there twice"),
+        (["table.seeds=[-1]"], r"table\.seeds=\[-1\]: allowed is a list of integers from 0"),
+        (["+table.baseline=non"], r"table\.baseline: non: unknown row; the table has none, SE"),
+        (["recipe.epoch=1"], r"recipe\.epoch: no such key"),
+        (["table=demo"], r"one table at a time"),
+        (["+table.colour=red"], r"table\.colour: no such key"),
+    ],
+)
+def test_a_wrong_argument_is_one_message(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        demo(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        (None, r"table\.rows is missing"),
+        (table(rows=None), r"table\.rows is missing"),
+        (table(rows={"SE": "attention=se"}), r"table\.rows\.SE=attention=se: allowed is a list of overrides"),
+        (table(columns=["a"]), r"table\.columns=\['a'\]: allowed is \{label: \[overrides\]\}"),
+        (table(seeds=None), r"table\.seeds=None"),
+        (table(same=[["none", "ISE"]]), r"table\.same: ISE: unknown row"),
+        (table(paper={"test/loss": {"gives": "error"}}), r"paper\.test/loss\.source: is missing"),
+        (
+            table(paper={"test/loss": {"source": "Table 1", "gives": "loss", "chosen": "last"}}),
+            r"paper\.test/loss\.gives=loss: allowed are error, accuracy",
+        ),
+        (
+            table(paper={"m": {"source": "Table 1", "gives": "error", "chosen": "last", "values": {"ECA": 7.5}}}),
+            r"table\.paper\.m: ECA: unknown; rows are none, SE",
+        ),
+        (
+            table(paper={"m": {"source": "Table 1", "gives": "error", "chosen": "last", "values": {"SE": "about 7"}}}),
+            r"SE, : about 7: allowed are 92\.33, 92\.33 ± 0\.19, null",
+        ),
+    ],
+)
+def test_a_wrong_declaration_is_one_message(declared, message):
+    with pytest.raises(ConfigError, match=message):
+        check_table("mine", declared)
+
+
+@pytest.fixture
+def mine(monkeypatch):
+    """A function: reads table=demo as if it declared something else."""
+
+    def read(declared, *arguments):
+        import attnlab.grid
+
+        real = attnlab.grid.compose_file
+
+        def composed(name, overrides):
+            cfg = real(name, overrides)
+            OmegaConf.set_struct(cfg, False)
+            cfg.table = declared
+            return cfg
+
+        monkeypatch.setattr(attnlab.grid, "compose_file", composed)
+        return demo(*arguments)
+
+    return read
+
+
+def test_rows_that_are_one_run_must_be_declared_the_same(mine):
+    rows = ROWS | {"SE again": ["attention=se", "attention/mask=attend"]}
+    with pytest.raises(ConfigError, match=r"SE and SE again are the same runs; .* table\.same must say so"):
+        mine(table(rows=rows))
+    grid = mine(table(rows=rows, same=[["SE", "SE again"]]))
+    book = ledger(grid, [])
+    assert len(book.ids) == 6
+    assert len(book.to_do) == 4
+
+
+def test_a_row_and_a_column_set_no_key_twice(mine):
+    with pytest.raises(ConfigError, match=r"row none and column B both set attention"):
+        mine(table(columns={"A": ["model=resnet8"], "B": ["attention=se"]}))
+
+
+def test_the_jobs_are_what_is_missing_seed_by_seed(tmp_path, capsys):
+    cfg = attnlab.config([f"output_dir={tmp_path}"])
+    arguments = ["table=demo", "attention=none,se", f"output_dir={tmp_path}"]
+    overrides = jobs(arguments, cfg)
+    assert [o[2:4] for o in overrides] == [
+        [f"attention={attention}", f"seed={seed}"] for seed in (0, 1) for attention in ("none", "se")
+    ]
+    assert all(o[:2] == ["table=demo", "hydra.mode=RUN"] and o[4:] == arguments[2:] for o in overrides)
+    assert (
+        "table demo: 2 cells, 4 runs, 0 done, 4 to do; how long a run takes here is not known"
+        in capsys.readouterr().out
+    )
+    write(tmp_path, record(["experiment=demo", "attention=none"], seconds=100.0))
+    write(tmp_path, record(["experiment=demo", "attention=se", "seed=1"], seconds=200.0))
+    overrides = jobs(arguments, cfg)
+    assert [o[2:4] for o in overrides] == [["attention=se", "seed=0"], ["attention=none", "seed=1"]]
+    assert "4 runs, 2 done, 2 to do, about 5 min" in capsys.readouterr().out  # each cell as its other seed
+    cfg.force = True
+    assert len(jobs([*arguments, "force=true"], cfg)) == 4
+
+
+def test_durations():
+    assert [duration(s) for s in (4, 89, 120, 7199, 7200, 172799, 864000)] == [
+        "4 s", "89 s", "2 min", "120 min", "2.0 h", "48.0 h", "10.0 days",
+    ]  # fmt: skip

@@ -1,0 +1,232 @@
+"""`report table=NAME`: what is compared, what is said, what is written."""
+
+import csv
+import html.parser
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from synthetic import of_config, record, write
+
+from attnlab.compare import compare
+from attnlab.errors import ConfigError
+from attnlab.grid import read_grid
+from attnlab.render import latex, markdown, page
+from attnlab.results import seal
+from attnlab.sheet import Bold, Section, Sheet, sheet
+from attnlab.table_report import report_table
+
+TOP1 = "test/top1_error"
+#: error by row: six seeds, all rows of one seed moved together
+ERRORS = {
+    "none": [8.0, 8.4, 7.9, 8.2, 8.1, 8.3],
+    "SE": [7.6, 8.1, 7.5, 7.8, 7.7, 8.0],
+    "ISE": [7.7, 8.0, 7.6, 7.7, 7.9, 7.9],
+    "CBAM": [8.1, 8.3, 8.0, 8.1, 8.2, 8.2],
+}
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # no ./results
+
+
+@pytest.fixture
+def outputs(tmp_path):
+    grid = read_grid(["table=demo", "table.seeds=[0,1,2,3,4,5]"])
+    for cell in grid.cells:
+        for seed, error in enumerate(ERRORS.get(cell.row, [])):
+            write(tmp_path / "outputs", of_config(cell.config | {"seed": seed}, error))
+    return tmp_path / "outputs"
+
+
+def arguments(outputs, *more):
+    return ["table=demo", "table.seeds=[0,1,2,3,4,5]", f"output_dir={outputs}", *more]
+
+
+def rows_of(path):
+    with path.open() as file:
+        return {row["row"]: row for row in csv.DictReader(file)}
+
+
+def test_differences_are_paired_by_seed_and_corrected(outputs):
+    comparison, _ = report_table(arguments(outputs))
+    entries = {key[0]: entry for key, entry in comparison.entries(TOP1).items()}
+    assert entries["none"].difference is None
+    d = entries["SE"].difference
+    assert d.paired
+    assert d.mean == pytest.approx(np.mean(np.subtract(ERRORS["SE"], ERRORS["none"])))
+    assert (entries["SE"].bold, entries["ISE"].bold, entries["CBAM"].bold) == (True, True, False)
+    assert entries["SE"].p_holm == pytest.approx(min(3 * d.p, 1))  # the smallest of three
+    assert entries["ICBAM"].difference is None
+    assert entries["ICBAM"].runs.n == 0
+    assert entries["SE"].comparisons == 4  # of the whole table, finished or not
+
+
+def test_only_the_first_metric_is_judged(outputs):
+    comparison, _ = report_table(arguments(outputs, "+table.metrics=[test/loss,test/top1_error]"))
+    assert not any(entry.bold for entry in comparison.entries(TOP1).values())
+    assert comparison.entries(TOP1)["SE", ""].p_holm < 0.05
+
+
+def test_other_seeds_of_a_row_are_no_pairs(outputs):
+    grid = read_grid(["table=demo", "table.seeds=[0,1,2,6,7,8]"])
+    config = {cell.row: cell.config for cell in grid.cells}
+    records = [of_config(config["none"] | {"seed": seed}, 8 + seed / 10) for seed in (0, 1, 2)]
+    records += [of_config(config["SE"] | {"seed": seed}, 7 + seed / 7) for seed in (2, 1, 6, 7)]
+    d = compare(grid, records).entries(TOP1)["SE", ""].difference
+    assert (d.n, d.mean) == (2, pytest.approx(np.mean([7 + 1 / 7 - 8.1, 7 + 2 / 7 - 8.2])))
+
+
+def test_another_backbone_is_no_pair(monkeypatch):
+    grid = read_grid(["table=demo", "attention=none,se"])
+    none, se = grid.cells
+    other = read_grid(["table=demo", "attention=se", "model=resnet14"]).cells[0]
+    object.__setattr__(grid, "cells", (none, type(se)("SE", "", se.overrides, other.config)))
+    records = [
+        of_config(cell.config | {"seed": seed}, 8 + seed + len(cell.row)) for cell in grid.cells for seed in (0, 1)
+    ]
+    d = compare(grid, records).entries(TOP1)["SE", ""].difference
+    assert (d.paired, d.n, d.n_baseline) == (False, 2, 2)
+
+
+def test_the_noise_floor_is_shown_and_explained(outputs):
+    comparison, paths = report_table(arguments(outputs))
+    (floor,) = comparison.floors(TOP1)
+    assert floor.rows == ("SE", "ISE")
+    assert floor.difference.mean == pytest.approx(np.mean(np.subtract(ERRORS["SE"], ERRORS["ISE"])))
+    text = paths[0].read_text()
+    assert f"Noise floor: SE minus ISE is {floor.difference.mean:+.2f}" in text
+    assert "They are one model" in text
+    partial, _ = report_table(arguments(outputs, "attention=none,cbam,icbam"))
+    assert partial.floors(TOP1) == []
+    assert any("not measured yet" in note for note in sheet(partial).notes)
+
+
+def test_what_a_reader_must_know_stands_first(outputs):
+    from attnlab.results import gather
+
+    grid = read_grid(arguments(outputs))
+    records, _ = gather(outputs)
+    first = sheet(compare(grid, records)).warnings
+    assert first == ["Unfinished: 24 of 30 runs are recorded."]
+    changes = {"commit": "1234567890", "device": "a GPU", "precision": "bf16-mixed", "world_size": 2, "dirty": True,
+               "data_hash": "1", "versions": {"torch": "2.14.0"}}  # fmt: skip
+    mixed = sheet(compare(grid, [seal(records[0] | changes), *records[1:]], ["a/b.json: was changed"])).warnings
+    for words in (
+        "Mixed commits: abcdef0 (23 runs), 1234567 (1 runs).", "Mixed devices: a CPU (23 runs), a GPU (1 runs).",
+        "Mixed precisions: 32-true (23 runs), bf16-mixed (1 runs).",
+        "Mixed numbers of processes: 1 (23 runs), 2 (1 runs).",
+        "Mixed versions of torch: 2.13.0 (23 runs), 2.14.0 (1 runs).",
+        "Mixed data: 0 (23 runs), 1 (1 runs): these runs saw different images.",
+        "1 of 24 runs come from a working tree with uncommitted changes.", "Left out: a/b.json: was changed.",
+    ):  # fmt: skip
+        assert words in mixed
+    part = sheet(report_table(arguments(outputs, "attention=none,se"))[0]).warnings
+    assert part == ["A part of the table: other rows, columns or seeds were not asked for."]
+
+
+def test_another_protocol_says_so(tmp_path):
+    write(tmp_path / "outputs", record(["experiment=demo", "recipe.epochs=1", "attention=se"]))
+    comparison, paths = report_table(["table=demo", "recipe.epochs=1", f"output_dir={tmp_path / 'outputs'}"])
+    assert sheet(comparison).warnings[0] == "Not the protocol: every run has recipe.epochs=1."
+    assert "Not the protocol" in re.search(r"\\caption\{.*", paths[1].read_text())[0]
+
+
+def test_the_paper_stands_beside_ours(tmp_path):
+    where = f"output_dir={tmp_path / 'outputs'}"
+    grid = read_grid(["table=simam_cifar10", where])
+    cells = {cell.row: cell for cell in grid.cells if cell.column == "ResNet-20"}
+    ours = {"base": [7.5, 7.7, 7.4], "SE": [7.6, 7.3, 7.5]}
+    for row, errors in ours.items():
+        for seed, error in enumerate(errors):
+            write(tmp_path / "outputs", of_config(cells[row].config | {"seed": seed}, error))
+    comparison, paths = report_table(["table=simam_cifar10", where])
+    paper = comparison.entries(TOP1)["SE", "ResNet-20"].paper
+    assert (paper.error, paper.sd, paper.runs) == (pytest.approx(100 - 92.42), 0.14, 5)
+    text = paths[0].read_text()
+    assert "7.58 ± 0.14" in text
+    assert "SimAM" in text
+    assert "100 minus that" in text
+    assert re.search(r"minus paper \\\[95 %\\\]", text)
+    assert float(next(r for r in csv.DictReader(paths[2].open()) if r["row"] == "SE")["paper"]) == pytest.approx(7.58)
+
+
+def test_files_say_the_same_everywhere(outputs):
+    comparison, paths = report_table(arguments(outputs))
+    names = [path.name for path in paths]
+    assert names[:4] == ["demo.md", "demo.tex", "demo.csv", "demo.html"]
+    assert {"demo_differences.png", "demo_differences.svg", "demo_costs.png", "demo_costs.svg"} <= set(names)
+    md, tex, _, page_ = (path.read_text() for path in paths[:4])
+    mean = f"{np.mean(ERRORS['SE']):.2f}"
+    assert f"| SE | **{mean} ± " in md
+    assert rf"SE & \textbf{{{mean} $\pm$ " in tex
+    assert f"<td>SE</td><td><b>{mean} ± " in page_
+    row = rows_of(paths[2])["SE"]
+    assert float(row["mean"]) == pytest.approx(np.mean(ERRORS["SE"]))
+    assert float(row["p_holm"]) == pytest.approx(comparison.entries(TOP1)["SE", ""].p_holm)
+    assert (row["seeds"], row["test"], row["bold"]) == ("0 1 2 3 4 5", "paired t", "True")
+    before = {path: path.read_bytes() for path in paths}
+    report_table(arguments(outputs))
+    assert {path: path.read_bytes() for path in paths} == before  # diffable
+
+
+HOSTILE = "<script>alert(1)</script> & | _x_ 100 % {a} \\b ~ ^ # $"
+
+
+def hostile():
+    section = Section(HOSTILE, ["", HOSTILE], [[HOSTILE, Bold(HOSTILE)]])
+    return Sheet("hostile", HOSTILE, [("source", HOSTILE)], [HOSTILE], [section], [HOSTILE])
+
+
+def test_html_escapes_and_is_whole():
+    text = page(hostile())
+    assert "<script" not in text
+
+    class Reader(html.parser.HTMLParser):
+        opened: list[str] = []  # noqa: RUF012
+
+        def handle_starttag(self, tag, attrs):
+            assert not {name for name, _ in attrs} & {"src", "href", "onload"}  # needs nothing else
+            if tag not in ("meta",):
+                self.opened.append(tag)
+
+        def handle_endtag(self, tag):
+            assert self.opened.pop() == tag
+
+    reader = Reader()
+    reader.feed(text)
+    assert reader.opened == []
+
+
+def test_latex_and_markdown_escape():
+    body = [line for line in latex(hostile()).splitlines() if not line.startswith("%")]
+    cell = next(line for line in body if r"\textbf" in line)
+    assert r"\& \textbar{} \_x\_ 100 \% \{a\} \textbackslash{}b \textasciitilde{} \textasciicircum{} \# \$" in cell
+    assert len(re.findall(r"(?<!\\)&", cell)) == 1
+    lines = markdown(hostile()).splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {3}
+    assert not any(line.startswith("<script") or "<script" in line.replace("\\<", "") for line in lines)
+
+
+def test_nothing_recorded_and_unknown_sources(tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"table=demo: none of its runs is recorded in output_dir=nowhere or \./results"
+    ):
+        report_table(["table=demo", "output_dir=nowhere"])
+    with pytest.raises(ConfigError, match=r"source=mlflow:x: allowed is wandb:ENTITY/PROJECT"):
+        report_table(["table=demo", "source=mlflow:x"])
+
+
+def test_the_command_line_composes_only(outputs):
+    command = [sys.executable, "-m", "attnlab.report", *arguments(outputs)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "Noise floor: SE minus ISE" in done.stdout
+    assert "wrote" in done.stdout
+    failed = subprocess.run([*command, "attention=eca"], capture_output=True, text=True, timeout=300)
+    assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
+    assert failed.stderr.startswith("attnlab: attention=eca: unknown row")
