@@ -23,6 +23,10 @@ def _stages(value: Any) -> bool:
     return increasing and bool(value)  # one order: one science, one id
 
 
+def _decays(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(_number(decay) and decay >= 0 for decay in value.values())
+
+
 _seed = (lambda value: _integer(value, 0) and value < 2**32, "an integer from 0 to 4294967295")
 _positive = (lambda value: _integer(value, 1), "an integer from 1")
 _positive_or_null = (_optional(lambda value: _integer(value, 1)), "an integer from 1, or null")
@@ -65,6 +69,10 @@ CHECKS: dict[str, tuple[Test, str]] = {
         )
         for kind in ("default", "norm", "bias", "attention")
     },
+    "recipe.weight_decay.layers": (
+        _optional(_decays),
+        "{layer: a number from 0}, `*` for any part of its name, or null",
+    ),
     "machine.strategy": (lambda value: value in ("auto", "ddp"), "auto, ddp"),
     "machine.devices": (
         lambda value: _integer(value, 1) or value == "auto" or isinstance(value, list),
@@ -89,7 +97,7 @@ KEYS = {
         "epochs", "steps", "batch_size", "optimizer", "weight_decay", "schedule", "label_smoothing", "grad_clip",
         "validation", "normalize", "augment", "passes_per_epoch",
     ),
-    "recipe.weight_decay": ("default", "norm", "bias", "attention"),
+    "recipe.weight_decay": ("default", "norm", "bias", "attention", "layers"),
     "recipe.validation": ("images", "order"),
     "machine": (
         "accelerator", "devices", "strategy", "precision", "channels_last", "compile", "threads", "workers", "batches",
@@ -100,4 +108,4 @@ KEYS = {
 
 
 # what a saved config.yaml does not have, or may be older than
-MAY_LACK = ("experiment", "table", "force", "dry_run", "n_jobs", "output_dir", "workers", "passes_per_epoch")
+MAY_LACK = ("experiment", "table", "force", "dry_run", "n_jobs", "output_dir", "workers", "passes_per_epoch", "layers")

@@ -35,6 +35,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> nn.Module:
     """
     cfg = check(cfg)
     model = dict(cfg["model"])
+    model.pop("weight_decay", None)  # the recipe's to use
     largest, size = model.pop("max_image_size", None), cfg["dataset"]["image_size"]
     if largest is not None and size > largest:
         raise ConfigError(

@@ -8,41 +8,23 @@ import lightning.pytorch as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
 
 from attnlab.construct import check_types, construct, target
+from attnlab.decay import decay_groups
 from attnlab.errors import ConfigError, TrainingError
 
-NORMS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)
 SGD = {"_target_": "torch.optim.SGD", "lr": 0.1, "momentum": 0.9, "nesterov": True}
 CONSTANT = {"_target_": "attnlab.schedules.constant"}
 BINS = 15  # of the calibration error, Guo et al. 2017 (arXiv 1706.04599)
 NEVER = 2**62
 
 
-def decay_groups(net: nn.Module, weight_decay: Mapping[str, float | None]) -> list[dict[str, Any]]:
-    """Optimiser groups, one for each weight decay: the first of `norm`, `bias`, `attention` that applies to a
-    parameter and is not null, else `default`."""
-    attention = {id(p) for module in net.modules() if hasattr(module, "attention_place") for p in module.parameters()}
-    groups: dict[float, list[nn.Parameter]] = {}
-    for module in net.modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            rules = [
-                weight_decay.get("norm") if isinstance(module, NORMS) else None,
-                weight_decay.get("bias") if name == "bias" else None,
-                weight_decay.get("attention") if id(parameter) in attention else None,
-                weight_decay.get("default"),
-            ]
-            groups.setdefault(float(next((rule for rule in rules if rule is not None), 0.0)), []).append(parameter)
-    return [{"params": parameters, "weight_decay": decay} for decay, parameters in sorted(groups.items())]
-
-
 class Classifier(pl.LightningModule):
     """Trains `net`, images (B, 3, H, W) -> logits (B, classes), by cross entropy; works with a plain Trainer.
 
-    optimizer, schedule: {_target_: ..., knobs}; weight_decay: {default, norm, bias, attention}, null = as default;
+    optimizer, schedule: {_target_: ..., knobs}; weight_decay: as attnlab.decay.decay_groups;
     label_smoothing: share of the target spread over all classes.
     Logs train/, val/, test/ of loss and top1_error (percent); val and test also top5_error (percent; of fewer classes
     when there are fewer than five) and calibration_error (15 bins, 0 to 1).
@@ -56,7 +38,7 @@ class Classifier(pl.LightningModule):
         classes: int,
         optimizer: Mapping[str, Any] = SGD,
         schedule: Mapping[str, Any] = CONSTANT,
-        weight_decay: Mapping[str, float | None] | None = None,
+        weight_decay: Mapping[str, Any] | None = None,
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()

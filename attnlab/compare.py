@@ -24,34 +24,48 @@ IGNORES = ("Ignore", "Negated", "Reciprocal", "Exponential")
 
 @dataclass(frozen=True)
 class Paper:
-    """A number that a source prints. error: in percent, whatever it printed; text: what it printed."""
+    """A number that a source prints, as an error in percent. runs: how many it is the mean of, where it says so."""
 
     error: float
     sd: float | None
-    text: str
+    runs: int | None
     source: str
-    chosen: str
+    chosen_on_test: bool
 
 
 @dataclass(frozen=True)
 class Entry:
     """One cell: its runs, its difference from the baseline, what the paper says.
 
-    p_holm: p of the difference, adjusted over the table;  paper: None where there is none to show.
+    judged: whether a difference of this metric may be called one, which the table's first alone may;  p_holm: p of the
+    difference, adjusted over the table;  comparisons: of the whole table, once it is finished;  paper: None where there
+    is none to show.
     """
 
+    metric: str
+    judged: bool
     cell: Cell
     runs: Row
     wanted: int
     difference: Difference | None = None
     p_holm: float | None = None
-    detectable: float | None = None
+    comparisons: int = 1
     paper: Paper | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Row and column."""
+        return self.cell.row, self.cell.column
+
+    @property
+    def detectable(self) -> float | None:
+        """The difference that so many seeds find with 80 % power, corrected for the whole table."""
+        return self.difference.detectable(self.comparisons) if self.difference else None
 
     @property
     def bold(self) -> bool:
         """Whether the difference is more than chance would make of a whole table without any."""
-        return self.p_holm is not None and self.p_holm <= ALPHA
+        return self.judged and self.p_holm is not None and self.p_holm <= ALPHA
 
 
 @dataclass(frozen=True)
@@ -69,7 +83,8 @@ class Comparison:
 
     grid: Grid
     book: Ledger
-    left_out: tuple[str, ...] = field(default=())
+    left_out: tuple[str, ...] = ()
+    known: dict[str, dict[tuple[str, str], Entry]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -91,17 +106,19 @@ class Comparison:
 
     def entries(self, metric: str) -> dict[tuple[str, str], Entry]:
         """(row, column) -> its entry, the p values adjusted by Holm over all rows and columns."""
+        if metric in self.known:
+            return self.known[metric]
         differences = {(cell.row, cell.column): self._against_baseline(cell, metric) for cell in self.grid.cells}
         tested = [key for key, difference in differences.items() if difference and difference.p is not None]
         adjusted = dict(zip(tested, holm([differences[key].p for key in tested]), strict=True))  # type: ignore[union-attr]
         comparisons = sum(cell.row != self.baseline for cell in self.grid.cells) or 1
-        entries = {}
+        entries = self.known[metric] = {}
         for cell in self.grid.cells:
             key = (cell.row, cell.column)
             difference = differences[key]
             entries[key] = Entry(
-                cell, self.runs(cell), len(self.grid.seeds), difference, adjusted.get(key),
-                difference.detectable(comparisons) if difference else None, self.paper(metric, cell),
+                metric, metric == self.metrics[0], cell, self.runs(cell), len(self.grid.seeds), difference,
+                adjusted.get(key), comparisons, self.paper(metric, cell),
             )  # fmt: skip
         return entries
 
@@ -151,8 +168,8 @@ class Comparison:
         mean, _, sd = str(printed).partition("±")
         value = float(mean)
         error = 100 - value if block["gives"] == "accuracy" else value
-        text = f"{printed} {'acc' if block['gives'] == 'accuracy' else 'err'}"
-        return Paper(error, float(sd) if sd else None, text, block["source"], block.get("chosen", "unknown"))
+        deviation = float(sd) if sd else None
+        return Paper(error, deviation, block.get("runs"), block["source"], block["chosen"] == "test")
 
     @property
     def missing(self) -> int:

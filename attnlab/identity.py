@@ -10,8 +10,9 @@ from attnlab.compose import CONF, choices, plain
 from attnlab.digest import canonical, digest
 
 SECTIONS = ("dataset", "model", "attention", "head", "recipe")
-#: where the data lie and how they are read does not change what is learnt from them
-NOT_SCIENCE = {"dataset": ("root", "cache")}
+#: where the data lie and how they are read does not change what is learnt from them; a model's own weight decay does
+#: where the recipe asks for it, and is in the recipe then
+NOT_SCIENCE = {"dataset": ("root", "cache"), "model": ("weight_decay",)}
 
 
 def science(cfg: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,31 @@
 """Convolutions that initialise themselves at birth, so that no sweep over a finished model ever touches attention."""
 
-from torch import nn
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
 
 MODES = ("fan_in", "fan_out")
 INITS = (*MODES, "glorot_uniform")
+PADDINGS = ("both", "far")
+
+
+class FarPadded(nn.Conv2d):
+    """x (B, C, H, W) -> (B, C', ceil(H / s), ceil(W / s)), padded as TensorFlow's `same`: with as many zeros as the
+    last window lacks, half of them before, an odd one behind.
+
+    With stride 2, 3x3 windows on an even size begin at pixel 0; those of padding=1 begin at pixel -1.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        pads: list[int] = []
+        for axis in (1, 0):  # F.pad begins with the last one
+            size, stride, kernel = x.shape[2 + axis], self.stride[axis], self.kernel_size[axis]
+            lacks = max(0, (math.ceil(size / stride) - 1) * stride + self.dilation[axis] * (kernel - 1) + 1 - size)
+            pads += [lacks // 2, lacks - lacks // 2]
+        return self._conv_forward(F.pad(x, pads), self.weight, self.bias)
 
 
 def conv(
@@ -18,15 +38,21 @@ def conv(
     dilation: int = 1,
     groups: int = 1,
     init: str | float = "fan_in",
+    padding: str = "both",
 ) -> nn.Conv2d:
     """A `same`-padded convolution; its bias is zero.
 
+    padding: `both` sides alike, or `far`: as TensorFlow pads, which differs where stride > 1 (FarPadded);
     init: He normal by `fan_in` or `fan_out` (He et al. 2015, arXiv 1502.01852); `glorot_uniform` (Glorot and Bengio
     2010, Keras' default); or the sd of a normal, 0 = all zero.
     """
-    layer = nn.Conv2d(
-        in_channels, channels, kernel_size, stride, dilation * (kernel_size // 2), dilation, groups, bias=bias
-    )
+    if padding not in PADDINGS:
+        raise ConfigError(f"model.padding={padding}: allowed are {', '.join(PADDINGS)}")
+    if padding == "far" and stride > 1:
+        layer: nn.Conv2d = FarPadded(in_channels, channels, kernel_size, stride, 0, dilation, groups, bias=bias)
+    else:
+        same = dilation * (kernel_size // 2)
+        layer = nn.Conv2d(in_channels, channels, kernel_size, stride, same, dilation, groups, bias=bias)
     if isinstance(init, str) and init not in INITS:
         raise ConfigError(f"init={init}: allowed are {', '.join(INITS)}, or a standard deviation")
     if init == "glorot_uniform":

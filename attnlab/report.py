@@ -1,7 +1,12 @@
-"""Tables from records: `python -m attnlab.report [output_dir=DIR] [dataset=cifar10 ...]`.
+"""Tables from records.
 
-An override of dataset, model, attention, head or recipe, or of a key below them, selects the records that have it;
-experiment=NAME selects by the groups that the experiment sets.
+python -m attnlab.report table=NAME [source=wandb:ENTITY/PROJECT]      a declared table, judged: md, tex, csv, html, png
+python -m attnlab.report [output_dir=DIR] [dataset=cifar10 ...]        all records, or those that have these values
+python -m attnlab.report power effect=0.2 sd=0.18 design=paired        how many seeds a difference needs, and their cost
+
+With table=NAME the arguments are those of `python -m attnlab.run table=NAME`; nothing is run. Without, an override of
+dataset, model, attention, head or recipe, or of a key below them, selects the records that have it; experiment=NAME
+selects by the groups that the experiment sets.
 """
 
 import csv
@@ -15,7 +20,7 @@ import yaml
 from attnlab.compose import CONF, compose_file, plain
 from attnlab.errors import AttnlabError, ConfigError
 from attnlab.identity import SECTIONS, science
-from attnlab.results import Record, records
+from attnlab.results import Record, gather
 from attnlab.tables import HEADER, Table, caption, cells, frame, markdown, tabulate
 
 
@@ -26,7 +31,10 @@ def report(overrides: Sequence[str] = ()) -> tuple[list[Table], list[Path]]:
     """
     cfg = compose_file("run", overrides)
     output_dir = Path(cfg.output_dir)
-    chosen = [record for record in records(output_dir) if _selected(record, plain(cfg), overrides)]
+    found, left_out = gather(output_dir)
+    for reason in left_out:
+        print(f"left out: {reason}", file=sys.stderr)
+    chosen = [record for record in found if _selected(record, plain(cfg), overrides)]
     if not chosen:
         hint = " that these overrides select" if any(not o.startswith("output_dir=") for o in overrides) else ""
         raise ConfigError(f"output_dir={output_dir}: holds no finished run{hint}")
@@ -101,15 +109,32 @@ def main() -> None:
         print(__doc__)
         return
     try:
-        tables, paths = report(sys.argv[1:])
+        if sys.argv[1:2] == ["power"]:
+            from attnlab.power import power
+
+            print("\n".join(power(sys.argv[2:])))
+            return
+        print("wrote " + ", ".join(str(path) for path in _told(sys.argv[1:])))
     except AttnlabError as error:
         print(f"attnlab: {error}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
         print(f"attnlab: output_dir: {error.filename} cannot be written ({error.strerror})", file=sys.stderr)
         sys.exit(1)
+
+
+def _told(arguments: Sequence[str]) -> list[Path]:
+    """Print what was asked for; return what was written."""
+    if any(argument.startswith("table=") for argument in arguments):
+        from attnlab.sheet import sheet
+        from attnlab.table_report import report_table, show_sheet
+
+        comparison, paths = report_table(arguments)
+        show_sheet(sheet(comparison))
+        return paths
+    tables, paths = report(arguments)
     show(tables)
-    print("wrote " + ", ".join(str(path) for path in paths))
+    return paths
 
 
 if __name__ == "__main__":

@@ -89,6 +89,14 @@ def welch(row: Sequence[float], baseline: Sequence[float]) -> Difference:
     return Difference(False, n, m, mean, sd, float(interval.low), float(interval.high), float(test.pvalue))
 
 
+def against_published(values: Sequence[float], mean: float, sd: float | None, n: int | None) -> Difference:
+    """Runs against a mean and sample sd of n runs that a paper prints: Welch's interval, where it prints all three."""
+    if sd is None or n is None or n < 2:
+        return Difference(False, len(values), n or 1, float(np.mean(values)) - mean)
+    shape = np.linspace(-1, 1, n)  # any n numbers of that mean and sd: Welch's t sees nothing else of them
+    return welch(values, list(mean + sd * shape / np.std(shape, ddof=1)))
+
+
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """p adjusted by Holm's step-down method, over all that are there (statsmodels' multipletests)."""
     from statsmodels.stats.multitest import multipletests

@@ -89,7 +89,8 @@ def spread(row: Row, key: str, digits: int = 2) -> str:
     return f"{mean:.{digits}f}" + (f" ± {sd:.{digits}f}" if sd is not None else "")
 
 
-def _count(value: float | None) -> str:
+def count(value: float | None) -> str:
+    """`78.0 k`, `11.69 M`, `4.09 G`, or a dash for none."""
     if value is None:
         return "–"
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -120,7 +121,7 @@ def cells(row: Row) -> list[str]:
         spread(row, "test/calibration_error", 3),
         str(row.n),
         f"{row.mean('params') or 0:,.0f}",
-        _count(row.mean("macs")),
+        count(row.mean("macs")),
         spread(row, "images_per_second", 0).split(" ±")[0],
         spread(row, "seconds", 0).split(" ±")[0],
     ]

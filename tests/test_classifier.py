@@ -1,4 +1,4 @@
-"""Weight decay by kind of parameter, and the schedules, against the protocols they stand for."""
+"""The schedules against the protocols they stand for; metrics."""
 
 import pytest
 import torch
@@ -6,33 +6,10 @@ from torch import nn
 
 import attnlab
 from attnlab import schedules
-from attnlab.classifier import decay_groups
 from attnlab.compose import plain
 from attnlab.errors import ConfigError
 
 WHERE = {"steps_per_epoch": 10, "total_steps": 2000}
-
-
-def decays(net, weight_decay):
-    names = {id(p): name for name, p in net.named_parameters()}
-    groups = decay_groups(net, weight_decay)
-    return {names[id(p)]: group["weight_decay"] for group in groups for p in group["params"]}
-
-
-def test_laakom2021_decays_twice_the_l2_of_keras():
-    cfg = attnlab.config(["model=resnet50_cifar", "attention=cbam_laakom2021", "recipe=laakom2021", "dataset=cifar10"])
-    net = attnlab.build(cfg)
-    found = decays(net, plain(cfg)["recipe"]["weight_decay"])
-    assert found.keys() == dict(net.named_parameters()).keys()
-    for name, decay in found.items():
-        expected = 0 if ".norm" in name or "norm." in name else 2e-4 if "at_branch" in name else 1e-3
-        assert decay == expected, name
-
-
-def test_no_decay_on_norms_and_biases():
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
-    found = decays(net, {"default": 0.1, "norm": 0.0, "bias": 0.0, "attention": None})
-    assert found == {"0.weight": 0.1, "0.bias": 0, "1.weight": 0, "1.bias": 0, "2.weight": 0.1, "2.bias": 0}
 
 
 def test_laakom2021_learning_rates():

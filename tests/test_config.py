@@ -156,6 +156,11 @@ BAD = [
     (["seed=[1"], r"no viable alternative at input '\[1'"),
     (["seed=5000000000"], r"seed=5000000000: allowed is an integer from 0 to 4294967295"),
     (["recipe.weight_decay.default=abc"], r"recipe\.weight_decay\.default=abc: allowed is a number from 0, or null"),
+    (["recipe.weight_decay.layers=head"], r"recipe\.weight_decay\.layers=head: allowed is {layer: a number from 0}, "),
+    (
+        ["recipe.weight_decay.layers={head: -1}"],
+        r"recipe\.weight_decay\.layers={'head': -1}: allowed is {layer: a number",
+    ),
     (["recipe.augment.crop=-1"], r"recipe\.augment\.crop=-1: allowed is an integer from 0"),
     (["recipe.augment.shift=5"], r"recipe\.augment\.shift=5: allowed is 0 to below 1"),
     (["recipe.augment.flip=banana"], r"recipe\.augment\.flip=banana: allowed is true, false, null"),

@@ -1,15 +1,13 @@
 """Tables from records: grouping, mean and sample sd, names, files; the terminal table."""
 
 import csv
-import json
 
 import numpy as np
 import pytest
+import synthetic
 
 import attnlab
-from attnlab.compose import plain
 from attnlab.errors import ConfigError
-from attnlab.identity import run_id, science
 from attnlab.report import report, show
 from attnlab.results import seal
 
@@ -24,20 +22,9 @@ def outputs(tmp_path):
 
 
 def write(output_dir, overrides, error):
-    cfg = plain(attnlab.config(overrides))
-    record = {
-        "id": run_id(cfg), "status": "finished", "config": {**science(cfg), "machine": {}},
-        "metrics": {"test/top1_error": error, "test/top5_error": 1.0, "test/loss": 0.5, "test/calibration_error": 0.03,
-                    "val/top1_error": error},
-        "best_epoch": 1, "params": 1000 if "none" in overrides[0] else 1100, "macs": 2_000_000,
-        "images_per_second": 100.0,
-        "peak_memory": 1, "seconds": 10.0, "world_size": 1, "device": "a CPU", "precision": "32-true", "data_hash": "0",
-        "commit": "abcdef0123", "dirty": False, "versions": {"torch": "2.13.0"},
-    }  # fmt: skip
-    folder = output_dir / record["id"]
-    folder.mkdir()
-    (folder / "result.json").write_text(json.dumps(seal(record)))
-    return record
+    made = synthetic.record(overrides, error, params=1000 if "none" in overrides[0] else 1100)
+    synthetic.write(output_dir, made)
+    return made
 
 
 def test_rows_means_and_sample_sds(outputs, capsys):
@@ -64,8 +51,7 @@ def test_rows_means_and_sample_sds(outputs, capsys):
 
 def test_other_images_are_another_table(outputs):
     record = write(outputs, ["attention=none", "seed=3"], 30)
-    path = outputs / record["id"] / "result.json"
-    path.write_text(json.dumps(seal(record | {"data_hash": "1"})))
+    synthetic.write(outputs, seal(record | {"data_hash": "1"}))
     tables, _ = report([f"output_dir={outputs}"])
     assert [len(table.rows) for table in tables] == [2, 1]
     assert [table.title[-6:] for table in tables] == ["data 0", "data 1"]

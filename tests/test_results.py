@@ -3,29 +3,16 @@
 import json
 
 import pytest
+import synthetic
+from synthetic import record
 
-import attnlab
-from attnlab.compose import plain
-from attnlab.identity import run_id, science
 from attnlab.results import gather, load_results, records, seal
-
-
-def record(overrides=(), error=20.0):
-    cfg = plain(attnlab.config(list(overrides)))
-    return seal({
-        "id": run_id(cfg), "status": "finished", "config": {**science(cfg), "machine": {}},
-        "metrics": {"test/top1_error": error}, "params": 1000, "world_size": 1, "device": "a CPU",
-        "precision": "32-true", "data_hash": "0", "versions": {"torch": "2.13.0"},
-    })  # fmt: skip
 
 
 @pytest.fixture
 def written(tmp_path):
     def write(content, name=None, folder="outputs"):
-        path = tmp_path / folder / (name or content["id"]) / "result.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content if isinstance(content, str) else json.dumps(content))
-        return path
+        return synthetic.write(tmp_path / folder, content, name)
 
     return write
 

@@ -5,6 +5,8 @@ c_i = <u, l_i + g> (pc), <l_i, g> (dp) or <u, l_i> (u: g neglected); a = softmax
 with normalize=sigmoid: a = s(c), v = mean_i a_i l_i. Where l and g differ in channels, l is projected to g's by a 1x1
 conv, or g to l's by BN, ReLU, dropout, linear.
 `concat`: one linear layer on all v;  `indep`: one each, their logits or log-probabilities added.
+With pc and softmax <u, g> is the same at every position and cancels: g has no influence and its layers no gradient, in
+the authors' code too; pc is then u. With sigmoid, or dp, it counts.
 Source: Jetley et al. 2018 (arXiv 1804.02391), section 3; saumya-jetley/cd_ICLR18_LearnToPayAttention@605c280 (project
 global, vectors normed: BN, ReLU, dropout .5); SaoYan/LearnToPayAttention@61cf5b2 blocks.py (project local, not normed).
 Differs from the authors' code in: u has no bias, which the softmax would cancel.

@@ -3,8 +3,10 @@
 Source: Huang et al. 2017, Densely Connected Convolutional Networks (arXiv 1608.06993); `densenet40` is that of
 firasl/inverse_attention@8c9a08c models/densenet.py: depth 40, growth 12, and bottlenecks that do not halve the number
 of layers (36 layers of two convs each), no compression, BN eps 1.1e-5 and Keras' momentum; 743,938 parameters with 10
-classes. Its attention stands at the end of each dense block and of each transition.
-Differs from the authors' code in: He normal is not truncated (Keras truncates at two sd); the last layer is the head's.
+classes; tests/reference holds it to the authors' outputs and gradients. Its attention stands at the end of each dense
+block and of each transition.
+Differs from the authors' code in: He normal is not truncated (Keras truncates at two sd); the last layer is the head's,
+born He normal (there Glorot uniform); an odd map keeps its last row and column in a transition (there 2x2 means alone).
 """
 
 from functools import partial

@@ -2,9 +2,9 @@
 
 Source: Howard et al. 2017, MobileNets (arXiv 1704.04861); strides, BN and initialisation are those of
 firasl/inverse_attention@8c9a08c models/mobilenets.py: full resolution up to block 5, stride 2 in blocks 6 and 12;
-3,217,226 parameters with 10 classes. Its attention stands at the end of each block.
-Differs from the authors' code in: a conv with stride 2 pads both sides (Keras' `same`: the far side alone); no dropout
-(there 0.001) before the last layer, which is the head's.
+3,217,226 parameters with 10 classes; tests/reference holds it to the authors' outputs and gradients. Its attention
+stands at the end of each block.
+Differs from the authors' code in: the last layer is the head's, born He normal (there Glorot uniform).
 """
 
 from functools import partial
@@ -39,12 +39,15 @@ class SeparableBlock(nn.Module):
         slot: Slot,
         norm: partial[nn.BatchNorm2d],
         init: str,
+        padding: str,
     ) -> None:
         super().__init__()
         here = partial(slot, downsampling=downsampling)
         self.at_pre = slot("pre", in_channels, downsampling=downsampling // stride)
         # Built, and drawn, also where attention takes their place: the other weights stay those of every other row.
-        self.conv1: nn.Module = conv(in_channels, in_channels, 3, stride, groups=in_channels, init=init)
+        self.conv1: nn.Module = conv(
+            in_channels, in_channels, 3, stride, groups=in_channels, init=init, padding=padding
+        )
         self.norm1: nn.Module = norm(in_channels)
         self.at_kernel = here("kernel", in_channels, in_channels=in_channels, stride=stride)
         if not isinstance(self.at_kernel, nn.Identity):
@@ -64,7 +67,9 @@ class MobileNet(nn.Module):
     """Images (B, 3, H, W) -> {stage1: (B, 256, H, W), stage2: (B, 512, H/2, W/2), stage3: (B, 1024, H/4, W/4)}.
 
     width: alpha, the multiplier of all channels;  init: of the convs, as attnlab.layers.conv;
-    norm_eps, norm_momentum: of the BNs (momentum = share of the new batch, as in PyTorch).
+    norm_eps, norm_momentum: of the BNs (momentum = share of the new batch, as in PyTorch);
+    padding: of the convs with stride 2, `both` sides or the `far` one;
+    dropout: of whole channels of the last feature: after global pooling, the same as dropping entries of the vector.
     Slots: those of the block, and `stage` between stages.
     """
 
@@ -75,11 +80,15 @@ class MobileNet(nn.Module):
         init: str = "glorot_uniform",
         norm_eps: float = 1e-3,
         norm_momentum: float = 0.01,
+        padding: str = "both",
+        dropout: float = 0.0,
         slot: Slot = no_attention,
     ) -> None:
         super().__init__()
         if int(width * STEM) < 1:
             raise ConfigError(f"model.width={width}: allowed is a number from {1 / STEM}")
+        if not 0 <= dropout < 1:
+            raise ConfigError(f"model.dropout={dropout}: allowed is a number from 0 to below 1")
         norm = partial(nn.BatchNorm2d, eps=norm_eps, momentum=norm_momentum)
         in_channels = int(width * STEM)
         self.conv = conv(3, in_channels, 3, init=init)
@@ -88,7 +97,9 @@ class MobileNet(nn.Module):
         self.channels = {}
         for number, (widths, first_stride) in enumerate(STAGES, start=1):
             downsampling = 2 ** (number - 1)
-            block = partial(SeparableBlock, downsampling=downsampling, slot=partial(slot, stage=number))
+            block = partial(
+                SeparableBlock, downsampling=downsampling, slot=partial(slot, stage=number), padding=padding
+            )
             stage = nn.Sequential()
             for index, channels in enumerate(int(width * channels) for channels in widths):
                 stride = first_stride if index == 0 else 1
@@ -98,10 +109,11 @@ class MobileNet(nn.Module):
                 stage.add_module("at_stage", slot("stage", in_channels, stage=number, downsampling=downsampling))
             self.stages[f"stage{number}"] = stage
             self.channels[f"stage{number}"] = in_channels
+        self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         x = F.relu6(self.norm(self.conv(images)))
         features = {}
         for name, stage in self.stages.items():
             features[name] = x = stage(x)
-        return features
+        return features | {name: self.dropout(x)}

@@ -2,9 +2,8 @@
 
 Source: He et al. 2016, Deep Residual Learning (arXiv 1512.03385), section 4.2. `resnet50_cifar` is the "ResNet50" of
 firasl/inverse_attention@8c9a08c models/resnet_v1.py: depth 50 = 6*8 + 2, biased convs, Keras' BN, 1x1 shortcut
-without BN.
-Differs from the authors' code in: He normal is not truncated (Keras truncates at two sd); convs of stride 2 pad both
-sides (Keras' `same` pads the far one).
+without BN, and `padding: far`: Keras' `same` (tests/reference holds it to the authors' outputs and gradients).
+Differs from the authors' code in: He normal is not truncated (Keras truncates at two sd).
 """
 
 from collections.abc import Callable
@@ -53,12 +52,13 @@ class BasicBlock(nn.Module):
         bias: bool,
         norm: Callable[[int], nn.Module],
         shortcut: str,
+        padding: str = "both",
     ) -> None:
         super().__init__()
         here = partial(slot, channels=channels, downsampling=downsampling)
         self.at_pre = slot("pre", in_channels, downsampling=downsampling // stride)
         # Built, and drawn, also where attention takes their place: the other weights stay those of every other row.
-        self.conv1: nn.Module = conv(in_channels, channels, 3, stride, bias=bias)
+        self.conv1: nn.Module = conv(in_channels, channels, 3, stride, bias=bias, padding=padding)
         self.norm1: nn.Module = norm(channels)
         self.at_kernel = here("kernel", in_channels=in_channels, stride=stride)
         if not isinstance(self.at_kernel, nn.Identity):
@@ -89,7 +89,8 @@ class ResNet(nn.Module):
     """Images (B, 3, H, W) -> {stage1: (B, 16, H, W), stage2: (B, 32, H/2, W/2), stage3: (B, 64, H/4, W/4)}.
 
     depth: 6n + 2;  shortcut where the shape changes: `A` padding, `B` 1x1 conv + BN, `conv` 1x1 conv;
-    bias: of the convs;  norm_eps, norm_momentum: of the BNs (momentum = share of the new batch, as in PyTorch).
+    bias: of the convs;  norm_eps, norm_momentum: of the BNs (momentum = share of the new batch, as in PyTorch);
+    padding: of the 3x3 convs with stride 2, `both` sides or the `far` one.
     Slots: those of the block, and `stage` between stages (after stages 1 and 2).
     """
 
@@ -101,6 +102,7 @@ class ResNet(nn.Module):
         bias: bool = False,
         norm_eps: float = 1e-5,
         norm_momentum: float = 0.1,
+        padding: str = "both",
         slot: Slot = no_attention,
     ) -> None:
         super().__init__()
@@ -109,7 +111,7 @@ class ResNet(nn.Module):
         if shortcut not in ("A", "B", "conv"):
             raise ConfigError(f"model.shortcut={shortcut}: allowed are A (padding), B (1x1 conv + BN), conv (1x1 conv)")
         norm = partial(nn.BatchNorm2d, eps=norm_eps, momentum=norm_momentum)
-        block = partial(BasicBlock, bias=bias, norm=norm, shortcut=shortcut)
+        block = partial(BasicBlock, bias=bias, norm=norm, shortcut=shortcut, padding=padding)
         self.conv = conv(3, WIDTHS[0], 3, bias=bias)
         self.norm = norm(WIDTHS[0])
         self.channels = {}

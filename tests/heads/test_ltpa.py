@@ -123,6 +123,22 @@ def test_formulas(compatibility, normalize):
     assert torch.allclose(net(features), net.classify["all"](v))
 
 
+@pytest.mark.parametrize(
+    ("normalize", "compatibility", "counts"),
+    [
+        ("softmax", "pc", False),
+        ("sigmoid", "pc", True),
+        ("softmax", "dp", True),
+        ("softmax", "u", False),
+    ],
+)
+def test_where_the_global_vector_counts(normalize, compatibility, counts):
+    """<u, l + g> = <u, l> + <u, g>: over positions the second is a constant, which a softmax cancels."""
+    net = head(compatibility=compatibility, normalize=normalize)
+    one, other = net({"local1": L, "global": G}), net({"local1": L, "global": G.flip(1)})
+    assert torch.allclose(one, other, atol=1e-12) is not counts
+
+
 @pytest.mark.parametrize("project", ["local", "global"])
 def test_projection_where_channels_differ(project):
     torch.manual_seed(0)

@@ -1,0 +1,125 @@
+"""What stands above and under a table: what a reader must know first, and how to read the numbers."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+
+from attnlab.compare import Comparison, Entry, Floor
+from attnlab.results import Record
+from attnlab.statistics import ALPHA, WILCOXON_FROM, Difference
+
+NAMES = {
+    "test/top1_error": "top-1 error %",
+    "test/top5_error": "top-5 error %",
+    "test/calibration_error": "calibration error",
+    "test/loss": "test loss",
+    "val/top1_error": "validation error %",
+}
+NOTHING = "–"
+#: what must be one thing for all runs of a table, or be told: its name, and what a record says of it
+ONE_THING: dict[str, Callable[[Record], str]] = {
+    "commits": lambda run: (run["commit"] or "unknown")[:7],
+    "devices": lambda run: run["device"],
+    "precisions": lambda run: run["precision"],
+    "numbers of processes": lambda run: str(run["world_size"]),
+    "versions of torch": lambda run: run["versions"]["torch"],
+}
+
+
+def metric_name(metric: str) -> str:
+    """A metric as a heading."""
+    return NAMES.get(metric, metric)
+
+
+def interval(difference: Difference | None) -> str:
+    """`-0.20 [-0.55, +0.15]`; the difference alone where there is no interval, a dash where there is none."""
+    if difference is None:
+        return NOTHING
+    text = f"{difference.mean:+.2f}"
+    return text if difference.low is None else f"{text} [{difference.low:+.2f}, {difference.high:+.2f}]"
+
+
+def warnings(comparison: Comparison) -> Iterator[str]:
+    """What a reader must know before the numbers."""
+    grid = comparison.grid
+    if grid.changed:
+        yield f"Not the protocol: every run has {' '.join(grid.changed)}."
+    declared = len(grid.table["rows"]) * len(grid.table["columns"]) * len(grid.table["seeds"])
+    if len(grid.cells) * len(grid.seeds) < declared:
+        yield "A part of the table: other rows, columns or seeds were not asked for."
+    if comparison.missing:
+        runs = len(set(comparison.book.ids.values()))
+        yield f"Unfinished: {runs - comparison.missing} of {runs} runs are recorded."
+    for name, of in ONE_THING.items():
+        if len(counted := Counter(of(run) for run in comparison.records)) > 1:
+            values = ", ".join(f"{value} ({n} runs)" for value, n in counted.most_common())
+            yield f"Mixed {name}: {values}."
+    for column in grid.columns:
+        runs_of = [run for cell in grid.cells if cell.column == column for run in comparison.runs(cell).runs]
+        if len(hashes := Counter(run["data_hash"] for run in runs_of)) > 1:
+            what = ", ".join(f"{value} ({n} runs)" for value, n in hashes.most_common())
+            yield f"Mixed data{f' in {column}' if column else ''}: {what}: these runs saw different images."
+    if dirty := sum(bool(run["dirty"]) for run in comparison.records):
+        yield f"{dirty} of {len(comparison.records)} runs come from a working tree with uncommitted changes."
+    reasons: dict[str, list[str]] = {}
+    for line in comparison.left_out:
+        path, _, reason = line.partition(": ")
+        reasons.setdefault(reason, []).append(path)
+    for reason, paths in reasons.items():
+        rest = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+        yield f"Left out: {', '.join(paths[:3])}{rest}: {reason}."
+
+
+def notes(comparison: Comparison, entries: Mapping[tuple[str, str], Entry]) -> Iterator[str]:
+    """How the numbers are to be read, the noise floor, the paper."""
+    first = comparison.metrics[0]
+    yield (
+        "Test set, looked at once a run; mean ± sample standard deviation over n seeds, n/wanted. Differences are of "
+        "runs of one seed, which share backbone weights, images and order (paired t), and of independent runs where "
+        "the backbone or the recipe differs (Welch)."
+    )
+    judged = sum(entry.p_holm is not None for entry in entries.values())
+    if judged:
+        yield (
+            f"Bold: p <= {ALPHA} after Holm's correction over the {judged} differences of this table, for better or "
+            "worse. detectable: the difference that so many seeds would find with 80 % power, so corrected; what is "
+            "smaller cannot be told from nothing here. Wilcoxon's signed-rank p, not corrected, from "
+            f"{WILCOXON_FROM} pairs on."
+        )
+    floors = comparison.floors(first)
+    yield from (_floor(floor) for floor in floors)
+    if comparison.compares_masks and not floors:
+        yield "Noise floor: not measured yet; it is the difference between two rows that are one model."
+    yield from _of_papers(comparison)
+    same = [", ".join(group) for group in comparison.grid.table["same"]]
+    if same:
+        yield f"The same runs under several names: {'; '.join(same)}."
+
+
+def _floor(floor: Floor) -> str:
+    one, other = floor.rows
+    where = f" in {floor.column}" if floor.column else ""
+    d = floor.difference
+    p = f", p = {d.p:.2f}" if d.p is not None else ""
+    return (
+        f"Noise floor: {one} minus {other}{where} is {interval(d)}{p}, n = {d.n}. They are one model (1 - s(z) = "
+        "s(-z), and the last layer's initialisation is symmetric), so this difference measures chance; one of its size "
+        "between other rows means nothing."
+    )
+
+
+def _of_papers(comparison: Comparison) -> Iterator[str]:
+    for metric, block in comparison.grid.table["paper"].items():
+        shown = any(value is not None for values in block["values"].values() for value in values.values())
+        text = f"Paper, {metric_name(metric)}: {block['source']}"
+        if not shown:
+            yield f"{text}: not available. {block.get('missing') or ''}".strip()
+            continue
+        text += f", {block['runs']} run{'s' * (block['runs'] != 1)}" if block.get("runs") else ""
+        text += "; it prints accuracy, the error here is 100 minus that" if block["gives"] == "accuracy" else ""
+        if block["chosen"] == "test":
+            text += ". *: its epoch was chosen on the test set, so ours, which is not, is expected to be worse"
+        elif block["chosen"] == "unknown":
+            text += ". On which images it chose its epoch is not known"
+        yield f"{text}. {block.get('missing') or ''}".strip()
+    if not comparison.grid.table["paper"]:
+        yield "Paper: not available."

@@ -1,0 +1,96 @@
+"""`python -m attnlab.report table=NAME [source=wandb:ENTITY/PROJECT] [...]`: a declared table from its records.
+
+Composes only: nothing is run. The same arguments as `python -m attnlab.run table=NAME`.
+"""
+
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from attnlab.compare import Comparison, compare
+from attnlab.compose import compose_file
+from attnlab.errors import ConfigError
+from attnlab.grid import Grid, read_grid
+from attnlab.ledger import ledger
+from attnlab.render import latex, markdown, page
+from attnlab.results import RESULTS, Record, gather
+from attnlab.sheet import Bold, Sheet, plain_rows, sheet
+
+
+def report_table(arguments: Sequence[str]) -> tuple[Comparison, list[Path]]:
+    """Judge the table's records; write OUTPUT_DIR/tables/NAME.{md,tex,csv,html} and its figures; return both.
+
+    Records come from output_dir and ./results, or from W&B (source=wandb:ENTITY/PROJECT). Raises ConfigError for what
+    makes no table, or when none of its runs is recorded.
+    """
+    source = next((a.partition("=")[2] for a in arguments if a.startswith("source=")), "")
+    arguments = [argument for argument in arguments if not argument.startswith("source=")]
+    grid = read_grid(arguments)
+    output_dir = Path(compose_file("run", [a for a in arguments if a.startswith("output_dir=")]).output_dir)
+    records, left_out = _records(source, output_dir, grid)
+    comparison = compare(grid, records, left_out)
+    if not comparison.records:
+        where = source or f"output_dir={output_dir} or ./{RESULTS}"
+        raise ConfigError(f"table={grid.name}: none of its runs is recorded in {where}")
+    return comparison, _write(comparison, output_dir)
+
+
+def _records(source: str, output_dir: Path, grid: Grid) -> tuple[list[Record], list[str]]:
+    ids = set(ledger(grid, []).ids.values())
+    if not source:
+        records, left_out = gather(output_dir, RESULTS)
+        return records, [reason for reason in left_out if any(name in reason for name in ids)]
+    kind, _, path = source.partition(":")
+    if kind != "wandb" or not path:
+        raise ConfigError(f"source={source}: allowed is wandb:ENTITY/PROJECT, or nothing: output_dir and ./{RESULTS}")
+    from attnlab.wandb_source import wandb_records
+
+    return wandb_records(path, ids)
+
+
+def _write(comparison: Comparison, output_dir: Path) -> list[Path]:
+    from attnlab import figures
+
+    folder = output_dir / "tables"
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = folder / comparison.grid.name
+    text = sheet(comparison)
+    drawn = figures.figures(comparison, output_dir)
+    pictures = figures.write(drawn, stem)
+    images = [path.name for path in pictures if path.suffix == ".png"]
+    pages = {
+        "md": markdown(text, images),
+        "tex": latex(text),
+        "html": page(text, [figures.svg(figure) for figure in drawn.values()]),
+    }
+    figures.close(drawn)
+    for suffix, content in pages.items():
+        stem.with_suffix(f".{suffix}").write_text(content)
+    rows = plain_rows(comparison)
+    with stem.with_suffix(".csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return [*(stem.with_suffix(f".{suffix}") for suffix in ("md", "tex", "csv", "html")), *pictures]
+
+
+def show_sheet(text: Sheet) -> None:
+    """Print a sheet to the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(Text(text.title, style="bold"))
+    for warning in text.warnings:
+        console.print(Text(warning, style="yellow"))
+    for section in text.sections:
+        drawn = Table(title=section.title or None, title_justify="left")
+        for number, name in enumerate(section.header):
+            drawn.add_column(Text(name), justify="right" if number else "left")
+        for row in section.rows:
+            drawn.add_row(*(Text(cell, style="bold" if isinstance(cell, Bold) else "") for cell in row))
+        console.print(drawn)
+    for note in text.notes:
+        console.print(Text(note, style="dim"))

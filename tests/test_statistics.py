@@ -1,0 +1,113 @@
+"""Differences and their tests: against published tables of numbers, and by simulation."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from attnlab.compare import Comparison
+from attnlab.errors import ConfigError
+from attnlab.grid import read_grid
+from attnlab.ledger import Ledger, ledger
+from attnlab.power import power
+from attnlab.statistics import Difference, against_published, holm, paired, seeds_needed, welch
+
+SEEDS = range(5)
+
+
+def test_paired_t_is_students_own():
+    """Student 1908 (Biometrika 6, 1): sleep gained by ten patients with two drugs; t = -4.0621, 9 df, p = .00283."""
+    one = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
+    two = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
+    d = paired(one, two)
+    assert d.p == pytest.approx(0.002833, abs=1e-6)
+    assert (d.mean, d.low, d.high) == pytest.approx((-1.58, -2.4598858, -0.7001142))
+    assert (d.n, d.paired) == (10, True)
+    assert d.sd == pytest.approx(1.229995)
+    assert d.wilcoxon is not None
+    assert 0.003 < d.wilcoxon < 0.01
+    assert paired(one[:5], two[:5]).wilcoxon is None
+    unpaired = welch(one, two)
+    assert unpaired.p == pytest.approx(0.07939, abs=1e-5)  # the same numbers, as R's t.test prints them
+    assert (unpaired.low, unpaired.high) == pytest.approx((-3.3654832, 0.2054832))
+
+
+def test_what_has_no_spread_is_not_judged():
+    for d in (paired([1.0], [2.0]), paired([1.0, 2.0], [2.0, 3.0]), welch([1.0], [2.0, 3.0]), welch([1, 1], [2, 2])):
+        assert (d.mean, d.p, d.low, d.detectable()) == (
+            -1.5 if d.n_baseline == 2 and d.n == 1 else -1.0,
+            None,
+            None,
+            None,
+        )
+    assert holm([None, 0.04, 0.01, 0.03]) == [None, 0.06, 0.03, 0.06]
+    assert holm([None]) == [None]
+
+
+def test_a_paper_is_met_by_welchs_interval():
+    ours, theirs = [7.5, 7.7, 7.4], [7.67 - 0.19, 7.67, 7.67 + 0.19]
+    d = against_published(ours, 7.67, 0.19, 3)
+    assert dataclasses.astuple(d) == pytest.approx(dataclasses.astuple(welch(ours, theirs)), nan_ok=True)
+    assert against_published(ours, 7.67, None, None).p is None
+
+
+def test_seeds_needed_as_the_field_needs_them():
+    """reference values of G*Power and of the power tables of Cohen 1988 (d = 0.5: 64 a group, 34 pairs)."""
+    assert seeds_needed(0.5, 1, "unpaired") == 64
+    assert seeds_needed(0.5, 1, "paired") == 34
+    assert [seeds_needed(e, s, "unpaired") for e, s in ((0.2, 0.18), (0.1, 0.18), (0.5, 0.3))] == [14, 52, 7]
+    assert seeds_needed(0.5, 1, "paired", comparisons=4) > 34
+    assert seeds_needed(50, 1, "paired") == 2
+    d = Difference(True, 34, 34, 0.0, sd=1.0)
+    assert d.detectable() == pytest.approx(0.5, abs=0.01)
+    assert d.detectable(4) > d.detectable()
+
+
+def test_power_says_seeds_and_what_they_cost(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = power(["effect=0.2", "sd=0.18", "design=unpaired"])
+    assert "14 seeds a row" in lines[0]
+    assert lines[1] == "1 row and the baseline: 28 runs."
+    assert "No run is recorded" in lines[2]
+    from synthetic import record, write
+
+    write(tmp_path / "outputs", record(seconds=360.0))
+    assert (
+        "2.8 h  at 360 s a run: cluttered_digits, resnet20, quick on a CPU"
+        in power(["effect=0.2", "sd=0.18", "design=unpaired"])[2].strip()
+    )
+    for wrong in ("effect=0", "sd=x", "design=both", "comparisons=0", "effects=1"):
+        with pytest.raises(ConfigError, match=wrong.partition("=")[0]):
+            power(["effect=0.2", "sd=0.18", wrong])
+
+
+@pytest.fixture(scope="module")
+def simulated():
+    """A function: the demo's table with five seeds, its errors drawn anew, some rows shifted."""
+    grid = read_grid(["table=demo", "table.seeds=[0,1,2,3,4]"])
+    book = ledger(grid, [])
+    rng = np.random.default_rng(0)
+
+    def draw(shift=()):
+        shifts, luck = dict(shift), rng.normal(scale=0.3, size=len(SEEDS))  # what a seed does to all rows
+        records = {
+            name: {"id": name, "config": {"seed": seed},
+                   "metrics": {"test/top1_error": 8 + shifts.get(row, 0) + luck[seed] + rng.normal(scale=0.2)}}
+            for (row, _, seed), name in book.ids.items()
+        }  # fmt: skip
+        return Comparison(grid, Ledger(book.ids, book.cells, records)).entries("test/top1_error")
+
+    return draw
+
+
+def test_a_table_without_effect_has_no_bold_cell(simulated):
+    """2,000 tables of four rows without any effect: Holm holds 5 %, so at most 6.5 % of them have a bold cell."""
+    bold = sum(any(entry.bold for entry in simulated().values()) for _ in range(2000))
+    assert 0.02 * 2000 <= bold <= 0.065 * 2000  # fewer than 2 % would be a test that never calls anything
+
+
+def test_a_true_effect_at_the_stated_power_is_found(simulated):
+    effect = Difference(True, 5, 5, 0.0, sd=0.2 * 2**0.5).detectable(4)
+    found = sum(simulated([("CBAM", effect)])["CBAM", ""].bold for _ in range(500))
+    assert found >= 0.75 * 500  # 80 %, less three standard errors
+    assert sum(simulated([("CBAM", effect / 4)])["CBAM", ""].bold for _ in range(200)) < 0.3 * 200
