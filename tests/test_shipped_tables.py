@@ -1,0 +1,175 @@
+"""The tables of conf/table: each reads, composes and builds, and gives no number without a source."""
+
+import re
+from functools import cache
+from itertools import combinations
+
+import pytest
+import torch
+import yaml
+
+import attnlab
+from attnlab.compare import _one_model, compare
+from attnlab.compose import CONF, choices
+from attnlab.grid import Grid, read_grid
+
+TABLES = choices("table")
+OF_MASKS = {"demo", "placebo", "ignore_cifar10", "ignore_cifar100", "ignore_imagenet"}
+ABLATIONS = ("se_placement", "se_stage", "se_ratio", "se_squeeze", "se_excitation")
+#: nets of our own; a CIFAR-100 table whose twin is here has its rows
+ON_ONE_GPU = [
+    name
+    for name in TABLES
+    if name not in (*ABLATIONS, "ltpa_svhn") and "imagenet" not in name and "arrangement" not in name
+    if not (name.endswith("100") and name.replace("100", "10") in TABLES)
+]
+TOP1, TOP5 = "test/top1_error", "test/top5_error"
+
+
+@cache
+def grid(name: str) -> Grid:
+    return read_grid([f"table={name}"])
+
+
+def declared(name: str) -> dict:
+    return yaml.safe_load((CONF / "table" / f"{name}.yaml").read_text())["table"]
+
+
+def papers(name: str) -> list[tuple[str, dict]]:
+    return list(grid(name).table["paper"].items())
+
+
+def test_the_papers_tables_are_there():
+    wanted = {f"{group}_{data}" for group in ("ignore", "ltpa", "simam", "se") for data in ("cifar10", "cifar100")}
+    wanted |= {"ignore_imagenet", "ltpa_svhn", "saoyan_cifar100", "cbam_imagenet", "cbam_arrangement"}
+    wanted |= {"resnet50_cifar100", "sresnet_cifar100", "placebo", "demo"}
+    wanted |= {*ABLATIONS, *(f"{name}_cifar" for name in ABLATIONS)}
+    assert wanted <= set(TABLES)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_cell_composes_and_is_a_run_of_its_own(name):
+    table = declared(name)
+    cells = grid(name).cells
+    assert len(cells) == len(table["rows"]) * len(table.get("columns", [""]))
+    assert len({cell.run_id(0) for cell in cells}) == len(cells)
+    assert grid(name).changed == ()
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_header_says_what_it_is(name):
+    table = grid(name).table
+    assert table["title"]
+    assert set(table["about"]) == {"source", "protocol", "departures", "cost"}
+    assert all(isinstance(text, str) and len(text) > 3 for text in table["about"].values())
+    lines = (CONF / "table" / f"{name}.yaml").read_text().splitlines()
+    assert lines[0] == "# @package _global_"
+    assert lines[1].startswith("# ")
+    assert max(map(len, lines)) <= 140
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_baseline_has_no_attention(name):
+    cells = [cell for cell in grid(name).cells if cell.row == grid(name).table["baseline"]]
+    assert cells
+    for cell in cells:
+        assert cell.config["attention"]["_target_"] == "torch.nn.Identity"
+        assert cell.config["head"]["_target_"] == "attnlab.heads.linear.Linear"
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_no_number_without_a_source(name):
+    table = declared(name)
+    for metric, block in papers(name):
+        assert metric in table["metrics"]
+        assert re.search(r"\btables? |README\.md|\.sh\b|\.numbers", block["source"])
+        assert re.search(r"arXiv \d{4}\.\d{5}|\(SimAM\), table 2|\w+/\w+@[0-9a-f]{7}", block["source"])
+        assert any(block["values"].values()) or block["missing"].startswith("not available")
+        numbers = [number for row in block["values"].values() for number in row.values() if number is not None]
+        for number in numbers:
+            mean, _, sd = str(number).partition("±")
+            assert 0 < float(mean) < 100
+            assert not sd or 0 < float(sd) < 2
+            assert (float(mean) > 50) == (block["gives"] == "accuracy")
+        given = {(row, column) for row, numbers in block["values"].items() for column in numbers}
+        assert given <= {(cell.row, cell.column) for cell in grid(name).cells}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_numbers_are_written_as_they_are_printed(name):
+    """Yaml reads 22.20 as 22.2; in quotes it stays what the source has."""
+    _, _, values = (CONF / "table" / f"{name}.yaml").read_text().partition("values:")
+    assert not re.findall(r": \d+\.\d*0(?=[,}\s])(?! ±)", values)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_attend_and_ignore_come_with_a_noise_floor(name):
+    comparison = compare(grid(name), [])
+    assert comparison.compares_masks == (name in OF_MASKS)
+    if name in OF_MASKS:
+        for column in grid(name).columns:
+            cells = [cell for cell in grid(name).cells if cell.column == column]
+            pairs = {(a.row, b.row) for a, b in combinations(cells, 2) if _one_model(a.config, b.config)}
+            assert {("SE", "ISE"), ("CBAM", "ICBAM")} <= pairs
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "row", "column", "printed"),
+    [
+        ("simam_cifar10", TOP1, "SE", "ResNet-20", "92.42 ± 0.14"),
+        ("simam_cifar10", TOP1, "SimAM", "MobileNetV2", "92.36 ± 0.20"),
+        ("simam_cifar10", TOP1, "none", "WRN-28-10", "95.78 ± 0.10"),
+        ("simam_cifar100", TOP1, "none", "ResNet-20", "68.88 ± 0.15"),
+        ("simam_cifar100", TOP1, "CBAM", "ResNet-110", "76.45 ± 0.54"),
+        ("simam_cifar100", TOP1, "SimAM", "PreResNet-56", "72.36 ± 0.19"),
+        ("se_cifar10", TOP1, "SE", "ResNet-110", "5.21"),
+        ("se_cifar10", TOP1, "GE-theta+", "WRN-16-8", "3.72"),
+        ("se_cifar100", TOP1, "none", "ResNet-164", "24.33"),
+        ("se_cifar100", TOP1, "GE-theta", "ResNet-110", "24.29"),
+        ("cbam_imagenet", TOP1, "CBAM", "ResNet-50", "22.66"),
+        ("cbam_imagenet", TOP1, "SE", "ResNeXt-50", "21.91"),
+        ("cbam_imagenet", TOP5, "none", "ResNet-18", "10.55"),
+        ("cbam_arrangement", TOP1, "parallel", "", "22.95"),
+        ("cbam_arrangement", TOP5, "spatial by 1x1 conv, k7", "", "6.47"),
+        ("se_ratio", TOP1, "r = 2", "", "22.29"),
+        ("se_ratio", TOP5, "r = 32", "", "6.20"),
+        ("se_squeeze", TOP1, "NoSqueeze", "", "22.93"),
+        ("se_excitation", TOP1, "ReLU", "", "23.47"),
+        ("se_stage", TOP1, "stage 4", "", "22.68"),
+        ("se_placement", TOP1, "SE-Identity", "", "22.20"),
+        ("se_placement", TOP5, "SE 3x3", "", "6.02"),
+        ("ltpa_cifar10", TOP1, "att2 concat pc", "", "94.58"),
+        ("ltpa_cifar100", TOP1, "VGG", "", "69.29"),
+        ("saoyan_cifar100", TOP1, "before pooling", "", "22.62"),
+        ("resnet50_cifar100", TOP1, "BAM", "", "19.97"),
+        ("resnet50_cifar100", TOP5, "CBAM", "", "4.66"),
+        ("sresnet_cifar100", TOP1, "SResNet50", "", "75.50"),
+    ],
+)
+def test_anchors(name, metric, row, column, printed):
+    assert str(grid(name).table["paper"][metric]["values"][row][column]) == printed
+
+
+def test_papers_that_chose_on_their_test_set_are_marked():
+    chosen = {name: block["chosen"] for name in TABLES for _, block in papers(name)}
+    on_test = {name for name, how in chosen.items() if how == "test"}
+    assert on_test == {"ltpa_cifar10", "ltpa_cifar100", "sresnet_cifar100"}
+    assert chosen["ignore_cifar10"] == "validation"
+
+
+def test_the_inverse_attention_papers_numbers_stay_empty():
+    """They could not be confirmed."""
+    for name in ("ignore_cifar10", "ignore_cifar100", "ignore_imagenet", "ltpa_svhn"):
+        for _, block in papers(name):
+            assert block["values"] == {}
+            assert block["missing"]
+
+
+@pytest.mark.parametrize("name", [*ON_ONE_GPU, "se_placement"])
+def test_every_row_builds(name):
+    """In its first column, without memory or time for the weights."""
+    for cell in grid(name).cells:
+        if cell.column == grid(name).columns[0]:
+            with torch.device("meta"):
+                net = attnlab.build(cell.config)
+            assert sum(p.numel() for p in net.parameters()) > 0
