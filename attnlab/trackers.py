@@ -4,6 +4,7 @@ A tracker lives in a thread of its own: it starts beside the build of the networ
 there, never a step. Each run is its own W&B run under attnlab's run id.
 """
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from attnlab.errors import ConfigError
 from attnlab.identity import cell, name_of
+from attnlab.wandb_source import SUMMARY_KEY
 
 TRACKERS = ("csv", "tensorboard", "wandb")
 MODES = ("online", "offline")
@@ -90,9 +92,10 @@ class Tracker:
         """For the Trainer. A step that logs never waits: neither for the tracker's start nor for a server."""
         return [self._logger] if self._logger is not None else []
 
-    def finish(self, exit_code: int) -> None:
+    def finish(self, exit_code: int, record: Mapping[str, Any] | None = None) -> None:
         """Close the tracker, in bounded time; W&B shows a run whose exit code is not 0 as failed.
 
+        record: what result.json holds; W&B gets all of it, for attnlab.wandb_source;  None: the run left none.
         A run does not fail for its curves: what went wrong with them is told in one line.
         """
         if self._logger is not None:
@@ -100,13 +103,15 @@ class Tracker:
             if problem := next((error for error in errors if error is not None), None):
                 print(f"tracker={self.settings['name']}: {_first_line(problem)}; log.csv has the curves", flush=True)
             if self._opening.exception() is None:
-                self._thread.submit(self._close, self._opening.result(), exit_code).result()
+                self._thread.submit(self._close, self._opening.result(), exit_code, record).result()
         self._thread.shutdown()
 
-    def _close(self, logger: Logger | None, exit_code: int) -> None:
+    def _close(self, logger: Logger | None, exit_code: int, record: Mapping[str, Any] | None) -> None:
         if isinstance(logger, WandbLogger):
             run = logger.experiment
             try:
+                if record is not None:
+                    run.summary[SUMMARY_KEY] = json.dumps(record, sort_keys=True, allow_nan=False)
                 run.finish(exit_code=exit_code)
             except Exception as error:
                 later = f"`wandb sync --include-online {run.settings.sync_dir}` sends it later"

@@ -79,13 +79,14 @@ def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
 
 def _train(values: dict[str, Any], name: str, folder: Path) -> Record:
     tracker = Tracker(values, name, recorded_config(values), folder)
-    exit_code = 1
+    exit_code, record = 1, None
     try:
         record = _fit_and_test(values, name, folder, tracker)
         exit_code = 0
         return record
     finally:
-        tracker.finish(exit_code)
+        trial = values["machine"]["batches"] is not None  # which leaves no record
+        tracker.finish(exit_code, None if trial else record)
 
 
 def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Tracker) -> Record:

@@ -1,4 +1,4 @@
-"""A stand-in for W&B's server on loopback: as much of GraphQL and file_stream as an online run asks for.
+"""A stand-in for W&B's server on loopback: as much of GraphQL and file_stream as an online run and wandb.Api ask for.
 
 with StandIn() as server:
     ...  # a run whose environment has **server.environment
@@ -8,6 +8,7 @@ What it heard lies in `runs`, by W&B's run id. How a server misbehaves is for `a
 """
 
 import json
+import re
 import threading
 from collections import defaultdict
 from collections.abc import Callable
@@ -31,11 +32,18 @@ class Run:
     files: dict[str, bytes] = field(default_factory=dict)
     exit_code: int | None = None  # None: never finished
 
+    def node(self, name: str) -> dict[str, Any]:
+        """The run as the public API sees it."""
+        state = "running" if self.exit_code is None else "failed" if self.exit_code else "finished"
+        told = {"summaryMetrics": json.dumps(self.summary), "config": json.dumps(self.config), "systemMetrics": "{}"}
+        return {"id": name, "name": name, "projectId": "1", "state": state, "user": {"username": ENTITY}} | told
+
 
 class StandIn:
     """The server. Before each reply it calls `answer(question, run)`, which returns the status, and may take its time.
 
     question: Viewer (a login), RunResumeStatus and UpsertBucket (a run's start), file_stream, upload, otel, ...;
+    GetDefaultEntity and Runs (the public API);
     run: W&B's run id where the request names it in its path, else "".
     """
 
@@ -66,6 +74,10 @@ class StandIn:
         """The `data` of the reply; nothing, for a question that needs no answer."""
         if question == "Viewer":
             return {"viewer": {"id": "u", "entity": ENTITY, "username": ENTITY, "flags": "{}", "teams": {"edges": []}}}
+        if question == "GetDefaultEntity":
+            return {"viewer": {"id": "u", "entity": ENTITY}}
+        if question == "Runs":
+            return {"project": self.project(**variables)}
         if question == "RunResumeStatus":
             return {"model": {"id": "p", "name": variables["project"], "entity": _entity(), "bucket": None}}
         if question == "UpsertBucket":
@@ -80,6 +92,18 @@ class StandIn:
             urls = [{"name": f, "uploadUrl": f"{self.url}/upload/{variables['run']}/{f}"} for f in variables["files"]]
             return {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": urls}}
         return {}
+
+    def project(self, entity: str, project: str, filters: str, perPage: int, **more: Any) -> dict[str, Any] | None:  # noqa: N803
+        """A page of a project's runs, in the order of their start, from `cursor` on; None: there is no such project."""
+        runs = {name: run for name, run in self.runs.items() if run.bucket.get("project") == project}
+        if entity != ENTITY or not runs:
+            return None
+        (condition,) = json.loads(filters).values() or [{"$in": list(runs)}]  # of the run's name, or none
+        asked = [run.node(name) for name, run in runs.items() if name in condition["$in"]]
+        start = int(more.get("cursor") or 0)
+        edges = [{"node": node, "cursor": str(at)} for at, node in enumerate(asked, 1)][start : start + perPage]
+        end = {"endCursor": str(start + len(edges)), "hasNextPage": start + len(edges) < len(asked)}
+        return {"internalId": "1", "runCount": len(asked), "readOnly": False, "runs": {"edges": edges, "pageInfo": end}}
 
     def file_stream(self, run: Run, told: dict[str, Any]) -> None:
         """Keep the rows of a post to a run's stream, and how the run ended."""
@@ -109,7 +133,8 @@ class _Handler(BaseHTTPRequestHandler):
         asked, run = {}, ""
         if path == ["graphql"]:
             asked = json.loads(body)
-            question = asked.get("operationName") or ""
+            named = re.search(r"(?:query|mutation)\s+(\w+)", asked["query"])  # the public API sends no operationName
+            question = asked.get("operationName") or (named[1] if named else "")
         elif path[0] == "files":  # /files/entity/project/run/file_stream
             question, run = path[4], path[3]
         elif path[0] == "upload":  # /upload/run/name
