@@ -5,11 +5,16 @@ result.json, every digit of it. (A nest would not survive: W&B's summary is flat
 """
 
 import json
+import os
 import re
-from collections.abc import Collection
+import subprocess
+import sys
+import tempfile
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
-from attnlab.errors import AttnlabError, ConfigError
+from attnlab.errors import ConfigError
 from attnlab.results import RECORD_KEYS, Record
 
 #: the key of a W&B run's summary under which its record stands
@@ -32,9 +37,9 @@ def wandb_records(path: str, ids: Collection[str] | None = None) -> tuple[list[R
     read, left_out = [], []
     for run in _runs(path, {} if ids is None else {"name": {"$in": sorted(ids)}}):  # W&B's name is a run's id
         try:
-            read.append((_record(run), run.id))
+            read.append((_record(run), run["id"]))
         except ValueError as error:
-            left_out.append(f"W&B run {run.id}: {error}")
+            left_out.append(f"W&B run {run['id']}: {error}")
     found: dict[str, Record] = {}
     # `wandb sync --id` makes copies: the run that has attnlab's id goes first
     for record, name in sorted(read, key=lambda pair: pair[1] != pair[0]["id"]):
@@ -47,15 +52,14 @@ def wandb_records(path: str, ids: Collection[str] | None = None) -> tuple[list[R
     return [found[name] for name in sorted(found)], left_out
 
 
-def _record(run: Any) -> Record:
+def _record(run: Mapping[str, Any]) -> Record:
     """The record in a run's summary; raises ValueError, with the reason, when it has none."""
-    if run.state != "finished":
-        raise ValueError(f"not finished ({run.state})")
-    text = run.summary_metrics.get(SUMMARY_KEY)
-    if not isinstance(text, str):
+    if run["state"] != "finished":
+        raise ValueError(f"not finished ({run['state']})")
+    if run["text"] is None:
         raise ValueError("holds no record: not attnlab's, or ended without one")
     try:
-        record = json.loads(text)
+        record = json.loads(run["text"])
     except ValueError as error:
         raise ValueError(f"its record cannot be read ({error})") from error
     if not isinstance(record, dict) or not record.keys() >= RECORD_KEYS:
@@ -64,22 +68,29 @@ def _record(run: Any) -> Record:
     return record
 
 
-def _runs(path: str, filters: dict[str, Any]) -> list[Any]:
-    """A project's runs with their summaries. Never asks for a key: a table may be built where nobody sits."""
-    import wandb
-
-    wandb.setup(wandb.Settings(silent=True))
-    try:
-        if not wandb.login(prompt=False, verify=False):
-            todo = "`wandb login`, or WANDB_API_KEY; WANDB_MODE must not be offline"
-            raise ConfigError(f"source=wandb:{path}: no login found ({todo})")
-        return list(wandb.Api(timeout=TIMEOUT).runs(path, filters=filters, per_page=PAGE, lazy=False))
-    except AttnlabError:
-        raise
-    except Exception as error:  # of many types, not all of them public
-        why = next(iter(str(error).splitlines()), type(error).__name__)
-        if "Could not find project" in why:
-            todo = "is it spelt ENTITY/PROJECT as in its address, and may this account read it?"
-            raise ConfigError(f"source=wandb:{path}: no such project; {todo}") from error
+def _runs(path: str, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Id, state and record, as text, of a project's runs, asked by attnlab.wandb_ask in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        bounds = {"page": PAGE, "timeout": TIMEOUT, "folder": folder}
+        question = json.dumps({"path": path, "filters": filters, "key": SUMMARY_KEY} | bounds)
+        command = [sys.executable, "-m", "attnlab.wandb_ask", question]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        # Files, no pipes: W&B's service holds on to them.
+        errors = Path(folder) / "stderr"
+        with errors.open("w") as file:
+            null = subprocess.DEVNULL
+            subprocess.run(command, stdin=null, stdout=null, stderr=file, env=environment, check=False)
+        try:
+            answer = json.loads((Path(folder) / "answer.json").read_text())
+        except FileNotFoundError:
+            answer = {"error": (errors.read_text().splitlines() or ["no answer"])[-1]}
+    if "runs" in answer:
+        return answer["runs"]
+    if "error" not in answer:
+        why, todo = "no login found", "`wandb login`, or WANDB_API_KEY; and WANDB_MODE must not be offline"
+    elif "Could not find project" in answer["error"]:
+        why, todo = "no such project", "is it spelt ENTITY/PROJECT as in its address, and may this account read it?"
+    else:
+        why = f"W&B's server cannot be read ({answer['error']})"
         todo = f"after {TIMEOUT} s at most; see to network, login and WANDB_BASE_URL, or tabulate without source="
-        raise ConfigError(f"source=wandb:{path}: W&B's server cannot be read ({why}); {todo}") from error
+    raise ConfigError(f"source=wandb:{path}: {why}; {todo}")

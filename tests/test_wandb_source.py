@@ -13,9 +13,10 @@ from wandb_stand_in import ENTITY, StandIn
 import attnlab
 from attnlab.errors import ConfigError
 from attnlab.identity import run_id
+from attnlab.trackers import Tracker
 from attnlab.wandb_source import wandb_records
 
-#: wandb keeps its first server for as long as its process lives, so that each question is asked by a process of its own
+#: in a process of its own, whose end is awaited as well
 ASK = """
 import json, sys
 from attnlab import errors, wandb_source
@@ -88,7 +89,7 @@ def test_every_finished_run_comes_back_as_its_record(tiny, tmp_path):
             "lacking": json.dumps({"id": "a", "config": {}, "metrics": {}, "params": 1, "device": "cpu"}),
         }.items():
             server.runs[name].bucket = first.bucket
-            server.runs[name].summary = {"loss": 1.0} | ({"record": record} if record else {})
+            server.runs[name].summary = {"loss": float("nan")} | ({"record": record} if record else {})
             server.runs[name].exit_code = 0
         server.runs["running"].bucket = first.bucket
         server.runs["elsewhere"].bucket = first.bucket | {"project": "other"}
@@ -132,12 +133,14 @@ def test_an_offline_run_holds_its_record_and_hands_it_over_when_synced(tiny, tmp
         assert ask(tmp_path / "home", ids=[name], **server.environment) == [[here], []]
 
 
-def test_a_trial_hands_over_no_record(tiny, tmp_path):
-    with StandIn() as server:
-        trial = [*tiny, "tracker=wandb", "machine.batches=2"]
-        done = run([sys.executable, "-m", "attnlab.run", *trial], tmp_path / "home", **server.environment)
-    assert done.returncode == 0, done.stderr
-    assert [("record" in told.summary, told.exit_code) for told in server.runs.values()] == [(False, 0)]
+def test_a_trial_hands_over_no_record(tiny, monkeypatch):
+    handed = []
+    monkeypatch.setattr(Tracker, "finish", lambda self, exit_code, record: handed.append((exit_code, record)))
+    trial = attnlab.train(attnlab.config([*tiny, "machine.batches=2"]))
+    attnlab.train(attnlab.config([*tiny, "recipe.epochs=1"]))
+    assert trial["status"] == "trial"
+    assert handed[0] == (0, None)
+    assert (handed[1][0], handed[1][1]["status"]) == (0, "finished")
 
 
 @pytest.mark.parametrize("path", ["", "/", "a/", "/a", "a/b/c", "a b"])
@@ -153,7 +156,7 @@ def test_no_ids_no_question():
 def test_without_login_or_project_one_message(tmp_path):
     with StandIn() as server:
         told = ask(tmp_path, WANDB_BASE_URL=server.url)
-        assert told.startswith("source=wandb:somebody/attnlab: no login found (`wandb login`, or WANDB_API_KEY")
+        assert told.startswith("source=wandb:somebody/attnlab: no login found; `wandb login`, or WANDB_API_KEY")
         told = ask(tmp_path, "somebody/nothing", **server.environment)
         assert told.startswith("source=wandb:somebody/nothing: no such project; is it spelt ENTITY/PROJECT")
 
