@@ -1,7 +1,7 @@
-"""Ask W&B's public API for a project's runs: `python -m attnlab.wandb_ask QUESTION`, for attnlab.wandb_source alone.
+"""Ask W&B's public API for a project's runs: `python -m attnlab.wandb_ask`, for wandb_source alone.
 
-QUESTION is JSON: path, filters, key (of the summary), page (runs an answer), timeout (seconds an answer), folder (for
-answer.json).
+It reads a question, JSON, from stdin: path, filters, key (of the summary), page (runs an answer), timeout (seconds an
+answer), folder (for answer.json).
 
 In a process of its own, which ends at once: after an answer that did not come, wandb 0.31's service may never end,
 and Python waits at its exit for it. So the caller's own login, settings and W&B runs stay as they are, too.
@@ -40,6 +40,6 @@ def answer(path: str, filters: dict[str, Any], key: str, page: int, timeout: int
 
 
 if __name__ == "__main__":
-    question = json.loads(sys.argv[1])
+    question = json.load(sys.stdin)
     write_json(Path(question["folder"]) / "answer.json", answer(**question))
     os._exit(0)

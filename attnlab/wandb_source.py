@@ -1,7 +1,7 @@
 """Records from Weights & Biases: what the runs of a team, on many machines, left in one project.
 
 At its end a tracked run hands its whole record to W&B, as one JSON text in the run's summary: what comes back equals
-result.json, every digit of it. (A nest would not survive: W&B's summary is flattened at its fourth dot.)
+result.json, every digit of it. (A nest would not survive: W&B flattens a summary, and keeps four levels of it.)
 """
 
 import json
@@ -73,13 +73,13 @@ def _runs(path: str, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         bounds = {"page": PAGE, "timeout": TIMEOUT, "folder": folder}
         question = json.dumps({"path": path, "filters": filters, "key": SUMMARY_KEY} | bounds)
-        command = [sys.executable, "-m", "attnlab.wandb_ask", question]
+        command = [sys.executable, "-m", "attnlab.wandb_ask"]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-        # Files, no pipes: W&B's service holds on to them.
+        # Its answers go to files: W&B's service would hold a pipe open.
         errors = Path(folder) / "stderr"
         with errors.open("w") as file:
             null = subprocess.DEVNULL
-            subprocess.run(command, stdin=null, stdout=null, stderr=file, env=environment, check=False)
+            subprocess.run(command, input=question, text=True, stdout=null, stderr=file, env=environment, check=False)
         try:
             answer = json.loads((Path(folder) / "answer.json").read_text())
         except FileNotFoundError:

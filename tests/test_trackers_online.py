@@ -126,3 +126,5 @@ def test_no_run_fails_or_hangs_with_its_server(tiny, tmp_path):
         assert run(sync, server, tmp_path / "home", WANDB_DIR=str(tmp_path)).returncode == 0
     assert server.runs.keys() == {jobs[0][1], jobs[3][1]}
     assert [(told.exit_code, "test/top1_error" in told.summary) for told in server.runs.values()] == [(0, True)] * 2
+    for _, name, folder in (jobs[0], jobs[3]):
+        assert json.loads(server.runs[name].summary["record"]) == json.loads((folder / "result.json").read_text())

@@ -115,7 +115,8 @@ def test_every_finished_run_comes_back_as_its_record(tiny, tmp_path):
 
 def test_an_offline_run_holds_its_record_and_hands_it_over_when_synced(tiny, tmp_path):
     ((name, folder),) = folders(tiny, (0,)).items()
-    attnlab.train(attnlab.config([*tiny, "seed=0", "tracker=wandb_offline"]))
+    train = [sys.executable, "-m", "attnlab.run", *tiny, "seed=0", "tracker=wandb_offline"]
+    assert run(train, tmp_path / "home").returncode == 0
     here = recorded(folder)
     wandb = str(Path(sys.executable).parent / "wandb")
     (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
@@ -173,6 +174,6 @@ def test_a_server_that_fails_is_one_message_in_bounded_time(tmp_path, fault):
             server.close()
         start = time.monotonic()
         told = ask(tmp_path, timeout=2, **server.environment)
-        assert time.monotonic() - start < 25
+        assert time.monotonic() - start < 20  # wandb alone waits 19
     assert told.startswith("source=wandb:somebody/attnlab: W&B's server cannot be read (")
     assert told.endswith("or tabulate without source=")
