@@ -68,7 +68,7 @@ def gather(*output_dirs: str | Path) -> tuple[list[Record], list[str]]:
         for path in sorted([*paths, *folder.glob("**/records/*.json")]):
             try:
                 record = json.loads(path.read_text())
-                reason = _fault(record, path.parent.name if path.name == "result.json" else path.stem)
+                reason = fault(record, path.parent.name if path.name == "result.json" else path.stem)
             except (OSError, ValueError) as error:
                 reason = f"cannot be read as a record ({error})"
             if not reason and found.setdefault(record["id"], record) != record:
@@ -78,7 +78,7 @@ def gather(*output_dirs: str | Path) -> tuple[list[Record], list[str]]:
     return [found[name] for name in sorted(found)], left_out
 
 
-def _fault(record: Any, name: str) -> str:
+def fault(record: Any, name: str) -> str:
     """Why something that was read is no record to believe; empty when it is one."""
     from attnlab.identity import run_id
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from attnlab.errors import ConfigError
-from attnlab.results import RECORD_KEYS, Record
+from attnlab.results import Record, fault
 
 #: the key of a W&B run's summary under which its record stands
 SUMMARY_KEY = "record"
@@ -27,6 +27,8 @@ PATH = re.compile(r"([^/\s]+/)?[^/\s]+")
 def wandb_records(path: str, ids: Collection[str] | None = None) -> tuple[list[Record], list[str]]:
     """The records of a W&B project's finished runs, by id, and a line for each run that is left out, saying why.
 
+    Left out is what has not finished, what holds no record, a record that a table would not believe either if it were
+    a file (results.fault), and a second record of one run.
     path: ENTITY/PROJECT, or PROJECT of the account's default entity;  ids: ask for these runs only, None: for all.
     Raises ConfigError without a login, without such a project, and when the server cannot be read.
     """
@@ -62,9 +64,8 @@ def _record(run: Mapping[str, Any]) -> Record:
         record = json.loads(run["text"])
     except ValueError as error:
         raise ValueError(f"its record cannot be read ({error})") from error
-    if not isinstance(record, dict) or not record.keys() >= RECORD_KEYS:
-        lacks = RECORD_KEYS - set(record) if isinstance(record, dict) else RECORD_KEYS
-        raise ValueError(f"its record lacks {', '.join(sorted(lacks))}")
+    if reason := fault(record, record.get("id", "") if isinstance(record, dict) else ""):
+        raise ValueError(reason)
     return record
 
 
