@@ -85,8 +85,7 @@ def _train(values: dict[str, Any], name: str, folder: Path) -> Record:
         exit_code = 0
         return record
     finally:
-        trial = values["machine"]["batches"] is not None  # which leaves no record
-        tracker.finish(exit_code, None if trial else record)
+        tracker.finish(exit_code, record if values["machine"]["batches"] is None else None)  # a trial leaves no record
 
 
 def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Tracker) -> Record:
