@@ -44,7 +44,8 @@ def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
     if values["machine"]["batches"] is not None:
         with tempfile.TemporaryDirectory() as trial:
             say(f"{name}: machine.batches={values['machine']['batches']}: a trial, which leaves no record")
-            return _train(values, name, Path(trial)) | {"status": "trial"}
+            untracked = values | {"tracker": {"name": "csv"}}  # it has the id of the real run, and must not add to it
+            return _train(untracked, name, Path(trial)) | {"status": "trial"}
     finished = read_record(folder)
     if finished is not None and not values["force"]:
         say(f"{name}: found recorded, not run again (force=true would)")
@@ -79,14 +80,14 @@ def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
 
 def _train(values: dict[str, Any], name: str, folder: Path) -> Record:
     tracker = Tracker(values, name, recorded_config(values), folder)
-    exit_code, record = 1, None
+    exit_code: int = 1
+    record: Record | None = None
     try:
         record = _fit_and_test(values, name, folder, tracker)
         exit_code = 0
         return record
     finally:
-        trial = values["machine"]["batches"] is not None  # which leaves no record
-        tracker.finish(exit_code, None if trial else record)
+        tracker.finish(exit_code, record)
 
 
 def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Tracker) -> Record:

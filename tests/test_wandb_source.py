@@ -135,14 +135,24 @@ def test_an_offline_run_holds_its_record_and_hands_it_over_when_synced(tiny, tmp
         assert ask(tmp_path / "home", ids=[name], **server.environment) == [[here], []]
 
 
-def test_a_trial_hands_over_no_record(tiny, monkeypatch):
-    handed = []
-    monkeypatch.setattr(Tracker, "finish", lambda self, exit_code, record: handed.append((exit_code, record)))
-    trial = attnlab.train(attnlab.config([*tiny, "machine.batches=2"]))
-    attnlab.train(attnlab.config([*tiny, "recipe.epochs=1"]))
-    assert trial["status"] == "trial"
-    assert handed[0] == (0, None)
-    assert (handed[1][0], handed[1][1]["status"]) == (0, "finished")
+def test_a_trial_is_not_tracked_a_run_hands_over_its_record(tiny, monkeypatch):
+    tracked, handed = [], []
+
+    class Spy(Tracker):
+        def __init__(self, values, *rest):
+            tracked.append(values["tracker"]["name"])
+            super().__init__(values, *rest)
+
+        def finish(self, exit_code, record=None):
+            handed.append((exit_code, record))
+            super().finish(exit_code, record)
+
+    monkeypatch.setattr("attnlab.training.Tracker", Spy)
+    offline = [*tiny, "recipe.epochs=1", "tracker=wandb_offline"]
+    assert attnlab.train(attnlab.config([*offline, "machine.batches=2"]))["status"] == "trial"
+    record = attnlab.train(attnlab.config([*tiny, "recipe.epochs=1"]))
+    assert tracked == ["csv", "csv"]
+    assert handed[1] == (0, record)
 
 
 @pytest.mark.parametrize("path", ["", "/", "a/", "/a", "a/b/c", "a b"])
