@@ -56,7 +56,10 @@ def load(run_id: str, output_dir: str | Path = "outputs") -> nn.Module:
     run_id: the run's folder below output_dir; its first letters are enough. Raises ConfigError when there is none.
     """
     folder = find_run(run_id, output_dir)
-    net = build(plain(OmegaConf.load(folder / "config.yaml")))
+    values = plain(OmegaConf.load(folder / "config.yaml"))
+    if values["model"].get("pretrained"):  # what it was trained from is overwritten at once
+        values["model"] = values["model"] | {"pretrained": False}
+    net = build(values)
     state = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
     net.load_state_dict({name.removeprefix("net."): value for name, value in state.items() if name.startswith("net.")})
     return net.eval()

@@ -134,7 +134,10 @@ def test_timm_keeps_our_own_initialisation():
         (["model=resnet20", "dataset=imagenet"], r"dataset\.image_size=224: this model's stem .* 64 px"),
         (["model=timm", "model.name=resnet5000"], r"model\.name=resnet5000: timm has no such model"),
         (["model=timm", "model.name=vgg16"], r"model\.name=vgg16: allowed are models of timm's ResNet family"),
-        (["model=timm", "attention=se", "attention.place=pre"], r"attention\.place=pre: TimmResNet .* branch"),
+        (
+            ["model=timm", "attention=se", "attention.place=dense"],
+            r"attention\.place=dense: TimmResNet .* pre, kernel, conv, inner, branch, shortcut, post, stage$",
+        ),
         (
             ["attention=se", "attention.reduction=64"],
             r"attention=se: attention\.reduction=64: must divide 16 channels; allowed are 1, 2, 4, 8, 16",
@@ -146,7 +149,7 @@ def test_timm_keeps_our_own_initialisation():
             r"attention=se: attention\.place=kernel: it cannot take",
         ),
         (["attention=sk", "attention.place=post"], r"attention=sk: attention\.place=post: tells no in_channels here"),
-        (["attention=pse", "model=timm", "dataset=imagenet"], r"attention=pse: attention\.place=branch: tells no in_"),
+        (["attention=pse", "model=vgg16_bn"], r"attention=pse: attention\.place=branch: tells no in_channels here"),
         (
             ["attention=se", "attention.place=null"],
             r"attention=se: attention\.place=null: allowed in ResNet are pre, ker",
