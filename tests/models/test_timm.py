@@ -110,7 +110,8 @@ def test_where_the_places_are(name, place):
     theirs = timm.create_model(name, num_classes=0).eval()
     for module in theirs.modules():
         if isinstance(module, nn.BatchNorm2d):
-            nn.init.ones_(module.weight)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias)  # a place before a BN is another than one after it
     ours = with_slots(copy.deepcopy(theirs), partial(one_place, only=place)).eval()
     for index in (0, 1):  # with a stride and a conv on the shortcut; with neither
         block = theirs.layer2[index]
