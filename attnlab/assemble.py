@@ -30,7 +30,8 @@ class Net(nn.Module):
 def build(cfg: DictConfig | Mapping[str, Any]) -> nn.Module:
     """The network of a composed config: images (B, 3, H, W) -> logits (B, classes). Reads no images.
 
-    Equal configs give equal weights, by `seed`; the caller's random state is left alone.
+    Equal configs give equal weights, by `seed`, before attnlab.start gives it those of `start_from`; the caller's
+    random state is left alone.
     Raises ConfigError for a value that no network can be built from.
     """
     cfg = check(cfg)
