@@ -1,5 +1,6 @@
 """What config keys may hold: a test and its words for each value, and the keys of every section that is read."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,6 +28,10 @@ def _decays(value: Any) -> bool:
     return isinstance(value, Mapping) and all(_number(decay) and decay >= 0 for decay in value.values())
 
 
+def _run(value: Any) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{12}", value))  # it is hashed: no abbreviation
+
+
 _seed = (lambda value: _integer(value, 0) and value < 2**32, "an integer from 0 to 4294967295")
 _positive = (lambda value: _integer(value, 1), "an integer from 1")
 _positive_or_null = (_optional(lambda value: _integer(value, 1)), "an integer from 1, or null")
@@ -35,6 +40,10 @@ _boolean = (lambda value: isinstance(value, bool), "true, false")
 #: key -> (test, what is allowed). Knobs of models and attentions are checked by their constructors.
 CHECKS: dict[str, tuple[Test, str]] = {
     "seed": _seed,
+    "start_from": (
+        _optional(_run),
+        "a finished run's whole id; of digits alone, or d...ed..., in quotes: \"start_from='...'\"",
+    ),
     "output_dir": (lambda value: isinstance(value, str) and bool(value), "a folder"),
     "force": _boolean,
     "deterministic": _boolean,
@@ -90,8 +99,8 @@ CHECKS: dict[str, tuple[Test, str]] = {
 #: sections whose keys are read one by one; the others are handed to a constructor, which knows its own
 KEYS = {
     "": (
-        "dataset", "model", "attention", "head", "recipe", "machine", "tracker", "seed", "force", "deterministic",
-        "dry_run", "n_jobs", "output_dir", "experiment", "table",
+        "dataset", "model", "attention", "head", "recipe", "machine", "tracker", "seed", "start_from", "force",
+        "deterministic", "dry_run", "n_jobs", "output_dir", "experiment", "table",
     ),
     "recipe": (
         "epochs", "steps", "batch_size", "optimizer", "weight_decay", "schedule", "label_smoothing", "grad_clip",
@@ -108,4 +117,7 @@ KEYS = {
 
 
 # what a saved config.yaml does not have, or may be older than
-MAY_LACK = ("experiment", "table", "force", "dry_run", "n_jobs", "output_dir", "workers", "passes_per_epoch", "layers")
+MAY_LACK = (
+    "experiment", "table", "start_from", "force", "dry_run", "n_jobs", "output_dir", "workers", "passes_per_epoch",
+    "layers",
+)  # fmt: skip

@@ -30,7 +30,8 @@ class Net(nn.Module):
 def build(cfg: DictConfig | Mapping[str, Any]) -> nn.Module:
     """The network of a composed config: images (B, 3, H, W) -> logits (B, classes). Reads no images.
 
-    Equal configs give equal weights, by `seed`; the caller's random state is left alone.
+    Equal configs give equal weights, by `seed`, before attnlab.start gives it those of `start_from`; the caller's
+    random state is left alone.
     Raises ConfigError for a value that no network can be built from.
     """
     cfg = check(cfg)
@@ -56,7 +57,10 @@ def load(run_id: str, output_dir: str | Path = "outputs") -> nn.Module:
     run_id: the run's folder below output_dir; its first letters are enough. Raises ConfigError when there is none.
     """
     folder = find_run(run_id, output_dir)
-    net = build(plain(OmegaConf.load(folder / "config.yaml")))
+    values = plain(OmegaConf.load(folder / "config.yaml"))
+    if values["model"].get("pretrained"):  # what it was trained from is overwritten at once
+        values["model"] = values["model"] | {"pretrained": False}
+    net = build(values)
     state = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
     net.load_state_dict({name.removeprefix("net."): value for name, value in state.items() if name.startswith("net.")})
     return net.eval()

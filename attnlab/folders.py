@@ -36,7 +36,8 @@ def without_paths(values: Mapping[str, Any]) -> dict[str, Any]:
 def recorded_config(values: Mapping[str, Any]) -> dict[str, Any]:
     """The part of the config that a record keeps: the science, and what it ran on."""
     kept = without_paths(values)
-    return {name: kept[name] for name in (*SECTIONS, "seed", "machine", "deterministic")}
+    start = {"start_from": kept["start_from"]} if kept.get("start_from") else {}
+    return {name: kept[name] for name in (*SECTIONS, "seed", "machine", "deterministic")} | start
 
 
 def put_aside(folder: Path) -> Path | None:

@@ -16,13 +16,16 @@ NOT_SCIENCE = {"dataset": ("root", "cache"), "model": ("weight_decay",)}
 
 
 def science(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides the result: dataset, model, attention, head, recipe, seed. No machine, precision or path."""
+    """What decides the result: dataset, model, attention, head, recipe, seed, and the run it started from, if any.
+
+    No machine, precision or path.
+    """
     values = plain(cfg)
     parts = {
         section: {name: item for name, item in values[section].items() if name not in NOT_SCIENCE.get(section, ())}
         for section in SECTIONS
     }
-    return canonical(parts) | {"seed": values["seed"]}
+    return canonical(parts | {"start_from": values.get("start_from")}) | {"seed": values["seed"]}
 
 
 def run_id(cfg: Mapping[str, Any]) -> str:

@@ -59,10 +59,10 @@ def _keys(overrides: Sequence[str]) -> list[str]:
             named = [name for entry in defaults if isinstance(entry, dict) for name in entry]
             groups = [name.removeprefix("override /") for name in named]
             keys += [group for group in groups if group in SECTIONS]
-        elif key == "seed" or key.split(".")[0] in SECTIONS:
+        elif key in ("seed", "start_from") or key.split(".")[0] in SECTIONS:
             keys.append(key)
         elif key != "output_dir":
-            allowed = ", ".join(("output_dir", "experiment", "seed", *SECTIONS))
+            allowed = ", ".join(("output_dir", "experiment", "seed", "start_from", *SECTIONS))
             raise ConfigError(f"{key}: selects nothing; allowed are {allowed} and keys below")
     return keys
 

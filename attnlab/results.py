@@ -105,14 +105,17 @@ def records(*output_dirs: str | Path) -> list[Record]:
     return found
 
 
-def find_run(run_id: str, output_dir: str | Path = "outputs") -> Path:
-    """The folder of a finished run, by its id or the first letters of it. Raises ConfigError when not just one fits."""
+def find_run(run_id: str, output_dir: str | Path = "outputs", *, key: str = "run") -> Path:
+    """The folder of a finished run, by its id or the first letters of it. Raises ConfigError when not just one fits.
+
+    key: under which the user gave it, for the message.
+    """
     folders = [path.parent for path in Path(output_dir).glob("*/result.json") if "." not in path.parent.name]
     fitting = sorted(folder for folder in folders if run_id and folder.name.startswith(run_id))
     if len(fitting) != 1:
         known = ", ".join(sorted(folder.name for folder in (fitting or folders))[:8]) or "none yet"
         state = "fits several runs" if fitting else "no such finished run"
-        raise ConfigError(f"run={run_id}: {state} in output_dir={output_dir}; there are {known}")
+        raise ConfigError(f"{key}={run_id}: {state} in output_dir={output_dir}; there are {known}")
     return fitting[0]
 
 

@@ -74,6 +74,8 @@ def tabulate(records: Sequence[Record]) -> list[Table]:
 
 def _title(config: dict[str, Any]) -> str:
     names = {section: name_of(section, config[section], config) for section in SECTIONS if section != "attention"}
+    if config.get("start_from"):
+        names["start_from"] = config["start_from"]
     return ", ".join(f"{section}={name}" for section, name in names.items() if name != "linear")
 
 

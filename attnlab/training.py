@@ -28,6 +28,7 @@ from attnlab.identity import run_id
 from attnlab.progress import progress_of
 from attnlab.quiet import quiet
 from attnlab.results import Record, read_record, seal, write_json
+from attnlab.start import start_from
 from attnlab.trackers import Tracker
 
 
@@ -107,6 +108,9 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
         weight_decay=recipe["weight_decay"],
         label_smoothing=recipe["label_smoothing"],
     )
+    resume = folder / "last.ckpt"
+    if values.get("start_from") and not resume.exists():
+        say(f"{name}: {start_from(net, values)}")
     if hardware["channels_last"]:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if hardware["compile"]:
@@ -117,7 +121,6 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
     trainer = _trainer(values, folder, callbacks, tracker.loggers())
     if trainer.is_global_zero:
         OmegaConf.save(OmegaConf.create(without_paths(values)), folder / "config.yaml")
-    resume = folder / "last.ckpt"
     say(
         f"{name}: {'goes on from last.ckpt' if resume.exists() else 'starts'}, {costs['params']:,} parameters, "
         f"{costs['macs'] / 1e6:,.1f} M MACs, {machine.accelerator(hardware)}, {machine.precision(hardware)}"

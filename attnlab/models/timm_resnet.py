@@ -1,81 +1,91 @@
 """timm's ResNet family (ResNet, ResNeXt, Wide ResNet, ...) with our attention in its blocks and between its stages.
 
-Source: timm 1.0.31 models/resnet.py. `branch` is timm's own `attn_layer`: after the last BN, before the addition.
-timm sweeps its initialisation over every conv it finds, attention included, and that sweep draws random numbers. So
-timm gets a placeholder without parameters, and the attention, initialised by itself, takes its place after the sweep.
+Source: timm 1.0.31 models/resnet.py. timm sweeps its initialisation over every conv it finds, and that sweep draws
+random numbers: the slots are filled after it, by attention that has initialised itself.
 """
 
-from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import cast
 
 import timm
 from timm.models.resnet import ResNet as TimmNet
 from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
+from attnlab.models.timm_blocks import BLOCKS
 from attnlab.slots import Slot, no_attention
 
 FEATURES = ("stem", "stage1", "stage2", "stage3", "stage4")
 
 
-class _Placeholder(nn.Module):
-    def __init__(self, channels: int, **_: Any) -> None:
-        super().__init__()
-        self.channels = channels
+def create(name: str, *, pretrained: bool) -> TimmNet:
+    """timm's own net without its classifier. Raises ConfigError when it is of another family, or its weights are not
+    to be had."""
+    if not timm.is_model(name):
+        close = ", ".join(timm.list_models(f"*{str(name)[:6]}*")[:8]) or "resnet18, resnet34, resnet50, resnet101"
+        raise ConfigError(f"model.name={name}: timm has no such model; near it: {close}")
+    net = timm.create_model(name, num_classes=0)
+    blocks = [block for stage in range(1, 5) for block in getattr(net, f"layer{stage}", ())]
+    if not isinstance(net, TimmNet) or any(type(block) not in BLOCKS for block in blocks):
+        raise ConfigError(
+            f"model.name={name}: allowed are models of timm's ResNet family (ResNet, ResNeXt, Wide ResNet)"
+        )
+    if not pretrained:
+        return net
+    try:
+        return cast(TimmNet, timm.create_model(name, num_classes=0, pretrained=True))
+    except Exception as error:  # of the hub, of its HTTP client, of a file that is cut off
+        raise ConfigError(_not_to_be_had(name, error)) from error
 
 
-def _fill(block: Any, slot: Slot) -> None:
-    """The slots of one block; attention is appended to layers without weights, so that all weights keep their names."""
-    bottleneck = hasattr(block, "conv3")
-    kernel, norm = (block.conv2, block.bn2) if bottleneck else (block.conv1, block.bn1)
-    number, last = (2, 3) if bottleneck else (1, 2)
-    width = kernel.out_channels
-    replaced = slot("kernel", width, in_channels=kernel.in_channels, stride=kernel.stride[0])
-    if not isinstance(replaced, nn.Identity):
-        setattr(block, f"conv{number}", replaced)
-        setattr(block, f"bn{number}", nn.Identity())
-    inner = slot("inner", width)
-    if not isinstance(inner, nn.Identity):
-        setattr(block, f"act{number}", nn.Sequential(getattr(block, f"act{number}"), inner))
-    block.se = slot("branch", block.se.channels)
-    post = slot("post", getattr(block, f"bn{last}").num_features)
-    if not isinstance(post, nn.Identity):
-        setattr(block, f"act{last}", nn.Sequential(getattr(block, f"act{last}"), post))
+def _not_to_be_had(name: str, error: Exception) -> str:
+    known = timm.get_pretrained_cfg(name)
+    if known is None or not (known.hf_hub_id or known.url):
+        return f"model.pretrained=true: timm has no weights of model.name={name}; allowed is false"
+    if not isinstance(error, OSError):  # what downloads raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return f"model.pretrained=true: the weights of model.name={name} do not load: {reason}"
+    at = known.hf_hub_id or known.url
+    return (
+        f"model.pretrained=true: the weights of model.name={name} could not be fetched from {at}, and are not in the "
+        f"Hugging Face cache ($HF_HOME, else ~/.cache/huggingface). Without network, fetch them where there is one by "
+        f"`python -c \"import timm; timm.create_model('{name}', pretrained=True)\"` and copy that cache's "
+        f"hub/models--{str(at).replace('/', '--')} here; HF_HUB_OFFLINE=1 then asks nobody. model.pretrained=false "
+        f"trains from scratch"
+    )
 
 
 class TimmResNet(nn.Module):
     """Images (B, 3, H, W) -> {stem: H/2, stage1: H/4, ..., stage4: H/32}, as timm's `forward_intermediates` gives them.
 
-    name: a timm model of the ResNet family, e.g. resnet50;  pretrained: load timm's weights (a download).
-    Slots: `kernel` in place of a bottleneck's 3x3 conv-BN-ReLU (a basic block's first); `inner` after it; `branch`;
-    `post` after the block; `stage` after stages 1 to 3.
+    name: a timm model of the ResNet family, e.g. resnet50; one with attention of its own (seresnet50) keeps it;
+    pretrained: load timm's weights, downloaded once to the Hugging Face cache.
+    Slots: those of the block; `stage` after stages 1 to 3.
     """
 
     def __init__(self, name: str, *, pretrained: bool = False, slot: Slot = no_attention) -> None:
         super().__init__()
-        if not timm.is_model(name):
-            close = ", ".join(timm.list_models(f"*{str(name)[:6]}*")[:8]) or "resnet18, resnet34, resnet50, resnet101"
-            raise ConfigError(f"model.name={name}: timm has no such model; near it: {close}")
-        try:
-            net = timm.create_model(name, pretrained=pretrained, num_classes=0, block_args={"attn_layer": _Placeholder})
-        except TypeError as error:
-            raise ConfigError(f"model.name={name}: allowed are models of timm's ResNet family") from error
-        if not isinstance(net, TimmNet):
-            raise ConfigError(f"model.name={name}: allowed are models of timm's ResNet family")
-        for stage in range(1, 5):
-            layer = getattr(net, f"layer{stage}")
-            here = partial(slot, stage=stage, downsampling=net.feature_info[stage]["reduction"])
-            for block in layer:
-                _fill(block, here)
-            if stage < 4:
-                between = here("stage", net.feature_info[stage]["num_chs"])
-                if not isinstance(between, nn.Identity):
-                    layer.append(between)  # the blocks keep their names
-        self.net = net
-        reductions: Sequence[dict[str, Any]] = net.feature_info
-        self.channels = {feature: info["num_chs"] for feature, info in zip(FEATURES, reductions, strict=True)}
+        self.net = with_slots(create(name, pretrained=pretrained), slot)
+        self.channels = {
+            feature: info["num_chs"] for feature, info in zip(FEATURES, self.net.feature_info, strict=True)
+        }
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         _, features = self.net.forward_intermediates(images)
         return dict(zip(FEATURES, features, strict=True))
+
+
+def with_slots(net: TimmNet, slot: Slot) -> TimmNet:
+    """timm's net, its blocks replaced by ours; all weights keep their names."""
+    for stage in range(1, 5):
+        info = net.feature_info[stage]
+        layer = getattr(net, f"layer{stage}")
+        here = partial(slot, stage=stage)
+        for index, block in enumerate(layer):
+            # only a stage's first block has a stride
+            layer[index] = BLOCKS[type(block)](block, downsampling=info["reduction"], slot=here)
+        if stage < 4:
+            between = here("stage", info["num_chs"], downsampling=info["reduction"])
+            if not isinstance(between, nn.Identity):
+                layer.add_module("at_stage", between)  # the blocks keep their numbers
+    return net

@@ -1,0 +1,68 @@
+"""Begin with the weights of a finished run: `start_from=ID`, e.g. to give a trained net attention and train it on."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import OmegaConf
+from torch import nn
+
+from attnlab.assemble import load
+from attnlab.compose import plain
+from attnlab.digest import canonical
+from attnlab.errors import ConfigError
+from attnlab.identity import name_of
+from attnlab.results import find_run
+
+
+def start_from(net: nn.Module, values: Mapping[str, Any]) -> str:
+    """Give `net`, built from the config `values`, the weights of its run `start_from`; return what was taken, in words.
+
+    The backbone's must fit, name by name. Attention and head are taken where both configs name the same ones, and are
+    new otherwise, as is a head for another number of classes.
+    Raises ConfigError when there is no such run, or its backbone is another one.
+    """
+    source = values["start_from"]
+    folder = find_run(source, values["output_dir"], key="start_from")
+    before = plain(OmegaConf.load(folder / "config.yaml"))
+    mine, theirs = _parts(net), _parts(load(folder.name, folder.parent))
+    taken, new = ["backbone"], list[str]()
+    if odd := _odd(mine["backbone"], theirs["backbone"]):
+        names = [name_of("model", config["model"]) for config in (before, values)]
+        raise ConfigError(f"start_from={source}: its backbone, model={names[0]}, does not fit model={names[1]}: {odd}")
+    for part in ("attention", "head"):
+        same = canonical(before[part]) == canonical(values[part]) and not _odd(mine[part], theirs[part])
+        if mine[part]:
+            (taken if same else new).append(part)
+    for part in taken:
+        net.load_state_dict(theirs[part], strict=False)
+    said = f"starts from {source}: its {', '.join(taken)}" + (f"; new: {', '.join(new)}" if new else "")
+    return said + _leak(before, values)
+
+
+def _leak(before: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+    """A warning, where the run before may have been trained on what is held out of the same training set now."""
+    held, other = values["recipe"]["validation"], before["recipe"]["validation"]
+    another_draw = held["order"] == "seed" and values["seed"] != before["seed"]
+    if not held["images"] or values["dataset"]["_target_"] != before["dataset"]["_target_"]:
+        return ""
+    leaks = held != other or another_draw
+    return "; it was trained on images that are held out here, so val/top1_error is too low" if leaks else ""
+
+
+def _parts(net: nn.Module) -> dict[str, dict[str, Any]]:
+    """The net's tensors by name, apart: backbone, attention, head."""
+    inside = tuple(f"{name}." for name, module in net.named_modules() if hasattr(module, "attention_place"))
+    parts: dict[str, dict[str, Any]] = {"backbone": {}, "attention": {}, "head": {}}
+    for name, tensor in net.state_dict().items():
+        part = "attention" if name.startswith(inside) else "head" if name.startswith("head.") else "backbone"
+        parts[part][name] = tensor
+    return parts
+
+
+def _odd(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str | None:
+    """The first tensor that one side lacks, or has in another shape; None when all fit."""
+    for name in [*mine, *theirs]:
+        shapes = [str(tuple(part[name].shape)) if name in part else "absent" for part in (theirs, mine)]
+        if shapes[0] != shapes[1]:
+            return f"{name} is {shapes[0]} there, {shapes[1]} here"
+    return None
