@@ -69,7 +69,12 @@ def close(drawn: Mapping[str, Figure]) -> None:
 
 def _panels(heights: Sequence[float], width: float = 7.5) -> tuple[Figure, list[plt.Axes]]:
     figure, axes = plt.subplots(
-        len(heights), 1, figsize=(width, sum(heights) + 0.45 * len(heights)), squeeze=False, height_ratios=heights
+        len(heights),
+        1,
+        figsize=(width, sum(heights) + 0.45 * len(heights)),
+        squeeze=False,
+        height_ratios=heights,
+        sharex=True,
     )
     return figure, list(axes[:, 0])
 
@@ -184,4 +189,4 @@ def _legend(figure: Figure, axes: Iterable[plt.Axes]) -> None:
         handles, labels = axis.get_legend_handles_labels()
         named |= {str(label): handle for label, handle in zip(labels, handles, strict=True)}
     figure.tight_layout()
-    figure.legend(list(named.values()), list(named), loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    figure.legend(list(named.values()), list(named), loc="upper left", bbox_to_anchor=(1, 1), frameon=False)

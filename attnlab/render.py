@@ -73,7 +73,7 @@ def _tex_cell(text: str) -> str:
 STYLE = """
 :root { --ink: #1a1a1a; --grey: #6b6b6b; --line: #dcdcdc; --blue: #2a6fb0; --amber: #fff6e0; }
 * { box-sizing: border-box }
-body { margin: 0 auto; max-width: 1180px; padding: 2.2rem 1.6rem 4rem; color: var(--ink);
+body { margin: 0 auto; max-width: 1320px; padding: 2.2rem 1.6rem 4rem; color: var(--ink);
        font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 h1 { font-size: 1.55rem; margin: 0 0 1rem; letter-spacing: -.01em } h2 { font-size: 1.08rem; margin: 2.2rem 0 .5rem }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; margin: 0 0 1rem; color: var(--grey) }
@@ -82,7 +82,7 @@ dt { font-weight: 600 } dd { margin: 0; overflow-wrap: anywhere }
         overflow-wrap: anywhere }
 .wide { overflow-x: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; white-space: nowrap }
-th, td { text-align: right; padding: .32rem .75rem; border-bottom: 1px solid var(--line) }
+th, td { text-align: right; padding: .32rem .6rem; border-bottom: 1px solid var(--line) }
 th { color: var(--grey); font-weight: 600; border-bottom: 2px solid var(--ink) }
 th:first-child, td:first-child { text-align: left; padding-left: 0; position: sticky; left: 0; background: #fff }
 tbody tr:hover td { background: #f5f8fb }

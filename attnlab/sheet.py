@@ -54,22 +54,15 @@ def sheet(comparison: Comparison) -> Sheet:
     )
 
 
-def _overview(comparison: Comparison, entries: dict[tuple[str, str], Entry]) -> Section:
-    """Row by column, the first metric: ours, and the paper's behind a bar."""
-    metric, columns = comparison.metrics[0], comparison.grid.columns
-    rows: list[list[str]] = []
+def _overview(comparison: Comparison, entries: Mapping[tuple[str, str], Entry]) -> Section:
+    """Row by column, the first metric; the paper's numbers in a line of their own under ours."""
+    columns, rows = comparison.grid.columns, []
     for row in comparison.grid.rows:
-        cells: list[str] = [row]
-        for column in columns:
-            entry = entries.get((row, column))
-            if entry is None:
-                cells.append("")
-                continue
-            text = _ours(entry)
-            cells.append(type(text)(f"{text} | {_paper(entry)}") if entry.paper else text)
-        rows.append(cells)
-    papers = " (ours | paper)" if any(entry.paper for entry in entries.values()) else ""
-    return Section(f"{metric_name(metric)}{papers}", ["", *columns], rows)
+        there = [entries.get((row, column)) for column in columns]
+        rows.append([row, *(_ours(entry) if entry else "" for entry in there)])
+        if any(entry and entry.paper for entry in there):
+            rows.append([f"{row}, paper", *(_paper(entry) if entry else "" for entry in there)])
+    return Section(metric_name(comparison.metrics[0]), ["", *columns], rows)
 
 
 def _column(comparison: Comparison, column: str) -> Section:
