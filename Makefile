@@ -25,8 +25,8 @@ $(READY): pyproject.toml requirements.lock
 	@touch $@
 
 demo: $(READY)  ## train none, se, ise, cbam, icbam with 2 seeds on the embedded dataset and print the table
-	@$(BIN)/python -m attnlab.run -m experiment=demo attention=none,se,ise,cbam,icbam seed=0,1
-	@$(BIN)/python -m attnlab.report experiment=demo
+	@$(BIN)/python -m attnlab.run table=demo
+	@$(BIN)/python -m attnlab.report table=demo
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest -n 2

@@ -48,8 +48,9 @@ def _evaluate(run: str, split: str, asked: dict[str, Any], other_dataset: bool) 
     from attnlab.classifier import Classifier
     from attnlab.digest import digest
     from attnlab.identity import science
+    from attnlab.quiet import quiet
     from attnlab.results import find_run, write_json
-    from attnlab.training import datamodule, quiet
+    from attnlab.training import datamodule
 
     folder = find_run(run, asked["output_dir"])
     values = plain(OmegaConf.load(folder / "config.yaml"))

@@ -36,7 +36,7 @@ class Cell:
     def start(self) -> str:
         """What two cells share for which equal seeds mean equal backbone weights, images and order."""
         mine = science(self.config)
-        return digest([mine[section] for section in ("dataset", "model", "recipe")])
+        return digest([mine[section] for section in ("dataset", "model", "recipe")] + [mine.get("start_from")])
 
 
 @dataclass(frozen=True)

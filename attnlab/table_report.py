@@ -39,8 +39,11 @@ def report_table(arguments: Sequence[str]) -> tuple[Comparison, list[Path]]:
 def _records(source: str, output_dir: Path, grid: Grid) -> tuple[list[Record], list[str]]:
     ids = set(ledger(grid, []).ids.values())
     if not source:
-        records, left_out = gather(output_dir, RESULTS)
-        return records, [reason for reason in left_out if any(name in reason for name in ids)]
+        records, left_out = gather(output_dir)
+        own = {record["id"] for record in records}
+        tracked, more = gather(RESULTS)  # one's own runs count where both have them
+        records += [record for record in tracked if record["id"] not in own]
+        return records, [reason for reason in (*left_out, *more) if any(name in reason for name in ids)]
     kind, _, path = source.partition(":")
     if kind != "wandb" or not path:
         raise ConfigError(f"source={source}: allowed is wandb:ENTITY/PROJECT, or nothing: output_dir and ./{RESULTS}")

@@ -1,9 +1,7 @@
 """One config -> one run -> one record: build, fit, test once, write down."""
 
-import logging
 import shutil
 import tempfile
-import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from inspect import signature
@@ -28,6 +26,7 @@ from attnlab.errors import ConfigError, DataError
 from attnlab.folders import is_first_rank, locked, put_aside, recorded_config, restore, say, without_paths, write_error
 from attnlab.identity import run_id
 from attnlab.progress import progress_of
+from attnlab.quiet import quiet
 from attnlab.results import Record, read_record, seal, write_json
 from attnlab.start import start_from
 from attnlab.trackers import Tracker
@@ -231,26 +230,3 @@ def _trainer(values: Mapping[str, Any], folder: Path, callbacks: list[Callback],
         use_distributed_sampler=False,
         default_root_dir=folder,
     )
-
-
-def quiet() -> None:
-    """Silence Lightning's advertisements, and its advice for loaders that attnlab does not use."""
-    for logger in (
-        "lightning.pytorch.utilities.rank_zero",
-        "lightning.pytorch.accelerators.cuda",
-        "lightning.fabric",
-        "lightning.pytorch.trainer.connectors.signal_connector",
-    ):
-        logging.getLogger(logger).setLevel(logging.WARNING)
-    for text in (
-        ".*does not have many workers.*",
-        ".*exists and is not empty.*",
-        ".*GPU available but not used.*",
-        ".*Total length of .* across ranks is zero.*",
-        ".*LeafSpec.*",
-        ".*smaller than the logging interval.*",
-        ".*sync_dist=True.*",  # what is logged was already reduced over the ranks
-        ".*all_gather.*",
-        ".*could not find the monitored key.*",  # recipe.steps ended within an epoch; validated afterwards
-    ):
-        warnings.filterwarnings("ignore", text)

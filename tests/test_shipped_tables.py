@@ -11,6 +11,7 @@ import yaml
 import attnlab
 from attnlab.compare import _one_model, compare
 from attnlab.compose import CONF, choices
+from attnlab.declaration import check_table
 from attnlab.grid import Grid, read_grid
 
 TABLES = choices("table")
@@ -173,3 +174,9 @@ def test_every_row_builds(name):
             with torch.device("meta"):
                 net = attnlab.build(cell.config)
             assert sum(p.numel() for p in net.parameters()) > 0
+
+
+def test_the_readmes_own_table_is_one():
+    (block,) = re.findall(r"```yaml\n(# @package _global_.*?)```", (CONF.parent / "README.md").read_text(), re.DOTALL)
+    table = check_table("mine", yaml.safe_load(block)["table"])
+    assert list(table["rows"]) == ["none", "SE", "SE before"]

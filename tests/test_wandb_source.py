@@ -155,6 +155,22 @@ def test_a_trial_is_not_tracked_a_run_hands_over_its_record(tiny, monkeypatch):
     assert handed[1] == (0, record)
 
 
+def test_a_table_from_wandb_equals_the_one_from_files(tiny, tmp_path):
+    home, out = tmp_path / "home", tmp_path / "outputs"
+    table = ["table=demo", "attention=none,se", "+table.metrics=[test/top1_error,test/loss]", *tiny, "recipe.epochs=1"]
+    with StandIn() as server:
+        done = run([sys.executable, "-m", "attnlab.run", *table, "tracker=wandb"], home, **server.environment)
+        assert done.returncode == 0, done.stderr
+        report = [sys.executable, "-m", "attnlab.report", *table]
+        assert run(report, home, **server.environment).returncode == 0
+        from_files = (out / "tables" / "demo.csv").read_text()
+        (out / "tables" / "demo.csv").unlink()
+        done = run([*report, f"source=wandb:{ENTITY}/attnlab"], home, **server.environment)
+        assert done.returncode == 0, done.stderr
+        assert (out / "tables" / "demo.csv").read_text() == from_files
+        assert from_files.count("\n") == 5  # two rows, two metrics, every cell equal
+
+
 @pytest.mark.parametrize("path", ["", "/", "a/", "/a", "a/b/c", "a b"])
 def test_a_path_that_names_no_project_is_refused(path):
     with pytest.raises(ConfigError, match=rf"source=wandb:{path}: must be wandb:ENTITY/PROJECT, or wandb:PROJECT"):
