@@ -130,7 +130,7 @@ BAD = [
     (["attention=sse"], r"attention=sse: unknown; allowed are a2, bam, .*se, .*; did you mean se\?"),
     (["model=resnet21"], r"model=resnet21: unknown; allowed are densenet40, .*resnet110, .*"),
     (["dataset=mnist"], r"dataset=mnist: unknown; allowed are cifar10, cifar100, cluttered_digits"),
-    (["recipe=fast"], r"recipe=fast: unknown; allowed are he2016, jetley2018, laakom2021"),
+    (["recipe=fast"], r"recipe=fast: unknown; allowed are .*he2016, hu2018, jetley2018, laakom2021"),
     (["recipe.epoch=3"], r"recipe\.epoch: no such key; allowed are recipe\.epochs, .*did you mean recipe\.epochs\?"),
     (
         ["attention=se", "attention.reduktion=3"],
