@@ -58,7 +58,7 @@ def gather(*output_dirs: str | Path) -> tuple[list[Record], list[str]]:
 
     A record is result.json in a run's folder, or a tracked <run id>.json; folders put aside by force=true do not count.
     Left out is what cannot be read, was edited since it was written, or is of another run than its id says; of two
-    records of one run that differ, the second. Nothing is written.
+    records of one run with other results, the second. Nothing is written.
     """
     found: dict[str, Record] = {}
     left_out = []
@@ -71,8 +71,12 @@ def gather(*output_dirs: str | Path) -> tuple[list[Record], list[str]]:
                 reason = fault(record, path.parent.name if path.name == "result.json" else path.stem)
             except (OSError, ValueError) as error:
                 reason = f"cannot be read as a record ({error})"
-            if not reason and found.setdefault(record["id"], record) != record:
-                reason = "the same run was recorded before, with another result, and that one counts"
+            if not reason:
+                other = found.setdefault(record["id"], record)
+                if other["metrics"] != record["metrics"]:
+                    reason = "the same run was recorded before, with other results, and those count"
+                elif record.get("finished", "") > other.get("finished", ""):
+                    found[record["id"]] = record  # run again, to the same end
             if reason:
                 left_out.append(f"{path}: {reason}")
     return [found[name] for name in sorted(found)], left_out

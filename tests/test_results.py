@@ -58,5 +58,8 @@ def test_of_two_results_of_one_run_the_first_counts(written, tmp_path):
     written(theirs, folder="results")
     found, left_out = gather(tmp_path / "outputs", tmp_path / "results")
     assert found == [mine]
-    assert "the same run was recorded before" in left_out[0]
+    assert "the same run was recorded before, with other results" in left_out[0]
     assert gather(tmp_path / "results", tmp_path / "results") == ([theirs], [])
+    again = seal(mine | {"finished": "2026-11-21", "seconds": 12.0})
+    written(again, folder="results")
+    assert gather(tmp_path / "outputs", tmp_path / "results") == ([again], [])  # run again, to the same end
