@@ -1,5 +1,6 @@
 """A table judged: every cell's runs, each row against the baseline, and what must be said under it."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -75,6 +76,7 @@ class Floor:
     rows: tuple[str, str]
     column: str
     difference: Difference
+    p_holm: float | None
 
 
 @dataclass(frozen=True)
@@ -104,21 +106,29 @@ class Comparison:
         """All that the table is made of, each once."""
         return tuple({record["id"]: record for record in self.book.done.values()}.values())
 
+    @property
+    def comparisons(self) -> int:
+        """Differences that the table declares, asked for or not, recorded or not."""
+        table = self.grid.table
+        return max(1, (len(table["rows"]) - 1) * len(table["columns"]))
+
     def entries(self, metric: str) -> dict[tuple[str, str], Entry]:
-        """(row, column) -> its entry, the p values adjusted by Holm over all rows and columns."""
+        """(row, column) -> its entry, the p values adjusted by Holm over all differences that the table declares.
+
+        One that is not there counts as p = 1: neither a part of a table nor an unfinished one judges more mildly.
+        """
         if metric in self.known:
             return self.known[metric]
         differences = {(cell.row, cell.column): self._against_baseline(cell, metric) for cell in self.grid.cells}
-        tested = [key for key, difference in differences.items() if difference and difference.p is not None]
-        adjusted = dict(zip(tested, holm([differences[key].p for key in tested]), strict=True))  # type: ignore[union-attr]
-        comparisons = sum(cell.row != self.baseline for cell in self.grid.cells) or 1
+        tested = {key: d.p for key, d in differences.items() if d is not None and d.p is not None}
+        absent = [1.0] * max(0, self.comparisons - len(tested))
+        adjusted = dict(zip(tested, holm([*tested.values(), *absent]), strict=False))
         entries = self.known[metric] = {}
         for cell in self.grid.cells:
             key = (cell.row, cell.column)
-            difference = differences[key]
             entries[key] = Entry(
-                metric, metric == self.metrics[0], cell, self.runs(cell), len(self.grid.seeds), difference,
-                adjusted.get(key), comparisons, self.paper(metric, cell),
+                metric, metric == self.metrics[0], cell, self.runs(cell), len(self.grid.seeds), differences[key],
+                adjusted.get(key), self.comparisons, self.paper(metric, cell),
             )  # fmt: skip
         return entries
 
@@ -141,17 +151,19 @@ class Comparison:
         return {seed: float(value) for seed, value in there.items() if value is not None}
 
     def floors(self, metric: str) -> list[Floor]:
-        """The pairs of rows that are one model, in every column that has both."""
+        """The pairs of rows that are one model, in every column that has both, their p adjusted by Holm over them."""
         found = []
         for column in self.grid.columns:
             cells = [cell for cell in self.grid.cells if cell.column == column]
             for i, cell in enumerate(cells):
                 for other in cells[i + 1 :]:
-                    if _one_model(cell.config, other.config):
-                        difference = self._difference(cell, other, metric)
-                        if difference is not None:
-                            found.append(Floor((cell.row, other.row), column, difference))
-        return found
+                    difference = (
+                        self._difference(cell, other, metric) if _one_model(cell.config, other.config) else None
+                    )
+                    if difference is not None:
+                        found.append(((cell.row, other.row), column, difference))
+        adjusted = holm([difference.p for _, _, difference in found])
+        return [Floor(*pair, p_holm) for pair, p_holm in zip(found, adjusted, strict=True)]
 
     @property
     def compares_masks(self) -> bool:
@@ -178,8 +190,22 @@ class Comparison:
 
 
 def compare(grid: Grid, records: Iterable[Record], left_out: Sequence[str] = ()) -> Comparison:
-    """The comparison of a grid's records; of the others it knows nothing."""
-    return Comparison(grid, ledger(grid, records), tuple(left_out))
+    """The comparison of a grid's records; of the others it knows nothing.
+
+    Runs of a column that saw other images than most of it are left out: they are no runs of one experiment.
+    """
+    book = ledger(grid, records)
+    images: dict[str, Counter[str]] = {}
+    for (_, column, _), record in book.done.items():
+        images.setdefault(column, Counter())[record.get("data_hash", "")] += 1
+    usual = {column: counted.most_common(1)[0][0] for column, counted in images.items()}
+    odd = {
+        record["id"]: f"{record['id']}: it saw other images (data_hash {record['data_hash']}) than most of its column"
+        for (_, column, _), record in book.done.items()
+        if record.get("data_hash", "") != usual[column]
+    }
+    kept = {name: record for name, record in book.records.items() if name not in odd}
+    return Comparison(grid, Ledger(book.ids, book.cells, kept), (*left_out, *odd.values()))
 
 
 def _one_model(config: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -11,6 +11,8 @@ from hydra.errors import HydraException
 from attnlab.errors import ConfigError
 
 KEYS = ("title", "about", "rows", "columns", "seeds", "metrics", "baseline", "same", "paper")
+ABOUT = ("source", "protocol", "departures", "cost")
+METRICS = ("test/top1_error", "test/top5_error", "test/loss", "test/calibration_error")
 #: what a paper's numbers are: what they count, and on which images it chose the epoch it printed
 PAPER: dict[str, tuple[str, ...]] = {
     "source": (), "gives": ("error", "accuracy"), "chosen": ("test", "validation", "last", "unknown"), "runs": (),
@@ -27,6 +29,17 @@ def check_table(name: str, table: Any) -> dict[str, Any]:
     whole = {"columns": {"": []}, "same": [], "metrics": ["test/top1_error"], "about": {}, "paper": {}} | {
         key: value for key, value in table.items() if value is not None
     }
+    if not isinstance(whole.get("title", ""), str):
+        raise ConfigError(f"table.title={whole['title']}: allowed is a text")
+    for key, known in (("about", ABOUT), ("paper", METRICS)):
+        node = whole[key]
+        if not isinstance(node, Mapping) or [name for name in node if name not in known]:
+            raise ConfigError(f"table.{key}={node}: allowed is a mapping with {', '.join(known)}")
+    metrics = whole["metrics"]
+    if not isinstance(metrics, list) or not metrics or [name for name in metrics if name not in METRICS]:
+        raise ConfigError(f"table.metrics={metrics}: allowed is a list of {', '.join(METRICS)}; the first is judged")
+    if not isinstance(whole["same"], list) or not all(isinstance(group, list) for group in whole["same"]):
+        raise ConfigError(f"table.same={whole['same']}: allowed is a list of lists of rows")
     for kind in ("rows", "columns"):
         if not isinstance(whole[kind], Mapping):
             raise ConfigError(f"table.{kind}={whole[kind]}: allowed is {{label: [overrides]}}")

@@ -27,6 +27,9 @@ HOUSE: Any = STYLE | {"svg.hashsalt": "attnlab", "svg.fonttype": "none"}
 MOST_CURVES = 10
 
 
+NAMES = ("differences", "costs", "curves")
+
+
 def figures(comparison: Comparison, output_dir: Path) -> dict[str, Figure]:
     """{name: figure} of what there is to draw: differences from the baseline, costs, and curves where logs exist."""
     drawn = {}
@@ -125,7 +128,7 @@ def _costs(comparison: Comparison) -> Figure | None:
     figure, axes = plt.subplots(len(found), 3, figsize=(9.5, 2.9 * len(found) + 0.3), squeeze=False, sharey="row")
     for line, entries in zip(axes, found, strict=True):
         for axis, (key, name) in zip(line, COSTS.items(), strict=True):
-            costs = {entry.cell.row: cost for entry in entries if (cost := entry.runs.mean(key)) is not None}
+            costs = {entry.cell.row: cost for entry in entries if (cost := entry.runs.median(key)) is not None}
             unit, sign = next((u for u in UNITS if max(costs.values(), default=1) >= u[0]), UNITS[-1])
             unit, sign = (unit, f", {sign}") if key != "seconds" and sign else (1, "")
             for entry in entries:

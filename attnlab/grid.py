@@ -5,16 +5,17 @@ conf/table/NAME.yaml holds `table.rows` and `table.columns`, {label: [overrides]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
-from hydra.core.override_parser.types import Glob, Override
+from hydra.core.override_parser.types import Glob, Override, QuotedString
+from omegaconf import OmegaConf
 
-from attnlab.compose import check, compose_file, plain
+from attnlab.compose import CONF, check, compose_file
 from attnlab.declaration import check_table, parse
 from attnlab.digest import digest
 from attnlab.errors import ConfigError
-from attnlab.identity import SECTIONS, run_id, science
+from attnlab.identity import SECTIONS, name_of, run_id, science
 
 #: what makes a table, and no run of it, so that a job does not get it
 OF_THE_TABLE = ("table", "source")
@@ -43,7 +44,7 @@ class Cell:
 class Grid:
     """A declared table, composed: the cells that the arguments select.
 
-    changed: the arguments by which the runs are not those of the declaration, "not the protocol";
+    changed: the arguments by which it is not what is declared, "not the protocol";
     left: the arguments that every run of the table gets.
     """
 
@@ -59,6 +60,12 @@ class Grid:
         return tuple(dict.fromkeys(cell.row for cell in self.cells))
 
     @property
+    def is_part(self) -> bool:
+        """Whether cells or seeds that the table declares are not among these."""
+        declared = len(self.table["rows"]) * len(self.table["columns"]), len(self.table["seeds"])
+        return (len(self.cells), len(self.seeds)) != declared
+
+    @property
     def columns(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(cell.column for cell in self.cells))
 
@@ -68,66 +75,106 @@ def read_grid(arguments: Sequence[str]) -> Grid:
 
     Raises ConfigError for what makes no table, naming the key, the value and what is allowed.
     """
-    given = parse(arguments, "the command line")
-    names = [item.value() for item in given if item.key_or_group == "table"]
-    if len(names) != 1 or not isinstance(names[0], str):
-        raise ConfigError("table: one table at a time, table=NAME")
-    for item in given:
-        if item.key_or_group == "experiment":
-            text = f"experiment={item.get_value_element_as_str()} with table={names[0]}"
-            raise ConfigError(f"{text}: a table says itself what it runs; leave one of them out")
-    name, own = names[0], [a for a, item in zip(arguments, given, strict=True) if _root(item) in OF_THE_TABLE]
-    own = [argument for argument in own if not argument.startswith("source=")]
-    table = check_table(name, plain(compose_file("run", [*own, *_valued(given, "output_dir")]))["table"])
-    return _select(name, table, own, given, list(arguments))
-
-
-def _valued(given: Sequence[Override], key: str) -> list[str]:
-    return [f"{key}={item.get_value_element_as_str()}" for item in given if item.key_or_group == key]
-
-
-def _root(item: Override) -> str:
-    return item.key_or_group.split(".")[0]
-
-
-def _select(name: str, table: dict[str, Any], own: list[str], given: Sequence[Override], arguments: list[str]) -> Grid:
-    declared = {
-        kind: {label: parse(overrides, f"table.{kind}.{label}") for label, overrides in table[kind].items()}
-        for kind in ("rows", "columns")
-    }
-    pairs = []
-    for row, own_overrides in declared["rows"].items():
-        for column, others in declared["columns"].items():
-            if both := {item.key_or_group for item in own_overrides} & {item.key_or_group for item in others}:
-                raise ConfigError(f"table={name}: row {row} and column {column} both set {sorted(both)[0]}")
-            values = {item.key_or_group: item.get_value_element_as_str() for item in (*own_overrides, *others)}
-            pairs.append((row, column, values))
-    set_keys = {key for _, _, values in pairs for key in values}
-    seeds, left = list(table["seeds"]), []
-    for argument, item in zip(arguments, given, strict=True):
+    name, own, table, given = _declared(arguments)
+    pairs = _pairs(name, table)
+    selectors, left = _split(pairs, given)
+    compose_cell = cache(lambda row, column: _cell(name, table, row, column, own, left))
+    seeds, chosen = list(table["seeds"]), list(pairs)
+    for item in selectors:
         key = item.key_or_group
-        if _root(item) in OF_THE_TABLE or key.startswith("hydra"):
-            continue
         if key == "seed":
-            there = [str(seed) for seed in table["seeds"]]
-            wanted = _wanted(item, there, f"table={name} has seeds {', '.join(there)}; table.seeds=[...] sets others")
+            wanted = _wanted(item, [str(seed) for seed in seeds], name, "; table.seeds=[...] sets others")
             seeds = [seed for seed in seeds if str(seed) in wanted]
-        elif key in set_keys:
-            there = sorted({values[key] for _, _, values in pairs if key in values})
-            wanted = _wanted(item, there, f"table={name} has {', '.join(there)}")
-            pairs = [pair for pair in pairs if pair[2].get(key) in wanted]
-        elif item.is_sweep_override():
-            raise ConfigError(f"{argument}: a table takes one value for what its rows and columns do not set")
-        else:
-            left.append(argument)
-    if not pairs or not seeds:
+            continue
+        texts = {pair: pairs[pair].get(key) or _text_at(compose_cell(*pair).config, key) for pair in pairs}
+        wanted = _wanted(item, sorted({text for text in texts.values() if text is not None}), name)
+        chosen = [pair for pair in chosen if texts[pair] in wanted]
+    if not chosen or not seeds:
         raise ConfigError(f"table={name}: no cell has all of {' '.join(arguments)}")
-    cells = tuple(_cell(name, table, row, column, own, left) for row, column, _ in pairs)
+    cells = tuple(compose_cell(*pair) for pair in chosen)
     _check_distinct(name, table, cells)
     changed = tuple(a for a in left if _root(parse([a], "")[0]).split("/")[0] in SECTIONS)
     if changed and not any(_changes(own, cell, left) for cell in cells):
         changed = ()
-    return Grid(name, table, cells, tuple(seeds), changed, tuple(left))
+    edited = tuple(argument for argument in own if not argument.startswith("table="))
+    return Grid(name, table, cells, tuple(seeds), (*edited, *changed), tuple(left))
+
+
+def selectors(arguments: Sequence[str]) -> list[str]:
+    """Those of the arguments that select cells of the table, rather than change its runs. Raises ConfigError."""
+    name, _, table, given = _declared(arguments)
+    chosen = _split(_pairs(name, table), given)[0]
+    return [argument for argument, item in given if item in chosen]
+
+
+Given = list[tuple[str, Override]]
+Pairs = dict[tuple[str, str], dict[str, str]]
+
+
+def _declared(arguments: Sequence[str]) -> tuple[str, list[str], dict[str, Any], Given]:
+    """The table's name, the arguments that are its own, what it declares, and all arguments with their meaning."""
+    given = list(zip(arguments, parse(arguments, "the command line"), strict=True))
+    names = [item.value() for _, item in given if item.key_or_group == "table"]
+    if len(names) != 1 or not isinstance(names[0], str):
+        raise ConfigError(f"{' '.join(a for a, i in given if i.key_or_group == 'table')}: allowed is one, table=NAME")
+    for argument, item in given:
+        if item.key_or_group in ("experiment", "hydra/sweeper"):
+            text = f"{argument} with table={names[0]}"
+            raise ConfigError(f"{text}: a table says itself what it runs; leave one of them out")
+    own = [argument for argument, item in given if _root(item) == "table"]
+    where = [argument for argument, item in given if item.key_or_group == "output_dir"]
+    composed = OmegaConf.to_container(compose_file("run", [*own, *where]).table, resolve=True)
+    return names[0], own, check_table(names[0], composed), given
+
+
+def _pairs(name: str, table: Mapping[str, Any]) -> Pairs:
+    """(row, column) -> what both set, {key: value as typed}."""
+    declared = {
+        kind: {label: parse(overrides, f"table.{kind}.{label}") for label, overrides in table[kind].items()}
+        for kind in ("rows", "columns")
+    }
+    pairs = {}
+    for row, mine in declared["rows"].items():
+        for column, others in declared["columns"].items():
+            if both := {item.key_or_group for item in mine} & {item.key_or_group for item in others}:
+                raise ConfigError(f"table={name}: row {row} and column {column} both set {sorted(both)[0]}")
+            pairs[row, column] = {item.key_or_group: _text(item.value()) for item in (*mine, *others)}
+    return pairs
+
+
+def _split(pairs: Pairs, given: Given) -> tuple[list[Override], list[str]]:
+    """What selects, and what every run gets."""
+    keys = {"seed"} | {key for values in pairs.values() for key in values}
+    chosen, left = [], []
+    for argument, item in given:
+        if _root(item) in OF_THE_TABLE or item.key_or_group.startswith("hydra"):
+            continue
+        if item.key_or_group in keys:
+            chosen.append(item)
+        elif item.is_sweep_override():
+            raise ConfigError(f"{argument}: a table takes one value for what its rows and columns do not set")
+        else:
+            left.append(argument)
+    return chosen, left
+
+
+def _text(value: Any) -> str:
+    """A value as it is typed: true, null, 16, [2,3]."""
+    return value.text if isinstance(value, QuotedString) else Override._get_value_element_as_str(value)
+
+
+def _text_at(config: Mapping[str, Any], key: str) -> str | None:
+    """What a composed cell has at a key that its row does not set: a group's choice, or a value."""
+    node: Any = config
+    for part in key.replace("/", ".").split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            return None
+        node = node[part]
+    return name_of(key, node, config).split()[0] if (CONF / key).is_dir() else _text(node)
+
+
+def _root(item: Override) -> str:
+    return item.key_or_group.split(".")[0]
 
 
 def _cell(name: str, table: Mapping[str, Any], row: str, column: str, own: Sequence[str], left: Sequence[str]) -> Cell:
@@ -139,17 +186,20 @@ def _cell(name: str, table: Mapping[str, Any], row: str, column: str, own: Seque
         raise ConfigError(f"table={name}, {where}: {error}") from error
 
 
-def _wanted(item: Override, there: Sequence[str], allowed: str) -> set[str]:
+def _wanted(item: Override, there: Sequence[str], name: str, hint: str = "") -> set[str]:
     """The values an argument names, of those that are there."""
     value = item.value()
     if isinstance(value, Glob):
         named = value.filter(list(there))
     elif item.is_sweep_override():
-        named = [str(value) for value in item.sweep_string_iterator()]
+        named = [str(text) for text in item.sweep_string_iterator()]
+        named = [text[1:-1] if text[:1] in "'\"" and text[-1:] == text[:1] else text for text in named]
     else:
-        named = [item.get_value_element_as_str()]
-    if unknown := [value for value in named if value not in there]:
-        raise ConfigError(f"{item.key_or_group}={unknown[0]}: unknown row; {allowed}")
+        named = [_text(value)]
+    if unknown := [text for text in named if text not in there]:
+        raise ConfigError(
+            f"{item.key_or_group}={unknown[0]}: unknown to table={name}, which has {', '.join(there)}{hint}"
+        )
     return set(named)
 
 

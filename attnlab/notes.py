@@ -25,6 +25,10 @@ ONE_THING: dict[str, Callable[[Record], str]] = {
 }
 
 
+def _runs(n: int) -> str:
+    return f"{n} run{'s' * (n != 1)}"
+
+
 def metric_name(metric: str) -> str:
     """A metric as a heading."""
     return NAMES.get(metric, metric)
@@ -42,22 +46,16 @@ def warnings(comparison: Comparison) -> Iterator[str]:
     """What a reader must know before the numbers."""
     grid = comparison.grid
     if grid.changed:
-        yield f"Not the protocol: every run has {' '.join(grid.changed)}."
-    declared = len(grid.table["rows"]) * len(grid.table["columns"]) * len(grid.table["seeds"])
-    if len(grid.cells) * len(grid.seeds) < declared:
+        yield f"Not the protocol: {' '.join(grid.changed)}."
+    if grid.is_part:
         yield "A part of the table: other rows, columns or seeds were not asked for."
     if comparison.missing:
         runs = len(set(comparison.book.ids.values()))
         yield f"Unfinished: {runs - comparison.missing} of {runs} runs are recorded."
     for name, of in ONE_THING.items():
         if len(counted := Counter(of(run) for run in comparison.records)) > 1:
-            values = ", ".join(f"{value} ({n} runs)" for value, n in counted.most_common())
+            values = ", ".join(f"{value} ({_runs(n)})" for value, n in counted.most_common())
             yield f"Mixed {name}: {values}."
-    for column in grid.columns:
-        runs_of = [run for cell in grid.cells if cell.column == column for run in comparison.runs(cell).runs]
-        if len(hashes := Counter(run["data_hash"] for run in runs_of)) > 1:
-            what = ", ".join(f"{value} ({n} runs)" for value, n in hashes.most_common())
-            yield f"Mixed data{f' in {column}' if column else ''}: {what}: these runs saw different images."
     if dirty := sum(bool(run["dirty"]) for run in comparison.records):
         yield f"{dirty} of {len(comparison.records)} runs come from a working tree with uncommitted changes."
     reasons: dict[str, list[str]] = {}
@@ -77,16 +75,21 @@ def notes(comparison: Comparison, entries: Mapping[tuple[str, str], Entry]) -> I
         "runs of one seed, which share backbone weights, images and order (paired t), and of independent runs where "
         "the backbone or the recipe differs (Welch)."
     )
-    judged = sum(entry.p_holm is not None for entry in entries.values())
-    if judged:
+    if any(entry.p_holm is not None for entry in entries.values()):
         yield (
-            f"Bold: p <= {ALPHA} after Holm's correction over the {judged} differences of this table, for better or "
-            "worse. detectable: the difference that so many seeds would find with 80 % power, so corrected; what is "
-            "smaller cannot be told from nothing here. Wilcoxon's signed-rank p, not corrected, from "
-            f"{WILCOXON_FROM} pairs on."
+            f"Bold: p <= {ALPHA} after Holm's correction over the {comparison.comparisons} differences that the table "
+            "declares, for better or worse; one that is not there counts as p = 1. Intervals are of each difference by "
+            "itself, not corrected. detectable: the difference that so many seeds would find with 80 % power, "
+            "corrected; what is smaller cannot be told from nothing here. Wilcoxon's signed-rank p, not corrected, "
+            f"from {WILCOXON_FROM} pairs on."
         )
+    if comparison.baseline not in comparison.grid.rows:
+        yield f"No differences: the baseline, {comparison.baseline}, was not asked for."
+    for entry in entries.values():
+        if (d := entry.difference) and d.p is None and min(d.n, d.n_baseline) > 1:
+            yield f"{entry.cell.row}{_in(entry.cell.column)}: all its differences are equal, no spread to test."
     floors = comparison.floors(first)
-    yield from (_floor(floor) for floor in floors)
+    yield from (_floor(floor, len(floors)) for floor in floors)
     if comparison.compares_masks and not floors:
         yield "Noise floor: not measured yet; it is the difference between two rows that are one model."
     yield from _of_papers(comparison)
@@ -95,15 +98,19 @@ def notes(comparison: Comparison, entries: Mapping[tuple[str, str], Entry]) -> I
         yield f"The same runs under several names: {'; '.join(same)}."
 
 
-def _floor(floor: Floor) -> str:
+def _in(column: str) -> str:
+    return f" in {column}" if column else ""
+
+
+def _floor(floor: Floor, pairs: int) -> str:
     one, other = floor.rows
-    where = f" in {floor.column}" if floor.column else ""
     d = floor.difference
-    p = f", p = {d.p:.2f}" if d.p is not None else ""
+    p = "" if d.p is None else f", p = {d.p:.2f}"
+    p += f" ({floor.p_holm:.2f} after Holm over the {pairs} such pairs)" if p and pairs > 1 else ""
     return (
-        f"Noise floor: {one} minus {other}{where} is {interval(d)}{p}, n = {d.n}. They are one model (1 - s(z) = "
-        "s(-z), and the last layer's initialisation is symmetric), so this difference measures chance; one of its size "
-        "between other rows means nothing."
+        f"Noise floor: {one} minus {other}{_in(floor.column)} is {interval(d)}{p}, n = {d.n}. They are one model "
+        "(1 - s(z) = s(-z), and the last layer's initialisation is symmetric), so this difference measures chance, and "
+        "one look in twenty at nothing finds p < 0.05; a difference of its size between other rows means nothing."
     )
 
 
@@ -112,9 +119,9 @@ def _of_papers(comparison: Comparison) -> Iterator[str]:
         shown = any(value is not None for values in block["values"].values() for value in values.values())
         text = f"Paper, {metric_name(metric)}: {block['source']}"
         if not shown:
-            yield f"{text}: not available. {block.get('missing') or ''}".strip()
+            yield f"{text}: {block.get('missing') or 'not available'}"
             continue
-        text += f", {block['runs']} run{'s' * (block['runs'] != 1)}" if block.get("runs") else ""
+        text += f", {_runs(block['runs'])}" if block.get("runs") else ""
         text += "; it prints accuracy, the error here is 100 minus that" if block["gives"] == "accuracy" else ""
         if block["chosen"] == "test":
             text += ". *: its epoch was chosen on the test set, so ours, which is not, is expected to be worse"

@@ -12,7 +12,7 @@ from attnlab.errors import ConfigError
 from attnlab.identity import SECTIONS, name_of
 from attnlab.ledger import duration
 from attnlab.results import RESULTS, Record, gather
-from attnlab.statistics import ALPHA, POWER, seeds_needed
+from attnlab.statistics import ALPHA, MOST_SEEDS, POWER, seeds_needed
 
 DESIGNS = ("paired", "unpaired")
 ARGUMENTS = ("effect", "sd", "design", "comparisons", "output_dir")
@@ -36,6 +36,10 @@ def power(arguments: Sequence[str]) -> list[str]:
         raise ConfigError(f"comparisons={text}: allowed is an integer from 1")
     comparisons = int(text)
     n = seeds_needed(effect, sd, design, comparisons)
+    if n == MOST_SEEDS:
+        raise ConfigError(
+            f"effect={effect:g}: with sd={sd:g} it needs a million seeds or more; allowed is a larger one"
+        )
     of = "the paired differences" if design == "paired" else "one row's runs"
     level = f"{100 * ALPHA:g} %" + (f" / {comparisons} (Holm's first step)" if comparisons > 1 else "")
     runs = n * (comparisons + 1)

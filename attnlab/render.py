@@ -46,19 +46,25 @@ def latex(sheet: Sheet) -> str:
     head += [f"% {ABOUT[name]}: {text}" for name, text in sheet.about] + [f"% {text}" for text in sheet.warnings]
     parts = ["\n".join(" ".join(line.split()) for line in head)]
     parts += [_latex_table(sheet, section, number) for number, section in enumerate(sheet.sections, 1)]
-    return "\n\n".join([*parts, "\n".join(f"% {' '.join(text.split())}" for text in sheet.notes)]) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
 def _latex_table(sheet: Sheet, section: Section, number: int) -> str:
     title = f"{sheet.title}: {section.title}" if section.title else sheet.title
     warned = "".join(f" {text}" for text in sheet.warnings if text.startswith(("Not the protocol", "Unfinished")))
+    under = [_tex(text) for text in (*sheet.warnings, *sheet.notes)] if number == len(sheet.sections) else []
+    notes = (
+        [r"\par\medskip\begin{minipage}{\linewidth}\footnotesize", "\n\n".join(under), r"\end{minipage}"]
+        if under
+        else []
+    )
     rows = [" & ".join(_tex_cell(text) for text in row) + r" \\" for row in section.rows]
     return "\n".join([
         r"\begin{table}", r"\centering", f"\\caption{{{_tex(title + '.' + warned)}}}",
         f"\\label{{tab:{sheet.name}-{number}}}", r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         f"\\begin{{tabular}}{{l{'r' * (len(section.header) - 1)}}}", r"\toprule",
         " & ".join(_tex(text) for text in section.header) + r" \\", r"\midrule", *rows, r"\bottomrule",
-        r"\end{tabular}}", r"\end{table}",
+        r"\end{tabular}}", *notes, r"\end{table}",
     ])  # fmt: skip
 
 

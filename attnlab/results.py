@@ -109,6 +109,15 @@ def records(*output_dirs: str | Path) -> list[Record]:
     return found
 
 
+def is_recorded(folder: Path) -> bool:
+    """Whether a run's folder holds its record, one to believe."""
+    try:
+        record = read_record(folder)
+    except ConfigError:
+        return False
+    return record is not None and not fault(record, folder.name)
+
+
 def find_run(run_id: str, output_dir: str | Path = "outputs", *, key: str = "run") -> Path:
     """The folder of a finished run, by its id or the first letters of it. Raises ConfigError when not just one fits.
 

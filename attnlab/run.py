@@ -75,6 +75,15 @@ def help_text() -> str:
     return "\n".join(lines)
 
 
+def keep_selectors() -> None:
+    """Take the arguments that select cells of a table from sys.argv: Hydra would compose one run of all of them."""
+    from attnlab import grid, table_sweep
+
+    typed = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+    table_sweep.selected = grid.selectors(typed)
+    sys.argv = [sys.argv[0], *(argument for argument in sys.argv[1:] if argument not in table_sweep.selected)]
+
+
 def main() -> None:
     """The command line: Hydra's, with every error of the user's as one message; its traceback: ATTNLAB_TRACEBACK=1."""
     if os.environ.get("LOCAL_RANK", "0") != "0":  # a further rank of a run: it ends with whoever started it
@@ -90,6 +99,8 @@ def main() -> None:
             sys.argv.insert(1, flag)
     register_resolvers()
     try:
+        if any(argument.startswith("table=") for argument in sys.argv) and "hydra.mode=RUN" not in sys.argv:
+            keep_selectors()
         job()
     except (*EXPECTED, *UNEXPECTED_OF_HYDRA) as error:
         if os.environ.get("ATTNLAB_TRACEBACK"):

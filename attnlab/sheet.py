@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from attnlab.compare import Comparison, Entry
+from attnlab.declaration import ABOUT
 from attnlab.notes import NOTHING, interval, metric_name, notes, warnings
 from attnlab.statistics import Difference, against_published
 from attnlab.tables import Row, count, spread
-
-ABOUT = ("source", "protocol", "departures", "cost")
 
 
 class Bold(str):
@@ -86,8 +85,8 @@ def _column(comparison: Comparison, column: str) -> Section:
     fields |= {
         "params": lambda entry: count(entry.runs.mean("params")),
         "MACs": lambda entry: count(entry.runs.mean("macs")),
-        "images/s": lambda entry: _number(entry.runs.mean("images_per_second"), 0),
-        "s a run": lambda entry: _number(entry.runs.mean("seconds"), 0),
+        "images/s": lambda entry: _number(entry.runs.median("images_per_second"), 0),
+        "s a run": lambda entry: _number(entry.runs.median("seconds"), 0),
     }
     rows = {name: [text(entry) for entry in entries] for name, text in fields.items()}
     always = list(fields)[:4]
@@ -147,6 +146,6 @@ def _plain_row(comparison: Comparison, metric: str, entry: Entry) -> dict[str, o
         "p_wilcoxon": d and d.wilcoxon, "detectable": entry.detectable, "bold": entry.bold,
         "paper": paper and paper.error, "paper_sd": paper and paper.sd, "paper_source": paper and paper.source,
         "params": runs.mean("params"), "macs": runs.mean("macs"),
-        "images_per_second": runs.mean("images_per_second"), "seconds": runs.mean("seconds"),
+        "images_per_second": runs.median("images_per_second"), "seconds": runs.median("seconds"),
         "seeds": " ".join(map(str, seeds)), "runs": " ".join(run["id"] for run in runs.runs),
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Is a difference more than chance? Paired and Welch's t, Holm, power: all of it scipy's and statsmodels'.
+"""Is a difference more than chance? Paired and Welch's t, Holm, power: by scipy and statsmodels.
 
 Numbers are those of single runs (test error in percent, say), one a seed; a difference is row minus baseline.
 """
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 ALPHA, POWER = 0.05, 0.80
+#: nobody trains more
+MOST_SEEDS = 1_000_000
 #: pairs from which Wilcoxon's signed-rank test can reach 5 % at all (n = 5: its smallest p is 6.25 %)
 WILCOXON_FROM = 6
 
@@ -38,19 +40,36 @@ class Difference:
     def detectable(self, comparisons: int = 1) -> float | None:
         """The difference that so many runs, of this spread, find with 80 % power at 5 %, among so many comparisons.
 
-        At 5 % / comparisons, Holm's first and strictest step (statsmodels' TTestPower, TTestIndPower).
+        At 5 % / comparisons, Holm's first and strictest step.
         """
-        from statsmodels.stats.power import TTestIndPower, TTestPower
+        from scipy.optimize import brentq
 
         if self.sd is None:
             return None
-        sizes = {"nobs": self.n} if self.paired else {"nobs1": self.n, "ratio": self.n_baseline / self.n}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the solver, for two runs: their effect is beyond its first bracket
-            effect = (TTestPower() if self.paired else TTestIndPower()).solve_power(
-                effect_size=None, alpha=ALPHA / comparisons, power=POWER, **sizes
-            )
-        return float(np.squeeze(effect)) * self.sd
+        shape = _paired_shape(self.n) if self.paired else _unpaired_shape(self.n, self.n_baseline)
+        high = 1.0
+        while power(high, *shape, ALPHA / comparisons) < POWER:
+            high *= 2
+        return self.sd * float(brentq(lambda d: power(d, *shape, ALPHA / comparisons) - POWER, 0, high))
+
+
+def power(effect: float, df: float, scale: float, alpha: float) -> float:
+    """Power of a two-sided t test: t^2 is F with 1 and df degrees of freedom, non-central by (effect scale)^2.
+
+    effect: in standard deviations. scipy's non-central F, not statsmodels' solve_power: that asks for the non-central
+    t, which is nan at places, and then returns where it happened to stop.
+    """
+    from scipy import stats
+
+    return float(stats.ncf.sf(stats.f.isf(alpha, 1, df), 1, df, (effect * scale) ** 2))
+
+
+def _paired_shape(n: int) -> tuple[float, float]:
+    return n - 1, math.sqrt(n)
+
+
+def _unpaired_shape(n: int, m: int) -> tuple[float, float]:
+    return n + m - 2, math.sqrt(n * m / (n + m))
 
 
 def paired(row: Sequence[float], baseline: Sequence[float]) -> Difference:
@@ -84,7 +103,9 @@ def welch(row: Sequence[float], baseline: Sequence[float]) -> Difference:
     sd = math.sqrt(((n - 1) * variances[0] + (m - 1) * variances[1]) / (n + m - 2))
     if not sd > 1e-9:
         return Difference(False, n, m, mean)
-    test = stats.ttest_ind(row, baseline, equal_var=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of one side whose runs are all equal
+        test = stats.ttest_ind(row, baseline, equal_var=False)
     interval = test.confidence_interval(1 - ALPHA)
     return Difference(False, n, m, mean, sd, float(interval.low), float(interval.high), float(test.pvalue))
 
@@ -109,16 +130,20 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def seeds_needed(effect: float, sd: float, design: str, comparisons: int = 1) -> int:
-    """Seeds a row that find a difference of `effect` with 80 % power at 5 %, two-sided (statsmodels' power).
+    """Seeds a row that find a difference of `effect` with 80 % power at 5 %, two-sided; MOST_SEEDS where that is more.
 
     sd: of one row's runs (design=unpaired) or of the paired differences (design=paired);  comparisons: rows held
     against the baseline, at 5 % / comparisons each.
     """
-    from statsmodels.stats.power import TTestIndPower, TTestPower
 
-    size, alpha = abs(effect) / sd, ALPHA / comparisons
-    test, key = (TTestPower(), "nobs") if design == "paired" else (TTestIndPower(), "nobs1")
-    for n in range(2, 9):  # the solver's continuous n may fall below two
-        if test.power(size, n, alpha) >= POWER:
-            return n
-    return math.ceil(float(np.squeeze(test.solve_power(effect_size=size, alpha=alpha, power=POWER, **{key: None}))))
+    def enough(n: int) -> bool:
+        shape = _paired_shape(n) if design == "paired" else _unpaired_shape(n, n)
+        return power(abs(effect) / sd, *shape, ALPHA / comparisons) >= POWER
+
+    few, many = 1, 2
+    while not enough(many) and many < MOST_SEEDS:
+        few, many = many, 2 * many
+    while many - few > 1:
+        middle = (few + many) // 2
+        few, many = (few, middle) if enough(middle) else (middle, many)
+    return min(many, MOST_SEEDS)

@@ -23,7 +23,7 @@ from attnlab.compose import check
 from attnlab.errors import ConfigError
 from attnlab.identity import run_id
 from attnlab.jobs import Job
-from attnlab.results import read_record
+from attnlab.results import is_recorded
 
 #: what one job must not hand to the next, or a shell to a job: ranks and addresses of a process group, a W&B run
 NOT_INHERITED = (
@@ -80,7 +80,7 @@ class Sweep:
         return Job(number, overrides, config, run_id(check(_without_hydra(config))))
 
     def _is_recorded(self, job: Job) -> bool:
-        return not job.config.force and read_record(Path(job.config.output_dir) / job.id) is not None
+        return not job.config.force and is_recorded(Path(job.config.output_dir) / job.id)
 
     def _list(self) -> None:
         for job in self.jobs:

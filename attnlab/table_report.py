@@ -21,6 +21,8 @@ from attnlab.sheet import Bold, Sheet, plain_rows, sheet
 def report_table(arguments: Sequence[str]) -> tuple[Comparison, list[Path]]:
     """Judge the table's records; write OUTPUT_DIR/tables/NAME.{md,tex,csv,html} and its figures; return both.
 
+    A part of the table, or one that is not the protocol, is NAME_part.
+
     Records come from output_dir and ./results, or from W&B (source=wandb:ENTITY/PROJECT). Raises ConfigError for what
     makes no table, or when none of its runs is recorded.
     """
@@ -57,7 +59,11 @@ def _write(comparison: Comparison, output_dir: Path) -> list[Path]:
 
     folder = output_dir / "tables"
     folder.mkdir(parents=True, exist_ok=True)
-    stem = folder / comparison.grid.name
+    part = comparison.grid.changed or comparison.grid.is_part
+    stem = folder / (comparison.grid.name + "_part" * bool(part))  # what is not the table does not take its place
+    for old in folder.glob(f"{stem.name}_*"):
+        if old.suffix in (".png", ".svg") and old.stem.removeprefix(f"{stem.name}_") in figures.NAMES:
+            old.unlink()
     text = sheet(comparison)
     drawn = figures.figures(comparison, output_dir)
     pictures = figures.write(drawn, stem)

@@ -6,7 +6,10 @@ from omegaconf import DictConfig
 
 from attnlab.grid import read_grid
 from attnlab.ledger import ledger
-from attnlab.results import gather
+from attnlab.results import RESULTS, gather
+
+#: arguments that attnlab.run has kept from Hydra: they select cells
+selected: list[str] = []
 
 
 def jobs(arguments: Sequence[str], config: DictConfig) -> list[list[str]]:
@@ -14,12 +17,14 @@ def jobs(arguments: Sequence[str], config: DictConfig) -> list[list[str]]:
 
     hydra.mode=RUN: a further rank of a DDP job repeats them, and must not begin the table.
     """
-    grid = read_grid(arguments)
+    grid = read_grid([*arguments, *selected])
     records, left_out = gather(config.output_dir)
     for reason in left_out:
         print(f"left out: {reason}")
     book = ledger(grid, [] if config.force else records)
     print(book.heading(grid.name, config.n_jobs), flush=True)
+    if elsewhere := len({record["id"] for record in gather(RESULTS)[0]} & set(book.to_do.values())):
+        print(f"table {grid.name}: {elsewhere} of them are in ./{RESULTS}, which reports show; they are run here anew")
     if grid.changed:
         print(f"table {grid.name}: not the protocol: {' '.join(grid.changed)}")
     overrides = {(cell.row, cell.column): cell.overrides for cell in grid.cells}

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from attnlab.declaration import METRICS
 from attnlab.digest import digest
 from attnlab.identity import SECTIONS, cell, name_of, science
 from attnlab.results import Record
-
-METRICS = ("test/top1_error", "test/top5_error", "test/loss", "test/calibration_error")
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,11 @@ class Row:
     def mean(self, key: str) -> float | None:
         values = self.values(key)
         return float(np.mean(values)) if values else None
+
+    def median(self, key: str) -> float | None:
+        """Of times, which another program on the machine makes longer."""
+        values = self.values(key)
+        return float(np.median(values)) if values else None
 
     def sd(self, key: str) -> float | None:
         """Sample standard deviation (ddof = 1); None for fewer than two runs."""

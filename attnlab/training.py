@@ -27,7 +27,7 @@ from attnlab.folders import is_first_rank, locked, put_aside, recorded_config, r
 from attnlab.identity import run_id
 from attnlab.progress import progress_of
 from attnlab.quiet import quiet
-from attnlab.results import Record, read_record, seal, write_json
+from attnlab.results import Record, fault, read_record, seal, write_json
 from attnlab.start import start_from
 from attnlab.trackers import Tracker
 
@@ -46,8 +46,9 @@ def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
             say(f"{name}: machine.batches={values['machine']['batches']}: a trial, which leaves no record")
             untracked = values | {"tracker": {"name": "csv"}}  # it has the id of the real run, and must not add to it
             return _train(untracked, name, Path(trial)) | {"status": "trial"}
-    finished = read_record(folder)
-    if finished is not None and not values["force"]:
+    if not values["force"] and (finished := read_record(folder)) is not None:
+        if reason := fault(finished, name):
+            raise ConfigError(f"{name}/result.json {reason}; force=true puts it aside and runs anew")
         say(f"{name}: found recorded, not run again (force=true would)")
         return finished
     new = not folder.exists()

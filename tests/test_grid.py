@@ -7,7 +7,7 @@ from synthetic import record, write
 import attnlab
 from attnlab.declaration import check_table
 from attnlab.errors import ConfigError
-from attnlab.grid import read_grid
+from attnlab.grid import read_grid, selectors
 from attnlab.identity import run_id
 from attnlab.ledger import duration, ledger
 from attnlab.table_sweep import jobs
@@ -42,7 +42,26 @@ def test_a_grid_is_rows_by_columns_by_seeds():
 )
 def test_an_argument_on_a_key_that_the_table_sets_selects(arguments, rows, seeds):
     grid = demo(*arguments)
-    assert (grid.rows, grid.seeds, grid.changed, grid.left) == (rows, seeds, (), ())
+    assert (grid.rows, grid.seeds, grid.left) == (rows, seeds, ())
+    assert grid.changed == tuple(argument for argument in arguments if argument.startswith("table."))
+    assert selectors(["table=demo", "machine=cpu", *arguments]) == [a for a in arguments if not a.startswith("table.")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rows"),
+    [
+        (["table=se_ratio_cifar", "attention.reduction=8"], ("r = 8",)),
+        (["table=se_ratio_cifar", "attention.reduction=16,32"], ("r = 16", "r = 32")),
+        (["table=se_placement_cifar", "attention.place=branch"], ("SE",)),
+        (["table=se_placement_cifar", "attention.place=pre,branch", "attention.bias=False"], ("SE", "SE-PRE")),
+        (["table=se_placement_cifar", "attention='se'", 'attention.place="inner"'], ("SE 3x3",)),
+        (["table=ltpa_cifar10", "head=ltpa", "head.levels=1", "model=vgg_ltpa"], ("att1 concat pc", "att1 concat dp")),
+    ],
+)
+def test_a_row_is_found_by_what_it_has_whether_or_not_it_says_so(arguments, rows):
+    grid = read_grid(arguments)
+    assert grid.rows == rows
+    assert grid.changed == ()
 
 
 def test_any_other_argument_changes_every_cell():
@@ -60,16 +79,28 @@ def test_any_other_argument_changes_every_cell():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["attention=eca"], r"attention=eca: unknown row; table=demo has cbam, icbam, ise, none, se"),
-        (["seed=7"], r"seed=7: unknown row; table=demo has seeds 0, 1"),
+        (["attention=eca"], r"attention=eca: unknown to table=demo, which has cbam, icbam, ise, none, se"),
+        (["seed=7"], r"seed=7: unknown to table=demo, which has 0, 1; table\.seeds=\[\.\.\.\] sets others"),
         (["recipe.epochs=1,2"], r"recipe\.epochs=1,2: a table takes one value"),
         (["experiment=demo"], r"experiment=demo with table=demo: a table says itself what it runs"),
         (["table.seeds=[0,0]"], r"table\.seeds=\[0, 0\]: seed 0 stands there twice"),
         (["table.seeds=[-1]"], r"table\.seeds=\[-1\]: allowed is a list of integers from 0"),
         (["+table.baseline=non"], r"table\.baseline: non: unknown row; the table has none, SE"),
         (["recipe.epoch=1"], r"recipe\.epoch: no such key"),
-        (["table=demo"], r"one table at a time"),
+        (["table=demo"], r"table=demo table=demo: allowed is one, table=NAME"),
         (["+table.colour=red"], r"table\.colour: no such key"),
+        (["attention=SE"], r"attention=SE: unknown to table=demo, which has cbam"),
+        (["hydra/sweeper=basic"], r"hydra/sweeper=basic with table=demo"),
+        (
+            ["+table.metrics=[val/top1_error]"],
+            r"table\.metrics=\['val/top1_error'\]: allowed is a list of test/",
+        ),
+        (["+table.metrics=[]"], r"table\.metrics=\[\]: allowed"),
+        (["+table.metrics=test/top1_error"], r"table\.metrics=test/top1_error: allowed is a list"),
+        (["table.title=[1]"], r"table\.title=\[1\]: allowed is a text"),
+        (["table.about=x"], r"table\.about=x: allowed is a mapping"),
+        (["+table.paper=x"], r"table\.paper=x: allowed is a mapping"),
+        (["+table.same=[none]"], r"table\.same=\['none'\]: allowed is a list of lists"),
     ],
 )
 def test_a_wrong_argument_is_one_message(arguments, message):
@@ -92,11 +123,17 @@ def test_a_wrong_argument_is_one_message(arguments, message):
             r"paper\.test/loss\.gives=loss: allowed are error, accuracy",
         ),
         (
-            table(paper={"m": {"source": "Table 1", "gives": "error", "chosen": "last", "values": {"ECA": 7.5}}}),
-            r"table\.paper\.m: ECA: unknown; rows are none, SE",
+            table(
+                paper={"test/loss": {"source": "Table 1", "gives": "error", "chosen": "last", "values": {"ECA": 7.5}}}
+            ),
+            r"table\.paper\.test/loss: ECA: unknown; rows are none, SE",
         ),
         (
-            table(paper={"m": {"source": "Table 1", "gives": "error", "chosen": "last", "values": {"SE": "about 7"}}}),
+            table(
+                paper={
+                    "test/loss": {"source": "Table 1", "gives": "error", "chosen": "last", "values": {"SE": "about 7"}}
+                }
+            ),
             r"SE, : about 7: allowed are 92\.33, 92\.33 ± 0\.19, null",
         ),
     ],

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from attnlab.compare import Comparison
 from attnlab.errors import ConfigError
@@ -57,10 +58,26 @@ def test_seeds_needed_as_the_field_needs_them():
     assert seeds_needed(0.5, 1, "paired") == 34
     assert [seeds_needed(e, s, "unpaired") for e, s in ((0.2, 0.18), (0.1, 0.18), (0.5, 0.3))] == [14, 52, 7]
     assert seeds_needed(0.5, 1, "paired", comparisons=4) > 34
-    assert [seeds_needed(effect, 1, "paired") for effect in (15, 11, 3)] == [2, 3, 4]
+    assert [seeds_needed(effect, 1, "paired") for effect in (50, 15, 11, 3)] == [2, 2, 3, 4]
+    assert [seeds_needed(2.5, 1, "paired", 63), seeds_needed(5, 1, "paired", 4)] == [8, 4]
+    assert seeds_needed(5, 1, "unpaired", 13) == 4
     d = Difference(True, 34, 34, 0.0, sd=1.0)
     assert d.detectable() == pytest.approx(0.5, abs=0.01)
     assert d.detectable(4) > d.detectable()
+
+
+@pytest.mark.parametrize("comparisons", [1, 4, 5, 13, 40, 63])
+@pytest.mark.parametrize("n", [2, 3, 5, 12])
+def test_what_is_detectable_is_detected(n, comparisons):
+    """Against simulated t tests, no formula of power: 80 % of 200,000 tables of that size find it."""
+    rng = np.random.default_rng(n)
+    sample = rng.normal(Difference(True, n, n, 0.0, sd=1.0).detectable(comparisons), 1, size=(200_000, n))
+    found = stats.ttest_1samp(sample, 0, axis=1).pvalue <= 0.05 / comparisons
+    assert found.mean() == pytest.approx(0.8, abs=0.005)
+    effect = Difference(False, n, n + 1, 0.0, sd=1.0).detectable(comparisons)
+    one, other = rng.normal(effect, 1, size=(200_000, n)), rng.normal(0, 1, size=(200_000, n + 1))
+    found = stats.ttest_ind(one, other, axis=1).pvalue <= 0.05 / comparisons
+    assert found.mean() == pytest.approx(0.8, abs=0.005)
 
 
 def test_power_says_seeds_and_what_they_cost(tmp_path, monkeypatch):
@@ -76,7 +93,7 @@ def test_power_says_seeds_and_what_they_cost(tmp_path, monkeypatch):
         "2.8 h  at 360 s a run: cluttered_digits, resnet20, quick on a CPU"
         in power(["effect=0.2", "sd=0.18", "design=unpaired"])[2].strip()
     )
-    for wrong in ("effect=0", "sd=x", "design=both", "comparisons=0", "effects=1"):
+    for wrong in ("effect=1e-9", "effect=0", "sd=x", "design=both", "comparisons=0", "effects=1"):
         with pytest.raises(ConfigError, match=wrong.partition("=")[0]):
             power(["effect=0.2", "sd=0.18", wrong])
 

@@ -206,3 +206,20 @@ def test_settings_of_the_launcher_are_checked(tiny):
 
 def test_n_jobs_and_dry_run_are_not_science():
     assert run_id(attnlab.config(["n_jobs=4", "dry_run=true"])) == run_id(attnlab.config([]))
+
+
+def test_a_record_that_cannot_be_believed_fails_its_own_job_only(tiny):
+    overrides = [*tiny, "recipe.epochs=1", "attention=none,se,ise"]
+    broken, edited = (folder([*tiny, "recipe.epochs=1", f"attention={name}"]) for name in ("none", "se"))
+    assert finish(*overrides, "attention=se")[0] == 0
+    record = json.loads((edited / "result.json").read_text())
+    (edited / "result.json").write_text(json.dumps(record | {"params": 1}))
+    broken.mkdir()
+    (broken / "result.json").write_text('{"id":')
+    code, _, err = finish(*overrides)
+    assert code == 1
+    assert f"{broken.name}/result.json cannot be read" in err
+    assert f"{edited.name}/result.json was changed after it was written (its checksum differs); force=true" in err
+    assert (folder([*tiny, "recipe.epochs=1", "attention=ise"]) / "result.json").exists()
+    assert finish(*overrides, "force=true")[0] == 0
+    assert json.loads((edited / "result.json").read_text())["params"] == record["params"]
