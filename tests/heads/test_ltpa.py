@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import attnlab
 from attnlab.compose import choices
@@ -149,6 +150,21 @@ def test_projection_where_channels_differ(project):
     features = {"local1": torch.randn(3, 4, 8, 8), "local2": torch.randn(3, 6, 4, 4), "global": torch.randn(3, 6, 1, 1)}
     net(features).sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
+
+
+def test_the_projection_of_the_global_vector():
+    """BN, ReLU, dropout, linear, written out; bias and statistics such that about half of g is cut off."""
+    torch.manual_seed(0)
+    net = Ltpa({"local1": 4, "global": 6}, classes=5, levels=1, project="global", compatibility="dp").double().eval()
+    norm, *_, linear = net.levels["local1"].project_global
+    nn.init.normal_(norm.running_mean)
+    nn.init.uniform_(norm.running_var, 0.5, 1.5)
+    nn.init.normal_(norm.bias)
+    g = G[:, :, 0, 0]
+    g = (g - norm.running_mean) / (norm.running_var + norm.eps).sqrt() * norm.weight + norm.bias
+    g = g.clamp(min=0) @ linear.weight.T + linear.bias
+    l = L[:, :4]  # noqa: E741
+    torch.testing.assert_close(net.maps({"local1": l, "global": G})["local1"][:, 0], torch.einsum("bchw,bc->bhw", l, g))
 
 
 def test_independent_classifiers():
