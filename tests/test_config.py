@@ -42,8 +42,9 @@ def test_every_yaml_composes_and_passes_its_checks(name, tmp_path):
 @pytest.mark.parametrize("experiment", choices("experiment"))
 def test_an_experiment_composes_with_another_head_or_model(experiment):
     """None sets a key that only its own head or model has."""
-    for other in [*(f"head={head}" for head in choices("head")), "model=resnet20"]:
-        attnlab.config([f"experiment={experiment}", other])
+    for group, choice in [*(("head", head) for head in choices("head")), ("model", "resnet20")]:
+        cfg = attnlab.config([f"experiment={experiment}", f"{group}={choice}"])
+        assert cfg[group].keys() == read_choice(group, choice).keys()
 
 
 def test_the_experiments_heads_and_models_are_what_they_were():
