@@ -37,7 +37,7 @@ _positive = (lambda value: _integer(value, 1), "an integer from 1")
 _positive_or_null = (_optional(lambda value: _integer(value, 1)), "an integer from 1, or null")
 _boolean = (lambda value: isinstance(value, bool), "true, false")
 
-#: key -> (test, what is allowed). Knobs of models and attentions are checked by their constructors.
+#: key -> (test, what is allowed). Knobs of attentions, and of one model, are checked by their constructors.
 CHECKS: dict[str, tuple[Test, str]] = {
     "seed": _seed,
     "start_from": (
@@ -53,6 +53,9 @@ CHECKS: dict[str, tuple[Test, str]] = {
     "dataset.image_size": _positive,
     "dataset.seed": _seed,
     "dataset.root": (lambda value: isinstance(value, str) and bool(value), "a folder"),
+    "model.stem": _positive,
+    "model.norm_eps": (lambda value: _number(value) and value > 0, "a number above 0"),
+    "model.norm_momentum": (lambda value: _number(value) and 0 < value <= 1, "a number above 0, to 1"),
     "attention.start": (lambda value: value in (None, "identity"), "identity, null"),
     "attention.stages": (_optional(_stages), "increasing integers from 1, e.g. [2,3], or null"),
     "recipe.epochs": _positive_or_null,

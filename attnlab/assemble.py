@@ -1,5 +1,6 @@
 """From a config to a network: backbone + attention in its slots + head; and back from a finished run."""
 
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,17 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> nn.Module:
     cfg = check(cfg)
     model = dict(cfg["model"])
     model.pop("weight_decay", None)  # the recipe's to use
-    largest, size = model.pop("max_image_size", None), cfg["dataset"]["image_size"]
+    size = cfg["dataset"]["image_size"]
+    smallest, largest = model.pop("min_image_size", None), model.pop("max_image_size", None)
     if largest is not None and size > largest:
         raise ConfigError(
             f"dataset.image_size={size}: this model's stem is made for images of at most {largest} px "
             f"(model.max_image_size={largest}); use model=timm, or a smaller dataset.image_size"
+        )
+    if smallest is not None and size < smallest:
+        raise ConfigError(
+            f"dataset.image_size={size}: this model halves its maps five times, for images of at least {smallest} px "
+            f"(model.min_image_size={smallest}); use model=resnet18_stem3, or a larger dataset.image_size"
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cfg["seed"])
@@ -51,16 +58,22 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> nn.Module:
         return Net(backbone, construct(cfg["head"], "head", backbone.channels))
 
 
-def load(run_id: str, output_dir: str | Path = "outputs") -> nn.Module:
+def load(run_id: str, output_dir: str | Path = "outputs", *, key: str = "run") -> nn.Module:
     """The trained network of a finished run, in eval mode, at the checkpoint that was tested.
 
-    run_id: the run's folder below output_dir; its first letters are enough. Raises ConfigError when there is none.
+    run_id: the run's folder below output_dir; its first letters are enough;  key: under which the user gave it.
+    Raises ConfigError when there is none, or its checkpoint is missing or damaged.
     """
-    folder = find_run(run_id, output_dir)
+    folder = find_run(run_id, output_dir, key=key)
     values = plain(OmegaConf.load(folder / "config.yaml"))
     if values["model"].get("pretrained"):  # what it was trained from is overwritten at once
         values["model"] = values["model"] | {"pretrained": False}
     net = build(values)
-    state = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
-    net.load_state_dict({name.removeprefix("net."): value for name, value in state.items() if name.startswith("net.")})
+    try:
+        state = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
+        net.load_state_dict({name.removeprefix("net."): state[name] for name in state if name.startswith("net.")})
+    except FileNotFoundError as error:
+        raise ConfigError(f"{key}={run_id}: its best.ckpt is missing") from error
+    except (OSError, RuntimeError, pickle.UnpicklingError, KeyError, EOFError) as error:
+        raise ConfigError(f"{key}={run_id}: its best.ckpt cannot be read") from error
     return net.eval()

@@ -52,6 +52,9 @@ def check(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     recipe = values["recipe"]
     if recipe.get("epochs") is None and recipe.get("steps") is None:
         raise ConfigError("recipe.epochs=null with recipe.steps=null: one of them must be an integer from 1")
+    if values["model"].get("pretrained") and values.get("start_from"):
+        both = f"model.pretrained=true with start_from={values['start_from']}"
+        raise ConfigError(f"{both}: its weights would replace those of timm; allowed is one of the two")
     classes = values["head"].get("classes")
     if classes is not None and classes != values["dataset"]["classes"]:
         raise ConfigError(f"head.classes={classes}: allowed is {values['dataset']['classes']}, as dataset.classes")
@@ -174,8 +177,10 @@ def _unknown_key(key: str, text: str, overrides: list[str]) -> str:
         with _composer():
             node: Any = compose("run", groups)
         *parents, last = key.split(".")
-        for part in parents:
-            node = node._get_node(part)
+        for number, part in enumerate(parents, start=1):
+            node, above = node._get_node(part), ".".join(parents[:number])
+            if found := re.search(r"\w+\.\w+(?=[,}])", str(node._value()) if node._is_interpolation() else ""):
+                return f"{key}: no such key; {above} is {found[0]} here: set that, or {above}={{...}} as a whole"
         allowed = [f"{'.'.join([*parents, ''])}{name}" for name in node]
     except (HydraException, OmegaConfBaseException, AttributeError, TypeError):
         return f"{key}: no such key"

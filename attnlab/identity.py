@@ -13,6 +13,8 @@ SECTIONS = ("dataset", "model", "attention", "head", "recipe")
 #: where the data lie and how they are read does not change what is learnt from them; a model's own weight decay does
 #: where the recipe asks for it, and is in the recipe then
 NOT_SCIENCE = {"dataset": ("root", "cache"), "model": ("weight_decay",)}
+#: what attention=none is made of; where it stands and how it begins says nothing then
+NOTHING = "torch.nn.Identity"
 
 
 def science(cfg: Mapping[str, Any]) -> dict[str, Any]:
@@ -21,11 +23,15 @@ def science(cfg: Mapping[str, Any]) -> dict[str, Any]:
     No machine, precision or path.
     """
     values = plain(cfg)
-    parts = {
-        section: {name: item for name, item in values[section].items() if name not in NOT_SCIENCE.get(section, ())}
-        for section in SECTIONS
-    }
+    parts = {section: _decides(section, values[section]) for section in SECTIONS}
     return canonical(parts | {"start_from": values.get("start_from")}) | {"seed": values["seed"]}
+
+
+def _decides(section: str, node: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a section is science."""
+    nothing = section == "attention" and node.get("_target_") == NOTHING
+    beside = ("start", "stages") if nothing else NOT_SCIENCE.get(section, ())
+    return {name: item for name, item in node.items() if name not in beside}
 
 
 def run_id(cfg: Mapping[str, Any]) -> str:
@@ -74,8 +80,7 @@ def _named(group: str) -> dict[str, dict[str, Any]]:
     """{choice: its flat config, interpolations unresolved} of every yaml of a group, the shortest name first."""
     named = {}
     for choice in sorted(choices(group), key=lambda name: (len(name), name)):
-        node = read_choice(group, choice)
-        named[choice] = _flat({name: item for name, item in node.items() if name not in NOT_SCIENCE.get(group, ())})
+        named[choice] = _flat(_decides(group, read_choice(group, choice)))
     return named
 
 
@@ -106,7 +111,7 @@ def _differences(known: Mapping[str, Any], wanted: Mapping[str, Any], config: Ma
 def name_of(group: str, node: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> str:
     """The shortest name of a config node: a yaml of conf/<group>/ that composes to it, else the nearest yaml and what
     differs, as one would type it: `se reduction=8`, `se mask=reciprocal`. config: the whole one, for interpolations."""
-    wanted = _flat({name: item for name, item in node.items() if name not in NOT_SCIENCE.get(group, ())})
+    wanted = _flat(_decides(group, node))
     best: list[str] | None = None
     for choice, known in _named(group).items():
         if known.get("_target_") != wanted.get("_target_"):

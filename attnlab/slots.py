@@ -18,12 +18,11 @@ from attnlab.attention.gate import Gate
 from attnlab.compose import choices
 from attnlab.construct import construct, target
 from attnlab.errors import ConfigError
-from attnlab.identity import name_of
+from attnlab.identity import NOTHING, name_of
 
 Slot = Callable[..., nn.Module]
 #: what a factory may ask for by naming an argument so: H = W of the maps, channels of the block's input, the stride of
 #: the convolution it replaces, the attention built before it
-NOTHING = "torch.nn.Identity"
 ON_REQUEST = ("size", "in_channels", "stride", "previous")
 
 
@@ -121,22 +120,28 @@ class AttentionSlots:
         self.previous = module.score if isinstance(module, Gate) else module
         if self.start == "identity":
             if "stride" in known:
-                raise ConfigError("attention.start=identity: what takes the place of a convolution cannot begin as one")
+                raise ConfigError(
+                    f"attention={self.name}: attention.start=identity: what takes the place of a convolution cannot "
+                    "begin as one; allowed is null"
+                )
             module = Eased(module)
         module.attention_place = place  # type: ignore[assignment]
         return module
 
     def check(self, model: str) -> None:
-        """Raise ConfigError when attention has no place, or the network just built lacks it, or one of the stages."""
+        """Raise ConfigError when attention has no place, or the network just built lacks it, or one of the stages.
+
+        `none` has no place, and may have stages: in a sweep over attentions it is the baseline of them all.
+        """
         places = ", ".join(self.offered)
         if self.place is None and self.name != "none":
             raise ConfigError(f"attention={self.name}: attention.place=null: allowed in {model} are {places}")
         if self.place is not None and self.place not in self.offered:
             place = f"attention={self.name}: attention.place={self.place}"
             raise ConfigError(f"{place}: {model} has no such place; it has {places}")
-        if self.stages is None:
+        if self.stages is None or self.place is None:
             return
-        there = sorted(self.offered.get(self.place or "", ()))
+        there = sorted(self.offered[self.place])
         if not set(self.stages) <= set(there):
             allowed = f"{model} has place {self.place} in stages {', '.join(map(str, there))}"
-            raise ConfigError(f"attention.stages={self.stages}: {allowed if there else 'there is no attention'}")
+            raise ConfigError(f"attention.stages={self.stages}: {allowed}")

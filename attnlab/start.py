@@ -19,12 +19,12 @@ def start_from(net: nn.Module, values: Mapping[str, Any]) -> str:
 
     The backbone's must fit, name by name. Attention and head are taken where both configs name the same ones, and are
     new otherwise, as is a head for another number of classes.
-    Raises ConfigError when there is no such run, or its backbone is another one.
+    Raises ConfigError when there is no such run, its weights cannot be read, or its backbone is another one.
     """
     source = values["start_from"]
     folder = find_run(source, values["output_dir"], key="start_from")
     before = plain(OmegaConf.load(folder / "config.yaml"))
-    mine, theirs = _parts(net), _parts(load(folder.name, folder.parent))
+    mine, theirs = _parts(net), _parts(load(folder.name, folder.parent, key="start_from"))
     taken, new = ["backbone"], list[str]()
     if odd := _odd(mine["backbone"], theirs["backbone"]):
         names = [name_of("model", config["model"]) for config in (before, values)]
@@ -40,13 +40,21 @@ def start_from(net: nn.Module, values: Mapping[str, Any]) -> str:
 
 
 def _leak(before: Mapping[str, Any], values: Mapping[str, Any]) -> str:
-    """A warning, where the run before may have been trained on what is held out of the same training set now."""
+    """A warning, where the run before may have been trained on what is held out of the same training set now; or the
+    run that it started from itself, and so on."""
     held, other = values["recipe"]["validation"], before["recipe"]["validation"]
-    another_draw = held["order"] == "seed" and values["seed"] != before["seed"]
-    if not held["images"] or values["dataset"]["_target_"] != before["dataset"]["_target_"]:
+    if not held["images"]:
         return ""
-    leaks = held != other or another_draw
-    return "; it was trained on images that are held out here, so val/top1_error is too low" if leaks else ""
+    another_draw = held["order"] == "seed" and values["seed"] != before["seed"]
+    if values["dataset"]["_target_"] == before["dataset"]["_target_"] and (held != other or another_draw):
+        return "; it was trained on images that are held out here, so val/top1_error is too low"
+    if not (source := before.get("start_from")):
+        return ""
+    try:
+        folder = find_run(source, values["output_dir"])
+        return _leak(plain(OmegaConf.load(folder / "config.yaml")), values)
+    except (ConfigError, OSError):
+        return f"; it began with {source}, whose training images are not known: val/top1_error may be too low"
 
 
 def _parts(net: nn.Module) -> dict[str, dict[str, Any]]:

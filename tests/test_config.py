@@ -39,6 +39,20 @@ def test_every_yaml_composes_and_passes_its_checks(name, tmp_path):
     assert len(run_id(cfg)) == 12
 
 
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_an_experiment_composes_with_another_head_or_model(experiment):
+    """None sets a key that only its own head or model has."""
+    for group, choice in [*(("head", head) for head in choices("head")), ("model", "resnet20")]:
+        cfg = attnlab.config([f"experiment={experiment}", f"{group}={choice}"])
+        assert cfg[group].keys() == read_choice(group, choice).keys()
+
+
+def test_the_experiments_heads_and_models_are_what_they_were():
+    pan = attnlab.config(["experiment=ltpa_pan"])
+    assert pan.head == attnlab.config(["head=ltpa", "head.levels=1", "dataset=cifar100"]).head
+    assert attnlab.config(["experiment=laakom_imagenet"]).model.name == "resnet50"
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -61,6 +75,8 @@ def test_every_yaml_composes_and_passes_its_checks(name, tmp_path):
         (["dataset=cifar10"], ["dataset=cifar10", "dataset.root=/elsewhere", "dataset.cache=null"]),
         ([], ["+recipe.new_key=null", "+model.new_key=null", "+head.sub={new: null}"]),
         (["recipe.optimizer.lr=1"], ["recipe.optimizer.lr=1.0"]),
+        (["attention=none"], ["attention=none", "attention.start=identity"]),
+        (["attention=none"], ["attention=none", "attention.stages=[1]"]),
     ],
 )
 def test_one_science_one_id(one, other):
@@ -96,6 +112,7 @@ def test_science_holds_no_null_and_no_path():
     ("overrides", "name"),
     [
         (["attention=none"], "none"),
+        (["attention=none", "attention.stages=[1]", "attention.start=identity"], "none"),
         (["attention=se", "attention/mask=ignore"], "ise"),
         (["attention=se", "attention.reduction=8"], "se reduction=8"),
         (["attention=se", "attention/mask=reciprocal"], "se mask=reciprocal"),
@@ -176,6 +193,19 @@ BAD = [
     (["output_dir=null"], r"output_dir=null: allowed is a folder"),
     (["dataset=cifar10", "dataset.root=null"], r"dataset\.root=null: allowed is a folder"),
     (["~dataset.classes"], r"dataset\.classes: is missing"),
+    (["model.norm_eps=0"], r"model\.norm_eps=0: allowed is a number above 0"),
+    (["model.norm_momentum=0"], r"model\.norm_momentum=0: allowed is a number above 0, to 1"),
+    (["model.norm_momentum=1.5"], r"model\.norm_momentum=1\.5: allowed is a number above 0, to 1"),
+    (["model=resnet18_stem3", "model.stem=0"], r"model\.stem=0: allowed is an integer from 1"),
+    (["model=preresnet20", "model.stem=-16"], r"model\.stem=-16: allowed is an integer from 1"),
+    (
+        ["model=timm", "model.pretrained=true", "start_from=0123456789ab"],
+        r"^model\.pretrained=true with start_from=0123456789ab: its weights would replace those of timm; ",
+    ),
+    (
+        ["model=densenet40", "recipe=laakom2021", "recipe.weight_decay.layers.head=1e-3"],
+        r"^recipe\.weight_decay\.layers\.head: no such key; recipe\.weight_decay\.layers is model\.weight_decay here: ",
+    ),
 ]
 
 

@@ -169,3 +169,40 @@ def test_what_does_not_fit(small, trained, overrides, message):
     with pytest.raises(ConfigError, match=message):
         attnlab.train(attnlab.config([*small, *source, *overrides]))
     assert sorted(Path(small[-1].partition("=")[2]).iterdir()) == folders
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (Path.unlink, "is missing"),
+        (lambda path: path.write_bytes(b""), "cannot be read"),
+        (lambda path: path.write_bytes(b"no checkpoint"), "cannot be read"),
+        (lambda path: path.write_bytes(path.read_bytes()[:5000]), "cannot be read"),
+        (lambda path: torch.save({"epoch": 1}, path), "cannot be read"),
+        (lambda path: torch.save({"state_dict": {"net.head.linear.bias": torch.zeros(3)}}, path), "cannot be read"),
+    ],
+)
+def test_a_damaged_checkpoint_is_told_and_leaves_nothing(small, trained, tmp_path, damage, reason):
+    elsewhere, name = tmp_path / "outputs", trained["id"]
+    shutil.copytree(Path(small[-1].partition("=")[2]) / name, elsewhere / name)
+    damage(elsewhere / name / "best.ckpt")
+    with pytest.raises(ConfigError, match=rf"^start_from={name}: its best\.ckpt {reason}$"):
+        attnlab.train(attnlab.config([*small[:-1], f"output_dir={elsewhere}", f"start_from={name}"]))
+    assert [path.name for path in elsewhere.iterdir()] == [name]
+    with pytest.raises(ConfigError, match=rf"^run={name}: its best\.ckpt {reason}$"):
+        attnlab.load(name, elsewhere)
+
+
+def test_what_is_held_out_may_be_known_from_a_run_further_back(small, trained, tmp_path):
+    """A, seed 0; B, seed 1, from A; C, seed 1, from B: B kept from learning what C holds out, A did not."""
+    elsewhere = tmp_path / "outputs"
+    shutil.copytree(Path(small[-1].partition("=")[2]) / trained["id"], elsewhere / trained["id"])
+    here = [*small[:-1], f"output_dir={elsewhere}", "seed=1", "recipe.validation.images=100", "recipe.steps=1"]
+    second = attnlab.train(attnlab.config([*here, f"start_from={trained['id']}"]))
+    third = [*here, f"start_from={second['id']}", "attention=se"]
+    assert begun(*third)[1].endswith("; it was trained on images that are held out here, so val/top1_error is too low")
+    assert "val/top1_error" not in begun(*third, "recipe.validation.images=0")[1]
+    shutil.rmtree(elsewhere / trained["id"])
+    assert begun(*third)[1].endswith(
+        f"; it began with {trained['id']}, whose training images are not known: val/top1_error may be too low"
+    )

@@ -93,6 +93,8 @@ class Ltpa(nn.Module):
         for key, value in given.items():
             if value not in CHOICES[key]:
                 raise ConfigError(f"head.{key}={value}: allowed are {', '.join(CHOICES[key])}")
+        if not 0 <= dropout < 1:
+            raise ConfigError(f"head.dropout={dropout}: allowed is a number from 0 to below 1")
         self.glob = list(channels)[-1]
         local = [name for name in channels if name != "global"]
         if not 1 <= levels <= len(local):

@@ -5,7 +5,8 @@ layers; the latter also in saumya-jetley/cd_ICLR18_LearnToPayAttention@605c280 R
 with 10 classes. `preact_resnet50` is the backbone of SResNet50, ma-xu/ResidualAttention@045265c models/s_resnet.py,
 which has no BN-ReLU at its end. `preresnet20`, `56` and `110` (6n + 2 layers, basic units) are those of
 ZjjConan/SimAM@ae98f43 networks/cifar/preresnet.py.
-Differs from the authors' code in: He normal is by fan-in (there: by fan-out; SimAM's: PyTorch's default).
+Differs from the authors' code in: He normal is by fan-in (there: by fan-out; SimAM's: PyTorch's default); Learn To Pay
+Attention's RN-164-att1 and -att2, whose global vector comes from a branch of its own, are not built.
 """
 
 from collections.abc import Sequence

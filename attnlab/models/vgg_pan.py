@@ -2,7 +2,7 @@
 
 l1 = local features of level 1, g1 = global(l1), its own branch; c1 = <u, l1 + g1> + b at each position;
 sigmoid: l1' = l1 * s(c1), the progressive attention network (PAN);  softmax: l1' = l1 * softmax over positions of c1;
-l2 = what the next convs make of l1', g2 = global(l2), a second branch. With `head=ltpa head.levels=1` the
+l2 = what the next convs make of l1', g2 = global(l2), a second branch. With `head=ltpa_pan` the
 softmax-weighted sum of l2 by <u, l2 + g2> is classified after BN, ReLU, dropout .5: the authors' nets.
 gate_at=high: l1 is 512 x S/2 x S/2;  low: 256 x S x S. 24,698,955 and 21,551,947 parameters with that head and 10
 classes, one (the bias that the head's softmax cancels) fewer than there.

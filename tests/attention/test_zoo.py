@@ -269,7 +269,9 @@ def test_at_amount_1_it_is_the_attention():
             module.amount.data.fill_(1.0)
     images = torch.randn(2, 3, 16, 16)
     assert torch.allclose(plain(images), eased(images), atol=1e-5)
-    with pytest.raises(ConfigError, match=r"attention\.start=identity: what takes the place of a convolution"):
+    with pytest.raises(
+        ConfigError, match=r"^attention=sk: attention\.start=identity: .* begin as one; allowed is null$"
+    ):
         attnlab.build(attnlab.config(["attention=sk", "attention.start=identity"]))
     with pytest.raises(ConfigError, match=r"attention\.start=zero: allowed is identity, null"):
         attnlab.config(["attention=se", "attention.start=zero"])

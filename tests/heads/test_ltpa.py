@@ -220,6 +220,8 @@ def test_dropout_rates_of_the_authors():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        (["head=ltpa", "head.dropout=1"], r"head\.dropout=1: allowed is a number from 0 to below 1"),
+        (["head=ltpa", "head.dropout=-0.1"], r"head\.dropout=-0\.1: allowed is a number from 0 to below 1"),
         (["head=ltpa", "head.levels=4"], r"head\.levels=4: allowed is 1 to 3, the features stage1, stage2, stage3"),
         (["head=ltpa", "head.compatibility=cos"], r"head\.compatibility=cos: allowed are pc, dp, u"),
         (["model=vgg_ltpa", "model.maps=within"], r"model\.maps=within: allowed are before, after"),

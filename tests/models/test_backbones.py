@@ -11,6 +11,7 @@ from attnlab.errors import ConfigError
 
 CIFAR = [name for name in choices("model") if re.fullmatch(r"resnet\d+(_cifar)?", name)]
 PLACES = ["pre", "inner", "conv", "branch", "shortcut", "post", "stage"]
+TIMM = ["model=timm", "dataset.image_size=64"]
 
 
 def build(*overrides):
@@ -112,10 +113,12 @@ def test_timm_keeps_our_own_initialisation():
         (["model.depth=21"], r"model\.depth=21: allowed is 6n \+ 2"),
         (["model.shortcut=C"], r"model\.shortcut=C: allowed are A"),
         (["model=resnet20", "dataset=imagenet"], r"dataset\.image_size=224: this model's stem .* 64 px"),
-        (["model=timm", "model.name=resnet5000"], r"model\.name=resnet5000: timm has no such model"),
-        (["model=timm", "model.name=vgg16"], r"model\.name=vgg16: allowed are models of timm's ResNet family"),
+        (["model=timm"], r"dataset\.image_size=32: .* at least 64 px \(model\.min_image_size=64\)"),
+        (["model=timm", "dataset=imagenet", "dataset.image_size=63"], r"dataset\.image_size=63: .* at least 64 px"),
+        ([*TIMM, "model.name=resnet5000"], r"model\.name=resnet5000: timm has no such model"),
+        ([*TIMM, "model.name=vgg16"], r"model\.name=vgg16: allowed are models of timm's ResNet family"),
         (
-            ["model=timm", "attention=se", "attention.place=dense"],
+            [*TIMM, "attention=se", "attention.place=dense"],
             r"attention\.place=dense: TimmResNet .* pre, kernel, conv, inner, branch, shortcut, post, stage$",
         ),
         (

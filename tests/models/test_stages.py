@@ -58,9 +58,15 @@ def test_null_is_no_key_and_a_list_is_another_science():
             ["attention.place=stage", "attention.stages=[3]"],
             r"attention\.stages=\[3\]: ResNet has place stage in stages 1, 2$",
         ),
-        (["attention=none", "attention.stages=[1]"], r"attention\.stages=\[1\]: there is no attention"),
     ],
 )
 def test_bad_stages(overrides, message):
     with pytest.raises(ConfigError, match=message):
-        build("attention=se", *overrides) if "attention=none" not in overrides else build(*overrides)
+        build("attention=se", *overrides)
+
+
+def test_no_attention_may_have_stages_and_a_start():
+    """As in `-m attention=none,se attention.stages=[1]`: the baseline is one, whatever the others have."""
+    images = torch.randn(2, 3, 16, 16)
+    bare, other = (build(*more).eval() for more in ([], ["attention.stages=[1]", "attention.start=identity"]))
+    assert torch.equal(bare(images), other(images))

@@ -196,7 +196,7 @@ def test_pretrained_weights_that_are_not_to_be_had(hub):
 def test_a_finished_run_needs_timms_weights_no_more(hub, tiny):
     put(hub, "resnet10t.c3_in1k", timm.create_model("resnet10t").state_dict())
     overrides = [*tiny, "model=timm", "model.name=resnet10t", "model.pretrained=true", "recipe.steps=1"]
-    cfg = attnlab.config([*overrides, "dataset.train_size=150"])
+    cfg = attnlab.config([*overrides, "dataset.train_size=150", "model.min_image_size=null"])
     record = attnlab.train(cfg)
     shutil.rmtree(hub / "models--timm--resnet10t.c3_in1k")
     with pytest.raises(ConfigError, match=r"model\.pretrained=true: .* could not be fetched"):
