@@ -112,6 +112,13 @@ def compose_file(name: str, overrides: Sequence[str] = ()) -> DictConfig:
         raise ConfigError(explain(error, overrides)) from error
 
 
+def chosen(overrides: Sequence[str]) -> dict[str, str]:
+    """{group: the choice} of the config that the overrides compose to."""
+    register_resolvers()
+    with _composer():
+        return dict(compose("run", list(overrides), return_hydra_config=True).hydra.runtime.choices)
+
+
 @contextmanager
 def _composer() -> Iterator[None]:
     """Hydra on conf/, also inside a job that Hydra itself is running."""

@@ -11,11 +11,11 @@ from typing import Any
 from hydra.core.override_parser.types import Glob, Override, QuotedString
 from omegaconf import OmegaConf
 
-from attnlab.compose import CONF, check, compose_file
+from attnlab.compose import CONF, check, chosen, compose_file
 from attnlab.declaration import check_table, parse
 from attnlab.digest import digest
 from attnlab.errors import ConfigError
-from attnlab.identity import SECTIONS, name_of, run_id, science
+from attnlab.identity import SECTIONS, run_id, science
 
 #: what makes a table, and no run of it, so that a job does not get it
 OF_THE_TABLE = ("table", "source")
@@ -79,19 +79,22 @@ def read_grid(arguments: Sequence[str]) -> Grid:
     pairs = _pairs(name, table)
     selectors, left = _split(pairs, given)
     compose_cell = cache(lambda row, column: _cell(name, table, row, column, own, left))
-    seeds, chosen = list(table["seeds"]), list(pairs)
+    seeds, left_over = list(table["seeds"]), list(pairs)
     for item in selectors:
         key = item.key_or_group
         if key == "seed":
             wanted = _wanted(item, [str(seed) for seed in seeds], name, "; table.seeds=[...] sets others")
             seeds = [seed for seed in seeds if str(seed) in wanted]
             continue
-        texts = {pair: pairs[pair].get(key) or _text_at(compose_cell(*pair).config, key) for pair in pairs}
+        texts = {
+            pair: pairs[pair].get(key) or _text_at([*own, *_overrides(table, *pair), *left], compose_cell(*pair), key)
+            for pair in pairs
+        }
         wanted = _wanted(item, sorted({text for text in texts.values() if text is not None}), name)
-        chosen = [pair for pair in chosen if texts[pair] in wanted]
-    if not chosen or not seeds:
+        left_over = [pair for pair in left_over if texts[pair] in wanted]
+    if not left_over or not seeds:
         raise ConfigError(f"table={name}: no cell has all of {' '.join(arguments)}")
-    cells = tuple(compose_cell(*pair) for pair in chosen)
+    cells = tuple(compose_cell(*pair) for pair in left_over)
     _check_distinct(name, table, cells)
     changed = tuple(a for a in left if _root(parse([a], "")[0]).split("/")[0] in SECTIONS)
     if changed and not any(_changes(own, cell, left) for cell in cells):
@@ -103,8 +106,8 @@ def read_grid(arguments: Sequence[str]) -> Grid:
 def selectors(arguments: Sequence[str]) -> list[str]:
     """Those of the arguments that select cells of the table, rather than change its runs. Raises ConfigError."""
     name, _, table, given = _declared(arguments)
-    chosen = _split(_pairs(name, table), given)[0]
-    return [argument for argument, item in given if item in chosen]
+    found = _split(_pairs(name, table), given)[0]
+    return [argument for argument, item in given if item in found]
 
 
 Given = list[tuple[str, Override]]
@@ -145,17 +148,17 @@ def _pairs(name: str, table: Mapping[str, Any]) -> Pairs:
 def _split(pairs: Pairs, given: Given) -> tuple[list[Override], list[str]]:
     """What selects, and what every run gets."""
     keys = {"seed"} | {key for values in pairs.values() for key in values}
-    chosen, left = [], []
+    found, left = [], []
     for argument, item in given:
         if _root(item) in OF_THE_TABLE or item.key_or_group.startswith("hydra"):
             continue
         if item.key_or_group in keys:
-            chosen.append(item)
+            found.append(item)
         elif item.is_sweep_override():
             raise ConfigError(f"{argument}: a table takes one value for what its rows and columns do not set")
         else:
             left.append(argument)
-    return chosen, left
+    return found, left
 
 
 def _text(value: Any) -> str:
@@ -163,14 +166,20 @@ def _text(value: Any) -> str:
     return value.text if isinstance(value, QuotedString) else Override._get_value_element_as_str(value)
 
 
-def _text_at(config: Mapping[str, Any], key: str) -> str | None:
+def _text_at(overrides: Sequence[str], cell: Cell, key: str) -> str | None:
     """What a composed cell has at a key that its row does not set: a group's choice, or a value."""
-    node: Any = config
-    for part in key.replace("/", ".").split("."):
+    if (CONF / key).is_dir():
+        return chosen(overrides).get(key)
+    node: Any = cell.config
+    for part in key.split("."):
         if not isinstance(node, Mapping) or part not in node:
             return None
         node = node[part]
-    return name_of(key, node, config).split()[0] if (CONF / key).is_dir() else _text(node)
+    return _text(node)
+
+
+def _overrides(table: Mapping[str, Any], row: str, column: str) -> tuple[str, ...]:
+    return (*table["rows"][row], *table["columns"][column])
 
 
 def _root(item: Override) -> str:
@@ -178,7 +187,7 @@ def _root(item: Override) -> str:
 
 
 def _cell(name: str, table: Mapping[str, Any], row: str, column: str, own: Sequence[str], left: Sequence[str]) -> Cell:
-    overrides = (*table["rows"][row], *table["columns"][column])
+    overrides = _overrides(table, row, column)
     try:
         return Cell(row, column, overrides, check(compose_file("run", [*own, *overrides, *left])))
     except ConfigError as error:

@@ -60,8 +60,8 @@ def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
     except OSError as error:
         raise ConfigError(f"output_dir={values['output_dir']}: cannot be written ({error.strerror})") from error
     with locked(folder) as lock:
-        finished = read_record(folder)  # again: its owner may have ended while this process came to the lock
-        if finished is not None and not values["force"]:
+        # again: its owner may have ended while this process came to the lock
+        if not values["force"] and (finished := read_record(folder)) is not None:
             return finished
         aside = put_aside(folder) if values["force"] and is_first_rank() else None
         try:

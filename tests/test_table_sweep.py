@@ -22,7 +22,8 @@ def test_a_table_runs_whatever_can_and_goes_on(tmp_path):
     arguments, code, out, err = table(tmp_path / "out", bad, *rows)
     assert code == 1
     assert "table demo: 3 cells, 3 runs, 0 done, 3 to do" in out
-    assert "table demo: not the protocol: model=resnet8 dataset.train_size=400" in out
+    assert "table demo: not the protocol: +table.rows.broken" in out
+    assert " model=resnet8 dataset.train_size=400" in out
     assert "1 failed, 0 not finished" in err
     assert "attention.reduction=7" in err.strip().splitlines()[-1]
     records, left_out = gather(tmp_path / "out")
