@@ -172,7 +172,7 @@ def test_a_sweep_runs_is_skipped_and_reports(tiny):
     ("overrides", "message"),
     [
         (["attention=sse"], "attention=sse: unknown; allowed are a2"),
-        (["recipe=null"], "recipe=null: allowed are he2016, jetley2018, laakom2021"),
+        (["recipe=null"], "recipe=null: allowed are gam2021, he2016, hu2018, jetley2018"),
         (
             ["attention=se", "attention.reduction=64"],
             "attention.reduction=64: must divide 16 channels",

@@ -15,7 +15,7 @@ from attnlab.declaration import check_table
 from attnlab.grid import Grid, read_grid
 
 TABLES = choices("table")
-OF_MASKS = {"demo", "placebo", "ignore_cifar10", "ignore_cifar100", "ignore_imagenet"}
+OF_MASKS = {"demo", "placebo", "cifar10_20_epochs", "ignore_cifar10", "ignore_cifar100", "ignore_imagenet"}
 ABLATIONS = ("se_placement", "se_stage", "se_ratio", "se_squeeze", "se_excitation")
 #: nets of our own; a CIFAR-100 table whose twin is here has its rows
 ON_ONE_GPU = [

@@ -163,11 +163,11 @@ def test_a_table_from_wandb_equals_the_one_from_files(tiny, tmp_path):
         assert done.returncode == 0, done.stderr
         report = [sys.executable, "-m", "attnlab.report", *table]
         assert run(report, home, **server.environment).returncode == 0
-        from_files = (out / "tables" / "demo.csv").read_text()
-        (out / "tables" / "demo.csv").unlink()
+        from_files = (out / "tables" / "demo_part.csv").read_text()
+        (out / "tables" / "demo_part.csv").unlink()
         done = run([*report, f"source=wandb:{ENTITY}/attnlab"], home, **server.environment)
         assert done.returncode == 0, done.stderr
-        assert (out / "tables" / "demo.csv").read_text() == from_files
+        assert (out / "tables" / "demo_part.csv").read_text() == from_files
         assert from_files.count("\n") == 5  # two rows, two metrics, every cell equal
 
 
