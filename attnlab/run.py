@@ -99,7 +99,8 @@ def main() -> None:
             sys.argv.insert(1, flag)
     register_resolvers()
     try:
-        if any(argument.startswith("table=") for argument in sys.argv) and "hydra.mode=RUN" not in sys.argv:
+        flags = {argument for argument in sys.argv[1:] if argument.startswith("-")} - {"-m", "--multirun"}
+        if any(a.startswith("table=") for a in sys.argv) and "hydra.mode=RUN" not in sys.argv and not flags:
             keep_selectors()
         job()
     except (*EXPECTED, *UNEXPECTED_OF_HYDRA) as error:

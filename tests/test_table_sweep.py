@@ -48,3 +48,10 @@ def test_any_launcher_runs_a_table(tmp_path):
     assert code == 0, err
     assert "1 cells, 1 runs, 0 done, 1 to do" in out
     assert len(gather(tmp_path / "out")[0]) == 1
+
+
+def test_the_config_of_a_table_can_be_shown(tmp_path):
+    command = [sys.executable, "-m", "attnlab.run", "table=demo", "--cfg", "job"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\n  rows:\n    none:\n    - attention=none\n" in done.stdout
