@@ -89,4 +89,4 @@ def parse(overrides: Sequence[str], where: str) -> list[Override]:
     try:
         return OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:
-        raise ConfigError(f"{where}: {' '.join(str(error).split(' See https')[0].split())}") from error
+        raise ConfigError(f"{where}: {' '.join(str(error).split('\nSee https')[0].split())}") from error
