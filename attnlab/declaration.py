@@ -89,4 +89,5 @@ def parse(overrides: Sequence[str], where: str) -> list[Override]:
     try:
         return OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:
-        raise ConfigError(f"{where}: {' '.join(str(error).split('\nSee https')[0].split())}") from error
+        text = " ".join(str(error).split("\nSee https")[0].split())
+        raise ConfigError(f"{where}: {text}") from error
