@@ -1,4 +1,5 @@
-"""Convolutions that initialise themselves at birth, so that no sweep over a finished model ever touches attention."""
+"""Layers that several families share: convolutions that initialise themselves at birth, so that no sweep over a
+finished model ever touches attention, and the softmax over positions."""
 
 import math
 
@@ -10,6 +11,13 @@ from attnlab.errors import ConfigError
 MODES = ("fan_in", "fan_out")
 INITS = (*MODES, "glorot_uniform")
 PADDINGS = ("both", "far")
+
+
+class OverPositions(nn.Module):
+    """Scores z (B, C, H, W) -> m of the same shape, their softmax over the positions of each channel; sums to 1."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z.flatten(2).softmax(dim=2).unflatten(2, z.shape[2:])
 
 
 class FarPadded(nn.Conv2d):

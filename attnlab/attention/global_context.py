@@ -3,7 +3,7 @@
 y = x + W2 relu(LN(W1 c)), c = sum_j softmax_j(<w, x_j>) x_j; W1 (C/r, C), W2 (C, C/r), zero at birth.
 Source: Cao et al. 2019, GCNet (arXiv 1904.11492), section 3.3; r = 16; xvjiarui/GCNet@029db54
 mmdet/ops/gcb/context_block.py (pooling att, fusion channel_add).
-Not a multiplicative gate: it has no mask and no inverse.
+Not a multiplicative gate: its mask pools, and has no inverse.
 Differs from the authors' code in: w has no bias, which the softmax would cancel; the hidden layer has 4 units at least,
 since the LN of a single one is constant, and a 16-channel stage would learn nothing. There it stands in stages c3 to c5
 alone (attention.stages=[2,3,4]).
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.attention.checks import hidden
+from attnlab.layers import OverPositions
 
 LEAST = 4  # hidden units
 
@@ -26,6 +27,7 @@ class GlobalContext(nn.Module):
         super().__init__()
         inner = hidden(channels, reduction, LEAST)
         self.query = nn.Linear(channels, 1, bias=False)
+        self.mask = OverPositions()
         self.reduce = nn.Linear(channels, inner)
         self.norm = nn.LayerNorm(inner)
         self.expand = nn.Linear(inner, channels)
@@ -35,7 +37,7 @@ class GlobalContext(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         positions = x.flatten(2).transpose(1, 2)  # (B, H W, C)
-        weights = self.query(positions).softmax(dim=1)  # (B, H W, 1)
-        context = (weights.transpose(1, 2) @ positions)[:, 0]  # (B, C)
+        z = self.query(positions).transpose(1, 2).unflatten(2, x.shape[2:])
+        context = (self.mask(z).flatten(2) @ positions)[:, 0]  # (B, C)
         added = self.expand(torch.relu(self.norm(self.reduce(context))))
         return x + added[:, :, None, None].to(x.dtype)

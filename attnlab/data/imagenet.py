@@ -161,6 +161,10 @@ class ImageNet(pl.LightningDataModule):
         rest, drawn = stratified(torch.tensor([label for _, label in train]), images, self.seed)
         self.train, self.val, self.test = [train[i] for i in rest], [train[i] for i in drawn], test
 
+    def files(self, name: str) -> Files:
+        """The images of `train`, `val` or `test`, decoded one by one as in evaluation."""
+        return Files(getattr(self, name), self.image_size, self.centre, None)
+
     def evaluation_dataloader(self, name: str) -> DataLoader[Any]:
         """The batches of `train`, `val` or `test`, in order, not augmented."""
         return self._loader(getattr(self, name), training=False)

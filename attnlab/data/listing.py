@@ -32,11 +32,30 @@ def images_of(root: str | Path, split: str, classes: Sequence[str]) -> list[tupl
     images = []
     for number, name in enumerate(classes):
         folder = Path(root) / split / name
-        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+        paths = sorted(path for path in folder.iterdir() if _is_image(path))
         if not paths:
             raise DataError(f"dataset.root={root}: {split}/{name}/ holds no images ({', '.join(sorted(SUFFIXES))})")
         images += [(path, number) for path in paths]
     return images
+
+
+def masks_of(root: str | Path, images: Sequence[Path]) -> list[Path | None]:
+    """The mask of each image ROOT/<split>/<class>/<name>.*, ROOT/masks/<split>/<class>/<name>.*, or None.
+
+    Raises DataError when there are masks of the split, and none belongs to an image.
+    """
+    if not images:
+        return []
+    folder = Path(root) / "masks" / images[0].parent.parent.name
+    known = {path.relative_to(folder).with_suffix(""): path for path in sorted(folder.glob("*/*")) if _is_image(path)}
+    found = [known.get(Path(image.parent.name, image.stem)) for image in images]
+    if known and not any(found):
+        raise DataError(f"dataset.root={root}: {folder.name} has masks, but none named as an image, <class>/<name>")
+    return found
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES
 
 
 def class_count(root: str) -> int:
@@ -64,7 +83,9 @@ def fingerprint(root: str) -> str:
 
 
 def state(root: str | Path) -> str:
-    """16 hexadecimal digits for the names, sizes and times of a tree on this machine: whether it was touched."""
-    found = [(path, path.stat()) for path in _files(root)]
+    """16 hexadecimal digits for the names, sizes and times of a tree on this machine, masks/ included: whether it was
+    touched."""
+    masks = sorted(path for path in (Path(root) / "masks").rglob("*") if path.is_file())
+    found = [(path, path.stat()) for path in [*_files(root), *masks]]
     lines = [f"{path.absolute()} {info.st_size} {info.st_mtime_ns}" for path, info in found]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from attnlab.data.listing import classes_of, images_of, state
+from attnlab.data.listing import classes_of, images_of, masks_of, state
 from attnlab.data.memory import Images, cached, canonical
 from attnlab.errors import DataError
 
@@ -33,13 +33,41 @@ def decode(path: Path, image_size: int) -> np.ndarray:
     return np.asarray(picture)
 
 
+def decode_mask(path: Path, image_size: int) -> np.ndarray:
+    """One ground-truth mask as (S, S) bool, cut as its image is: what is not black is the object."""
+    try:
+        with Image.open(path) as opened:
+            picture = opened.convert("L").point(lambda value: 255 * (value > 0))
+    except (OSError, SyntaxError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"dataset.root: masks/ {path.parent.name}/{path.name} cannot be read ({error})") from error
+    side = min(picture.size)
+    left, top = (picture.width - side) / 2, (picture.height - side) / 2
+    box = (left, top, left + side, top + side)
+    return np.asarray(picture.resize((image_size, image_size), Image.Resampling.BOX, box=box)) > 127
+
+
+def read_masks(root: str | Path, split: str, classes: Sequence[str], image_size: int) -> torch.Tensor | None:
+    """(N, S, S) bool for the images of ROOT/<split> in the order of `read_tree`, from ROOT/masks/<split>.
+
+    All false for an image without a mask; None when no image of the split has one.
+    """
+    paths = masks_of(root, [path for path, _ in images_of(root, split, classes)])
+    if not any(paths):
+        return None
+    nothing = np.zeros((image_size, image_size), dtype=bool)
+    with ThreadPoolExecutor() as pool:
+        masks = list(pool.map(lambda path: nothing if path is None else decode_mask(path, image_size), paths))
+    return torch.from_numpy(np.stack(masks))
+
+
 def read_tree(root: str | Path, split: str, classes: Sequence[str], image_size: int) -> Images:
     """Every image of ROOT/<split>, sorted by class and name. Raises DataError for a missing, empty or damaged part."""
     listed = images_of(root, split, classes)
     with ThreadPoolExecutor() as pool:
         pictures = list(pool.map(lambda item: decode(item[0], image_size), listed, chunksize=256))
     pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
-    return Images(pixels, torch.tensor([number for _, number in listed]))
+    labels = torch.tensor([number for _, number in listed])
+    return Images(pixels, labels, read_masks(root, split, classes, image_size))
 
 
 def read_trees(root: str | Path, image_size: int, cache: str | Path | None) -> tuple[Images, Images]:
@@ -51,8 +79,13 @@ def read_trees(root: str | Path, image_size: int, cache: str | Path | None) -> t
         for split in ("train", "test"):
             part = read_tree(root, split, classes, image_size)
             tensors |= {f"{split}_images": part.images, f"{split}_labels": part.labels}
+            if part.masks is not None:
+                tensors[f"{split}_masks"] = part.masks
         return tensors
 
     kept = cached(cache, f"tree-{state(root)}-{image_size}", decode_all)
-    train, test = (Images(kept[f"{split}_images"], kept[f"{split}_labels"]) for split in ("train", "test"))
+    train, test = (
+        Images(kept[f"{split}_images"], kept[f"{split}_labels"], kept.get(f"{split}_masks"))
+        for split in ("train", "test")
+    )
     return canonical(train), canonical(test)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
+from attnlab.layers import OverPositions
 
 CHOICES = {
     "compatibility": ("pc", "dp", "u"),
@@ -35,6 +36,7 @@ class Level(nn.Module):
     ) -> None:
         super().__init__()
         self.compatibility, self.normalize = compatibility, normalize
+        self.mask = OverPositions() if normalize == "softmax" else nn.Sigmoid()
         self.project_local: nn.Module = nn.Identity()
         self.project_global: nn.Module = nn.Identity()
         self.channels = local
@@ -58,10 +60,8 @@ class Level(nn.Module):
             c = (l * g).sum(dim=1, keepdim=True)
         else:
             c = self.u(l + g if self.compatibility == "pc" else l)
-        if self.normalize == "softmax":
-            a = c.flatten(2).softmax(dim=2).unflatten(2, c.shape[2:])
-            return c, (a * l).sum(dim=(2, 3))
-        return c, (torch.sigmoid(c) * l).mean(dim=(2, 3))
+        attended = self.mask(c) * l
+        return c, attended.sum(dim=(2, 3)) if self.normalize == "softmax" else attended.mean(dim=(2, 3))
 
 
 class Ltpa(nn.Module):

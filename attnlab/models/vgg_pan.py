@@ -16,20 +16,14 @@ Differs from the authors' code in: gradients are summed at junctions, as autogra
 from collections.abc import Callable
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
+from attnlab.layers import OverPositions
 from attnlab.models.vgg_ltpa import GLOBAL, LOCAL, LOCAL1, ConvUnit, initialise
 from attnlab.slots import Slot, no_attention
 
-
-def over_positions(c: Tensor) -> Tensor:
-    """c (B, 1, H, W) -> its softmax over H and W, in the same shape."""
-    return c.flatten(2).softmax(dim=2).unflatten(2, c.shape[2:])
-
-
-GATES: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, "softmax": over_positions}
+GATES: dict[str, Callable[[], nn.Module]] = {"sigmoid": nn.Sigmoid, "softmax": OverPositions}
 #: gate_at -> (channels of level 1, its downsampling, the pooling in front of its global branch's convs, how many)
 LEVELS = {"high": (512, 2, 2), "low": (256, 1, 3)}
 
@@ -41,10 +35,10 @@ class PositionGate(nn.Module):
         super().__init__()
         self.score = nn.Conv2d(channels, 1, 1)
         initialise(self.score, "he")
-        self.normalise = GATES[gate]
+        self.mask = GATES[gate]()
 
     def forward(self, l: Tensor, g: Tensor) -> Tensor:  # noqa: E741  the paper's name
-        return l * self.normalise(self.score(l + g))
+        return l * self.mask(self.score(l + g))
 
 
 class PanVGG(nn.Module):

@@ -1,0 +1,116 @@
+"""A finished run as what is judged and looked at: its trained network, and images that it was never trained on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from attnlab import machine
+from attnlab.assemble import build, load
+from attnlab.compose import compose_file, plain
+from attnlab.data.augment import Preprocess
+from attnlab.data.memory import Images
+from attnlab.data.sample import sample
+from attnlab.errors import ConfigError
+from attnlab.identity import name_of
+from attnlab.results import Record, find_run, read_record
+from attnlab.training import datamodule
+
+BATCH = 250  # images at a time
+
+
+@dataclass(frozen=True)
+class Subject:
+    """test: stratified test images, uint8;  other: others, of the validation images where there are any, else of the
+    training images, for whatever must be chosen;  device: where the network is."""
+
+    folder: Path
+    config: dict[str, Any]
+    record: Record
+    net: nn.Module
+    preprocess: Preprocess
+    test: Images
+    other: Images
+    data_hash: str
+    device: torch.device
+    fast: bool
+
+    @property
+    def run(self) -> str:
+        """The run's id."""
+        return self.folder.name
+
+    @property
+    def classes(self) -> int:
+        return int(self.config["dataset"]["classes"])
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """uint8 (B, 3, H, W) -> what the network was trained on, float32, on its device."""
+        x = self.preprocess(images.to(self.device))
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def batches(self, images: Tensor) -> list[Tensor]:
+        """Normalised, BATCH at a time."""
+        return [self.normalised(part) for part in images.split(BATCH)]
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Normalised (B, 3, H, W) -> logits (B, classes), float32, in the machine's precision."""
+        kind = torch.bfloat16
+        with torch.no_grad(), torch.autocast(self.device.type, kind, enabled=self.fast):
+            return self.net(x).float()
+
+    def all_logits(self, images: Tensor) -> Tensor:
+        """uint8 (N, 3, H, W) -> logits (N, classes)."""
+        return torch.cat([self.logits(x) for x in self.batches(images)])
+
+    @cached_property
+    def said(self) -> Tensor:
+        """The classes that the network gives the test images, (N,)."""
+        return self.all_logits(self.test.images).argmax(dim=1)
+
+    def fresh(self) -> nn.Module:
+        """A network of the same config that has learnt nothing, of another seed."""
+        values = self.config | {"seed": self.config["seed"] + 1, "start_from": None}
+        values["model"] = values["model"] | ({"pretrained": False} if "pretrained" in values["model"] else {})
+        return build(values).to(self.device).eval()
+
+
+def read_subject(
+    run: str, output_dir: str | Path, hardware: Mapping[str, Any], folders: Sequence[str], images: int
+) -> Subject:
+    """The subject of a finished run in output_dir.
+
+    hardware: a config's machine;  folders: overrides, dataset.root=DIR where the images lie elsewhere than usual;
+    images: how many test images, and how many others. Raises ConfigError for a run that is not there, and for images
+    that are not those it was trained and tested on.
+    """
+    folder = find_run(run, output_dir)
+    record = read_record(folder)
+    values = plain(OmegaConf.load(folder / "config.yaml"))
+    dataset = name_of("dataset", values["dataset"], values).split()[0]
+    there = plain(compose_file("run", [f"dataset={dataset}", *folders]))["dataset"]
+    places = {name: there[name] for name in ("root", "cache") if name in there}
+    values |= {"machine": dict(hardware), "dataset": values["dataset"] | places}
+    machine.set_threads(hardware)
+    data = datamodule(values)
+    data.setup()
+    if record is None or data.data_hash != record["data_hash"]:
+        raise ConfigError(
+            f"run={folder.name}: saw other images (data_hash {record and record['data_hash']}) than are there "
+            f"({data.data_hash}); dataset.root says where they lie"
+        )
+    device = torch.device("cuda" if machine.accelerator(hardware) == "gpu" else machine.accelerator(hardware))
+    net = load(folder.name, folder.parent).to(device)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for parameter in net.parameters():  # gradients here are those of images
+        parameter.requires_grad_(False)
+    return Subject(
+        folder, values, record, net, data.preprocess, sample(data, "test", images),
+        sample(data, "val" if len(data.val) else "train", images), str(data.data_hash), device,
+        fast=machine.precision(hardware).startswith("bf16"),
+    )  # fmt: skip
