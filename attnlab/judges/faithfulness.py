@@ -130,18 +130,17 @@ def impute(images: Tensor, removed: Tensor, seed: int = 0, noise: float = NOISE,
 
 
 def _solve(images: Tensor, gap: Tensor, tolerance: float) -> Tensor:
-    """x of (D - S) x = S known on the gap (N, 1, H, W): S the neighbours' sum, D its weights, by conjugate gradients.
+    """x of (D - S) x = S known on the gap (N, 1, H, W): S the weighted sum over the neighbours, D S's weights.
 
-    The matrix is symmetric and positive definite wherever a pixel is known; D preconditions. An image that is done
-    stands still, so that its numbers do not hang on the others.
+    By conjugate gradients: the matrix is symmetric, and positive definite wherever a pixel is known. An image that is
+    done stands still, so that its numbers do not hang on the others.
     """
     inside = gap.to(images)
     weight = _neighbours(torch.ones_like(inside))
-    scale = inside / weight
     x = torch.zeros_like(images)
     residual = _neighbours(images * ~gap) * inside
-    direction = scaled = residual * scale
-    size = (residual * scaled).sum(dim=(2, 3), keepdim=True)
+    direction = residual.clone()
+    size = residual.square().sum(dim=(2, 3), keepdim=True)
     enough = tolerance**2 * size
     for _ in range(gap[0].numel()):
         active = size > enough
@@ -151,18 +150,19 @@ def _solve(images: Tensor, gap: Tensor, tolerance: float) -> Tensor:
         step = torch.where(active, size / (direction * image).sum(dim=(2, 3), keepdim=True), 0)
         x += step * direction
         residual -= step * image
-        scaled = residual * scale
-        before, size = size, torch.where(active, (residual * scaled).sum(dim=(2, 3), keepdim=True), size)
-        direction = scaled + torch.where(active, size / before, 0) * direction
+        before, size = size, residual.square().sum(dim=(2, 3), keepdim=True)
+        direction = residual + torch.where(active, size / before, 0) * direction
     return x
 
 
 def _neighbours(x: Tensor) -> Tensor:
-    """Sum of the eight neighbours (N, C, H, W) by weight, nothing beyond the border."""
-    # The weights are (1, 2, 1) x (1, 2, 1) / 12 less their centre: two passes, quicker than a convolution.
+    """Weighted sum of the neighbours (N, C, H, W), nothing beyond the border, and a third of the pixel itself.
+
+    The pixel itself falls out of D - S; with it the weights are (1, 2, 1) x (1, 2, 1) / 12, two quick passes.
+    """
     padded = F.pad(x, (1, 1, 1, 1))
     rows = padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]
-    return (rows[..., :-2, :] + 2 * rows[..., 1:-1, :] + rows[..., 2:, :]) / 12 - x / 3
+    return (rows[..., :-2, :] + 2 * rows[..., 1:-1, :] + rows[..., 2:, :]) / 12
 
 
 def _area(predict: Predict, before: Tensor, after: Tensor, place: Tensor, classes: Tensor, steps: int) -> Tensor:
