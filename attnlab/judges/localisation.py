@@ -20,8 +20,8 @@ CHUNK = 512
 def pointing(maps: Tensor, masks: Tensor) -> Tensor:
     """Pointing game: 1 where the map's maximum lies on the object, else 0; of several maxima the share that do.
 
-    So a constant map scores the object's area. Zhang et al. 2016 (arXiv 1608.00507), section 4.2, without their margin
-    of 15 pixels around the object.
+    So a constant map scores the object's area. Zhang et al. 2016 (arXiv 1608.00507), without their margin of 15
+    pixels around the object.
     """
     flat, on = _checked(maps, masks)
     largest = flat == flat.amax(dim=1, keepdim=True)
@@ -29,7 +29,7 @@ def pointing(maps: Tensor, masks: Tensor) -> Tensor:
 
 
 def energy(maps: Tensor, masks: Tensor) -> Tensor:
-    """Energy-based pointing game: sum of m on the object / sum of m. Wang et al. 2020 (arXiv 1910.01279), section 4.3.
+    """Energy-based pointing game: sum of m on the object / sum of m. Wang et al. 2020 (Score-CAM, arXiv 1910.01279).
 
     A constant map scores the object's area.
     """
@@ -75,8 +75,8 @@ def iou(maps: Tensor, masks: Tensor, threshold: float | Tensor) -> Tensor:
 def best_threshold(maps: Tensor, masks: Tensor) -> float:
     """The threshold, of 0, 0.01, ..., 1, with the highest mean IoU over all images; of equals the lowest.
 
-    One threshold for all, chosen on other images than those it is used on: Choe et al. 2020 (arXiv 2001.07437),
-    section 4.
+    One threshold for all images: Choe et al. 2020 (arXiv 2001.07437). They take the best of the images they score; here
+    the caller chooses it on others.
     """
     flat, on = _checked(maps, masks)
     grid = torch.linspace(0, 1, GRID, dtype=torch.float64, device=flat.device)
