@@ -93,6 +93,7 @@ CHECKS: dict[str, tuple[Test, str]] = {
     "machine.compile": _boolean,
     "machine.channels_last": _boolean,
     "machine.detect_anomaly": _boolean,
+    "tracker.images": _boolean,
     "machine.threads": _positive_or_null,
     "machine.workers": (_optional(lambda value: _integer(value, 0)), "an integer from 0, or null"),
     "machine.batches": _positive_or_null,
@@ -115,7 +116,7 @@ KEYS = {
         "accelerator", "devices", "strategy", "precision", "channels_last", "compile", "threads", "workers", "batches",
         "detect_anomaly",
     ),
-    "tracker": ("name", "mode", "project", "entity", "tags"),
+    "tracker": ("name", "mode", "project", "entity", "tags", "images"),
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from attnlab import judgement
 from attnlab.errors import ConfigError
 
 KEYS = ("title", "about", "rows", "columns", "seeds", "metrics", "baseline", "same", "paper")
@@ -36,8 +37,15 @@ def check_table(name: str, table: Any) -> dict[str, Any]:
         if not isinstance(node, Mapping) or [name for name in node if name not in known]:
             raise ConfigError(f"table.{key}={node}: allowed is a mapping with {', '.join(known)}")
     metrics = whole["metrics"]
-    if not isinstance(metrics, list) or not metrics or [name for name in metrics if name not in METRICS]:
-        raise ConfigError(f"table.metrics={metrics}: allowed is a list of {', '.join(METRICS)}; the first is judged")
+    if not isinstance(metrics, list) or not metrics or metrics[0] not in METRICS:
+        raise ConfigError(
+            f"table.metrics={metrics}: allowed is a list; the first is judged, one of {', '.join(METRICS)}"
+        )
+    if unknown := [name for name in metrics if name not in (*METRICS, *judgement.METRICS)]:
+        raise ConfigError(
+            f"table.metrics: {unknown[0]}: unknown; allowed are {', '.join(METRICS)}, and of attnlab.judge "
+            f"{', '.join(judgement.METRICS)}"
+        )
     if not isinstance(whole["same"], list) or not all(isinstance(group, list) for group in whole["same"]):
         raise ConfigError(f"table.same={whole['same']}: allowed is a list of lists of rows")
     for kind in ("rows", "columns"):

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from attnlab.compose import choices
 from attnlab.results import Record, checksum, seal, write_json
 
 FILE = "judge.json"
@@ -25,6 +26,7 @@ OTHERS = {
     **{f"{name.lower()}_{e}": f"error %, {name} {e}/255" for name in ("FGSM", "PGD") for e in (2, 4, 8)},
     "background/own": "error % on the class's photograph", "background/other": "error % on another class's photograph",
     "background/worst": "error %, worst group", "corruptions": "error %, 15 corruptions",
+    **{f"transfer/{name}": f"error %, features on {name}" for name in choices("dataset")},
 }  # fmt: skip
 #: {score: its heading}
 HEADINGS = {f"{name}/{of}": f"{text}, {MAPS[of]}" for name, text in OF_MAPS.items() for of in MAPS} | OTHERS
@@ -34,6 +36,11 @@ METRICS = tuple(PREFIX + name for name in HEADINGS)
 def heading(metric: str) -> str:
     """The heading of a table's column `judge/<score>`."""
     return HEADINGS[metric.removeprefix(PREFIX)]
+
+
+def digits(metric: str) -> int:
+    """Decimals of a score in a table: two of a percentage, three of the others."""
+    return 2 if "%" in heading(metric) or "error change" in heading(metric) else 3
 
 
 def write_judgement(folder: Path, record: Record, parts: Mapping[str, Any]) -> None:
@@ -61,7 +68,7 @@ def scores(judgement: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def with_judgements(records: Iterable[Record], *folders: str | Path) -> list[Record]:
-    """The records; where a judgement lies below folders, its scores are metrics: judge/<score>, judge/<score>/beside.
+    """The records; where a judgement lies below folders, its scores are metrics, judge/<score>, and whole in `judged`.
 
     OUTPUT_DIR/<id>/judge.json, or a tracked <results>/**/judged/<id>.json. What is not of that very record is left out.
     """
@@ -71,10 +78,7 @@ def with_judgements(records: Iterable[Record], *folders: str | Path) -> list[Rec
         name = record["id"]
         paths = [Path(folder) / name / FILE for folder in folders] + ([tracked[name]] if name in tracked else [])
         found = next((one for path in paths if (one := _read(path, record)) is not None), None)
-        more = {}
-        for score, one in scores(found).items() if found else ():
-            more[PREFIX + score] = one["value"]
-            if one["beside"] is not None:
-                more[f"{PREFIX}{score}/beside"] = one["beside"]
-        joined.append(record | {"metrics": record["metrics"] | more} if more else record)
+        judged = {PREFIX + score: one for score, one in scores(found).items()} if found else {}
+        values = {metric: one["value"] for metric, one in judged.items()}
+        joined.append(record | {"metrics": record["metrics"] | values, "judged": judged})
     return joined

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
+from attnlab import judgement
 from attnlab.compare import Comparison, Entry, Floor
 from attnlab.results import Record
 from attnlab.statistics import ALPHA, WILCOXON_FROM, Difference
@@ -31,7 +32,7 @@ def _runs(n: int) -> str:
 
 def metric_name(metric: str) -> str:
     """A metric as a heading."""
-    return NAMES.get(metric, metric)
+    return judgement.heading(metric) if metric in judgement.METRICS else NAMES.get(metric, metric)
 
 
 def interval(difference: Difference | None) -> str:
@@ -83,6 +84,7 @@ def notes(comparison: Comparison, entries: Mapping[tuple[str, str], Entry]) -> I
             "corrected; what is smaller cannot be told from nothing here. Wilcoxon's signed-rank p, not corrected, "
             f"from {WILCOXON_FROM} pairs on."
         )
+    yield from _judged(comparison)
     if comparison.baseline not in comparison.grid.rows:
         yield f"No differences: the baseline, {comparison.baseline}, was not asked for."
     for entry in entries.values():
@@ -130,3 +132,14 @@ def _of_papers(comparison: Comparison) -> Iterator[str]:
         yield f"{text}. {block.get('missing') or ''}".strip()
     if not comparison.grid.table["paper"]:
         yield "Paper: not available."
+
+
+def _judged(comparison: Comparison) -> Iterator[str]:
+    """What the scores of attnlab.judge are to be held against, and how many runs have them."""
+    for metric in (metric for metric in comparison.metrics if metric in judgement.METRICS):
+        found = [run["judged"][metric] for run in comparison.records if metric in run.get("judged", {})]
+        text = f"{metric_name(metric)}: of {len(found)} of {_runs(len(comparison.records))} (attnlab.judge)"
+        if beside := [one["beside"] for one in found if one["beside"] is not None]:
+            low, high = (f"{value:.{judgement.digits(metric)}f}" for value in (min(beside), max(beside)))
+            text += f"; {found[0]['meaning']}: {low}" + (f" to {high}" if high != low else "")
+        yield f"{text}."

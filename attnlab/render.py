@@ -1,7 +1,9 @@
 """A sheet as Markdown, LaTeX (booktabs) and one self-contained HTML page."""
 
+import base64
 import html
 from collections.abc import Sequence
+from pathlib import Path
 
 from attnlab.sheet import Bold, Section, Sheet
 
@@ -93,14 +95,14 @@ th { color: var(--grey); font-weight: 600; border-bottom: 2px solid var(--ink) }
 th:first-child, td:first-child { text-align: left; padding-left: 0; position: sticky; left: 0; background: #fff }
 tbody tr:hover td { background: #f5f8fb }
 td b { color: var(--blue) }
-figure { margin: 1.6rem 0 } figure svg { max-width: 100%; height: auto }
+figure { margin: 1.6rem 0 } figure svg, figure img { max-width: 100%; height: auto }
 ul.notes { padding-left: 1.1rem; color: var(--grey); max-width: 62rem } ul.notes li { margin: .4rem 0 }
 footer { margin-top: 2rem; color: var(--grey); font-size: .85rem }
 """
 
 
 def page(sheet: Sheet, figures: Sequence[str] = ()) -> str:
-    """One HTML page that needs nothing else. figures: SVG; all other text is escaped."""
+    """One HTML page that needs nothing else. figures: <svg> or <img> elements; all other text is escaped."""
     e = html.escape
     parts = [f"<h1>{e(sheet.title)}</h1>"]
     if sheet.about:
@@ -124,3 +126,9 @@ def page(sheet: Sheet, figures: Sequence[str] = ()) -> str:
 
 def _html(text: str) -> str:
     return f"<b>{html.escape(text)}</b>" if isinstance(text, Bold) else html.escape(text)
+
+
+def embedded(path: Path, alt: str) -> str:
+    """A PNG as an <img> that needs no file beside the page."""
+    data = base64.b64encode(path.read_bytes()).decode()
+    return f'<img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{data}">'

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from attnlab import judgement
 from attnlab.compare import Comparison, Entry
 from attnlab.declaration import ABOUT
 from attnlab.notes import NOTHING, interval, metric_name, notes, warnings
@@ -99,7 +100,8 @@ def _of_other(entries: Mapping[tuple[str, str], Entry], text: Callable[[Entry], 
 
 
 def _ours(entry: Entry) -> str:
-    text = spread(entry.runs, entry.metric, 3 if entry.metric == "test/calibration_error" else 2)
+    digits = judgement.digits(entry.metric) if entry.metric in judgement.METRICS else 2
+    text = spread(entry.runs, entry.metric, 3 if entry.metric == "test/calibration_error" else digits)
     return Bold(text) if entry.bold else text
 
 

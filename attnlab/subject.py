@@ -14,6 +14,7 @@ from attnlab import machine
 from attnlab.assemble import build, load
 from attnlab.compose import compose_file, plain
 from attnlab.data.augment import Preprocess
+from attnlab.data.listing import classes_of
 from attnlab.data.memory import Images
 from attnlab.data.sample import sample
 from attnlab.errors import ConfigError
@@ -67,6 +68,14 @@ class Subject:
     def all_logits(self, images: Tensor) -> Tensor:
         """uint8 (N, 3, H, W) -> logits (N, classes)."""
         return torch.cat([self.logits(x) for x in self.batches(images)])
+
+    @cached_property
+    def class_names(self) -> list[str]:
+        """The names of the classes' folders, where the images come from a tree; else their numbers."""
+        root = Path(str(self.config["dataset"].get("root")))
+        if (root / "train").is_dir():
+            return classes_of(root, "train")
+        return [str(number) for number in range(self.classes)]
 
     @cached_property
     def said(self) -> Tensor:

@@ -12,8 +12,9 @@ from attnlab.compare import Comparison, compare
 from attnlab.compose import compose_file
 from attnlab.errors import ConfigError
 from attnlab.grid import Grid, read_grid
+from attnlab.judgement import with_judgements
 from attnlab.ledger import ledger
-from attnlab.render import latex, markdown, page
+from attnlab.render import embedded, latex, markdown, page
 from attnlab.results import RESULTS, Record, gather
 from attnlab.sheet import Bold, Sheet, plain_rows, sheet
 
@@ -31,7 +32,7 @@ def report_table(arguments: Sequence[str]) -> tuple[Comparison, list[Path]]:
     grid = read_grid(arguments)
     output_dir = Path(compose_file("run", [a for a in arguments if a.startswith("output_dir=")]).output_dir)
     records, left_out = _records(source, output_dir, grid)
-    comparison = compare(grid, records, left_out)
+    comparison = compare(grid, with_judgements(records, output_dir, RESULTS), left_out)
     if not comparison.records:
         where = source or f"output_dir={output_dir} or ./{RESULTS}"
         raise ConfigError(f"table={grid.name}: none of its runs is recorded in {where}")
@@ -67,11 +68,13 @@ def _write(comparison: Comparison, output_dir: Path) -> list[Path]:
     text = sheet(comparison)
     drawn = figures.figures(comparison, output_dir)
     pictures = figures.write(drawn, stem)
-    images = [path.name for path in pictures if path.suffix == ".png"]
+    maps = stem.with_name(f"{stem.name}_maps.png")  # of attnlab.look, when it was asked
+    images = [path.name for path in [*pictures, maps] if path.suffix == ".png" and path.exists()]
+    shown = [figures.svg(figure) for figure in drawn.values()] + ([embedded(maps, "maps")] if maps.exists() else [])
     pages = {
         "md": markdown(text, images),
         "tex": latex(text),
-        "html": page(text, [figures.svg(figure) for figure in drawn.values()]),
+        "html": page(text, shown),
     }
     figures.close(drawn)
     for suffix, content in pages.items():

@@ -55,8 +55,21 @@ class Behind(Logger):
         kept = dict(metrics)
         self._later(lambda logger: logger.log_metrics(kept, step))
 
+    def log_picture(self, name: str, path: Path, step: int) -> None:
+        """A PNG beside the curves: in W&B's media, in TensorBoard's images."""
+        self._later(lambda logger: _log_picture(logger, name, path, step))
+
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Nothing: the tracker has the config from its start."""
+
+
+def _log_picture(logger: Logger, name: str, path: Path, step: int) -> None:
+    if isinstance(logger, WandbLogger):
+        logger.log_image(name, [str(path)], step=step)
+    elif isinstance(logger, TensorBoardLogger):
+        import matplotlib.image
+
+        logger.experiment.add_image(name, matplotlib.image.imread(path)[:, :, :3], step, dataformats="HWC")
 
 
 class Tracker:

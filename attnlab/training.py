@@ -119,6 +119,10 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
     best, last = checkpoints(folder, validates=recipe["validation"]["images"] > 0)
     log = EpochLog(folder / "log.csv", name)
     callbacks: list[Callback] = [callback for callback in (log, best, last, progress_of(log)) if callback is not None]
+    if values["tracker"].get("images"):
+        from attnlab.watch import Watch
+
+        callbacks.append(Watch(folder, name))
     trainer = _trainer(values, folder, callbacks, tracker.loggers())
     if trainer.is_global_zero:
         OmegaConf.save(OmegaConf.create(without_paths(values)), folder / "config.yaml")

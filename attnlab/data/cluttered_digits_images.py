@@ -71,6 +71,16 @@ def generate(
     }
 
 
+def on_training_photos(size: int, seed: int = 0) -> Split:
+    """Digits of the test split on the photographs of the training split: what `background_bias` teaches misleads here.
+
+    Half of the images lie on the photograph that their class owns, the others on any training photograph.
+    """
+    pool = _split_digits(torch.Generator().manual_seed(3 * seed))[1]
+    generator = torch.Generator().manual_seed(2**40 + seed)
+    return _generate_split(_draw_scenes(pool, TRAIN_PHOTOS, size, 0.5, generator))
+
+
 def _split_digits(generator: torch.Generator) -> tuple[list[Tensor], list[Tensor]]:
     """Indices into `load_digits` of the train and of the test digits, one tensor per class."""
     from sklearn.datasets import load_digits  # a second of imports, which a cached set does not need

@@ -1,0 +1,65 @@
+"""One run before its judges: reads it, finds its control, and asks part after part."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from attnlab import judge_errors, judge_maps, machine
+from attnlab.compose import compose_file, plain
+from attnlab.errors import ConfigError
+from attnlab.identity import NOTHING, run_id
+from attnlab.scores import Part
+from attnlab.subject import Subject, read_subject
+
+JUDGES: dict[str, Callable[[Subject, Subject | None], Part]] = {
+    "localisation": judge_maps.judge_localisation,
+    "faithfulness": judge_maps.judge_faithfulness,
+    "sanity": judge_maps.judge_sanity,
+    "health": judge_errors.judge_health,
+    "calibration": judge_errors.judge_calibration,
+    "fgsm": judge_errors.judge_fgsm,
+    "pgd": judge_errors.judge_pgd,
+    "background": judge_errors.judge_background,
+    "corruptions": judge_errors.judge_corruptions,
+}
+
+
+def judged(
+    folder: Path, parts: Sequence[str], images: int, hardware: Mapping[str, Any], folders: Sequence[str], lenient: bool
+) -> Iterator[tuple[str, Part]]:
+    """(name, part) as soon as each is judged. lenient: one that the run cannot be judged by is a line, not an error."""
+    own = [override for override in folders if not override.startswith("transfer.")]
+    other = [override.replace("transfer.", "dataset.", 1) for override in folders if override.startswith("transfer.")]
+    subject = read_subject(folder.name, folder.parent, hardware, own, images)
+    twin = _without_attention(subject.config, folder.parent) if "localisation" in parts else None
+    control = read_subject(twin, folder.parent, hardware, own, images) if twin else None
+    commit, dirty = machine.commit()
+    for name in parts:
+        started = time.perf_counter()
+        try:
+            if name.startswith("transfer/"):
+                part = judge_errors.judge_transfer(subject, name.partition("/")[2], other)
+            else:
+                part = JUDGES[name](subject, control)
+        except ConfigError as error:
+            if not lenient:
+                raise
+            print(f"  {error}", flush=True)
+            continue
+        settings = {
+            "asked": images, "seconds": round(time.perf_counter() - started, 2), "commit": commit, "dirty": dirty,
+            "device": machine.device_name(subject.device), "versions": machine.versions(),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }  # fmt: skip
+        yield name, part | {"settings": settings}
+
+
+def _without_attention(config: Mapping[str, Any], output_dir: Path) -> str | None:
+    """The id of the same run without attention, when it is finished in output_dir and is not this one."""
+    if config["attention"]["_target_"] == NOTHING:
+        return None
+    name = run_id(dict(config) | {"attention": plain(compose_file("run", ["attention=none"]))["attention"]})
+    there = all((output_dir / name / file).exists() for file in ("result.json", "best.ckpt"))
+    return name if there else None
