@@ -24,8 +24,10 @@ $(READY): pyproject.toml requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(READY)  ## train none, se, ise, cbam, icbam with 2 seeds on the embedded dataset and print the table
+demo: $(READY)  ## train none, se, ise, cbam, icbam with 2 seeds, judge where they look, print the table
 	@$(BIN)/python -m attnlab.run table=demo
+	@$(BIN)/python -m attnlab.judge table=demo parts=localisation,health > outputs/demo_judged.txt || { cat outputs/demo_judged.txt; exit 1; }
+	@$(BIN)/python -m attnlab.look table=demo images=8
 	@$(BIN)/python -m attnlab.report table=demo
 
 test: $(READY)  ## run the tests

@@ -26,8 +26,9 @@ DPI = 150
 
 def short(name: str) -> str:
     """A module's name as a heading: backbone.stage2.0.at_branch.spatial -> stage2.0 spatial."""
-    parts = [part for part in name.split(".") if part not in ("backbone", "net", "stages", "head", "levels", "module")]
-    return NAMES.get(name) or " ".join([".".join(parts[:2]), *parts[2:]]).replace("at_branch", "").strip()
+    beside = ("backbone", "net", "stages", "head", "levels", "module", "at_branch")
+    parts = [part for part in name.split(".") if part not in beside]
+    return NAMES.get(name) or " ".join([".".join(parts[:2]), *parts[2:]])
 
 
 def write(figure: Figure, path: Path) -> Path:
@@ -80,8 +81,12 @@ def _ranges(maps: Mapping[str, Tensor]) -> list[str]:
     found = [""]
     for maps_ in maps.values():
         low, high = (float(part.mean()) for part in (maps_.flatten(1).amin(1), maps_.flatten(1).amax(1)))
-        found.append(f"{low:.2g} to {high:.2g}")
+        found.append(f"{_brief(low)} to {_brief(high)}")
     return found
+
+
+def _brief(value: float) -> str:
+    return "0" if abs(value) < 1e-4 else f"{value:.1e}" if abs(value) < 0.01 else f"{value:.2f}"
 
 
 def _figure(

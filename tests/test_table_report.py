@@ -64,7 +64,7 @@ def test_differences_are_paired_by_seed_and_corrected(outputs):
 
 
 def test_only_the_first_metric_is_judged(outputs):
-    comparison, _ = report_table(arguments(outputs, "+table.metrics=[test/loss,test/top1_error]"))
+    comparison, _ = report_table(arguments(outputs, "table.metrics=[test/loss,test/top1_error]"))
     assert not any(entry.bold for entry in comparison.entries(TOP1).values())
     assert comparison.entries(TOP1)["SE", ""].p_holm < 0.05
 
