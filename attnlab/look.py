@@ -37,7 +37,8 @@ def look(arguments: Sequence[str]) -> list[Path]:
         more, view = _look(record, asked, images)
         paths += more
         rows.append((label, view))
-    stem = asked.output_dir / "tables" / f"{asked.grid.name}_maps.png"
+    part = "_part" * bool(asked.grid.changed or asked.grid.is_part)  # named as attnlab.report names it
+    stem = asked.output_dir / "tables" / f"{asked.grid.name}{part}_maps.png"
     stem.parent.mkdir(exist_ok=True)
     write(side_by_side(rows, f"table {asked.grid.name}: where each row looks"), stem)
     return [*paths, stem]

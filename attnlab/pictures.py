@@ -133,7 +133,7 @@ def strips_figure(by_class: Mapping[str, Tensor], classes: Sequence[str], title:
             len(by_class), 1, figsize=(7.5, 0.5 + (0.55 + 0.09 * len(classes)) * len(by_class)), squeeze=False
         )
         for axis, (name, m) in zip(axes[:, 0], by_class.items(), strict=True):
-            drawn = axis.imshow(m.cpu(), aspect="auto", cmap="inferno", interpolation="nearest")
+            drawn = axis.imshow(m.cpu().numpy(), aspect="auto", cmap="inferno", interpolation="nearest")
             step = max(1, len(classes) // 10)
             axis.set_yticks(
                 range(0, len(classes), step), [classes[i] for i in range(0, len(classes), step)], fontsize=6

@@ -23,9 +23,9 @@ def enlarged(image: Tensor) -> np.ndarray:
 
 
 def _normalised(map_: Tensor, size: tuple[int, ...]) -> np.ndarray:
-    """(H, W) -> min-max normalised, at a tile's size; a constant map is 0.5."""
+    """(H, W) -> min-max normalised, at a tile's size; a constant map is 1, it attends to everything."""
     low, high = float(map_.min()), float(map_.max())
-    even = (map_.float() - low) / (high - low) if high > low else torch.full_like(map_.float(), 0.5)
+    even = (map_.float() - low) / (high - low) if high > low else torch.ones_like(map_.float())
     return F.interpolate(even[None, None].cpu(), size=size, mode="bilinear", align_corners=False)[0, 0].numpy()
 
 

@@ -28,7 +28,8 @@ class Watch(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         epoch, epochs = trainer.current_epoch + 1, trainer.max_epochs or -1
-        wanted = {1, epochs} | {round(i * epochs / PICTURES) for i in range(1, PICTURES)} if epochs > 0 else {epoch}
+        evenly = {1 + round(i * (epochs - 1) / (PICTURES - 1)) for i in range(PICTURES)}
+        wanted = evenly if epochs > 0 else {epoch}
         if not trainer.is_global_zero or epoch not in wanted:
             return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
