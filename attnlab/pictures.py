@@ -39,8 +39,8 @@ def write(figure: Figure, path: Path) -> Path:
 
 
 def side_by_side(rows: Sequence[tuple[str, View]], title: str) -> Figure:
-    """The same images for several runs: a column an image, first as it is; then of each run its deepest gate's mask,
-    where it has one, and Grad-CAM."""
+    """The same images for several runs: a column an image, first as it is; then of each run its own mask, where
+    it has one that varies over space, and Grad-CAM."""
     first = rows[0][1].images
     masks = first.masks
 
@@ -50,11 +50,12 @@ def side_by_side(rows: Sequence[tuple[str, View]], title: str) -> Figure:
     lines = [[outlined(enlarged(image.cpu()), mask_of(i)) for i, image in enumerate(first.images)]]
     labels = [""]
     for label, seen in rows:
-        for name in [*seen.gates[-1:], "gradcam"]:
+        for name in [*([seen.chosen] if seen.chosen else []), "gradcam"]:
             pairs = enumerate(zip(first.images, seen.maps[name], strict=True))
             lines.append([outlined(soft(image.cpu(), found), mask_of(i)) for i, (image, found) in pairs])
-            labels.append(f"{label}\n{'own mask' if name != 'gradcam' else NAMES[name]}")
-    return _figure(lines, [label.split("\n")[0] for label in rows[0][1].labels], labels, (), title, 1)
+            labels.append(f"{label}\n{NAMES.get(name) or 'mask, ' + short(name)}")
+    heads = [label.split("\n")[0].replace(" ", "\u00a0") for label in rows[0][1].labels]
+    return _figure(lines, heads, labels, (), title, 1)
 
 
 def maps_figure(

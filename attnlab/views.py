@@ -1,13 +1,13 @@
 """What a run shows of itself on a few images: the images, its maps of them, what it says of each."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from attnlab.data.memory import Images
-from attnlab.judge_maps import own, post_hoc
+from attnlab.judge_maps import chosen_gate, own, post_hoc
 from attnlab.judges.health import observe
 from attnlab.maps import CAMS, cam_layer
 from attnlab.subject import Subject
@@ -15,11 +15,13 @@ from attnlab.subject import Subject
 
 @dataclass(frozen=True)
 class View:
-    """images: uint8;  maps: {gate, gradcam, hirescam: (N, H, W)};  labels: the class; another that was said."""
+    """images: uint8;  maps: {gate, gradcam, hirescam: (N, H, W)};  labels: the class; another that was said;
+    chosen: the gate that stands for all, as attnlab.judge chooses it."""
 
     images: Images
     maps: Mapping[str, Tensor]
     labels: Sequence[str]
+    chosen: str | None = None
 
     def few(self, gates: int = 4) -> dict[str, Tensor]:
         """The maps of so many gates, from the shallowest to the deepest, and the CAMs."""
@@ -41,7 +43,8 @@ def spread(names: Sequence[str], most: int) -> list[str]:
 def view(subject: Subject, count: int) -> View:
     """The view of `count` test images, of as many classes as there are."""
     images = of_all_classes(subject.test, count)
-    return look_at(subject.net, images, subject.normalised(images.images), subject.class_names)
+    seen = look_at(subject.net, images, subject.normalised(images.images), subject.class_names)
+    return replace(seen, chosen=chosen_gate(subject))
 
 
 def look_at(net: nn.Module, images: Images, x: Tensor, class_names: Sequence[str]) -> View:
