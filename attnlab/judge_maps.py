@@ -112,7 +112,7 @@ def _against(maps: Tensor, truth: Tensor, seen: Tensor, known: Tensor) -> dict[s
 
 def judge_faithfulness(s: Subject, control: Subject | None) -> Part:
     """Whether the pixels that a map marks are those the network needs; few images, each seen many times."""
-    images = s.test.take(torch.arange(min(FEW, len(s.test))))
+    images = s.few(FEW)
     batches = s.batches(images.images)
     x, classes = torch.cat(batches), s.all_logits(images.images).argmax(dim=1)
     maps = post_hoc(s.net, batches, classes, cam_layer(s.net, x))
@@ -146,7 +146,7 @@ def judge_faithfulness(s: Subject, control: Subject | None) -> Part:
 
 def judge_sanity(s: Subject, control: Subject | None) -> Part:
     """Whether the maps go when the layers are randomised."""
-    images = s.test.images[:FEW]
+    images = s.few(FEW).images
     batches, classes = s.batches(images), s.all_logits(images).argmax(dim=1)
     layer = cam_layer(s.net, batches[0])
 

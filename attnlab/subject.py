@@ -14,6 +14,7 @@ from attnlab import machine
 from attnlab.assemble import build, load
 from attnlab.compose import compose_file, plain
 from attnlab.data.augment import Preprocess
+from attnlab.data.batches import stratified
 from attnlab.data.listing import classes_of
 from attnlab.data.memory import Images
 from attnlab.data.sample import sample
@@ -77,10 +78,11 @@ class Subject:
             return classes_of(root, "train")
         return [str(number) for number in range(self.classes)]
 
-    @cached_property
-    def said(self) -> Tensor:
-        """The classes that the network gives the test images, (N,)."""
-        return self.all_logits(self.test.images).argmax(dim=1)
+    def few(self, count: int) -> Images:
+        """So many of the test images, every class its share."""
+        labels = self.test.labels.cpu()
+        chosen = stratified(labels, min(count, len(labels)), 0)[1]
+        return self.test.take(chosen.to(self.test.labels.device))
 
     def fresh(self) -> nn.Module:
         """A network of the same config that has learnt nothing, of another seed."""

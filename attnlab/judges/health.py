@@ -122,7 +122,7 @@ def held_still(
             int(((before != labels) & (after == labels)).sum()),
         )
         found[name] = {
-            "changed": 100 * float((before != after).float().mean()),
+            "changed": 100 * int((before != after).sum()) / len(labels),
             "error_change": 100 * (worse - better) / len(labels),
             "p": float(binomtest(worse, worse + better).pvalue) if worse + better else 1.0,
         }
