@@ -24,8 +24,9 @@ class View:
     chosen: str | None = None
 
     def few(self, gates: int = 4) -> dict[str, Tensor]:
-        """The maps of so many gates, from the shallowest to the deepest, and the CAMs."""
-        return {name: self.maps[name] for name in [*spread(self.gates, gates), *CAMS]}
+        """The maps of so many gates, from the shallowest to the deepest, the chosen one besides, and the CAMs."""
+        shown = {*spread(self.gates, gates), self.chosen, *CAMS}
+        return {name: map_ for name, map_ in self.maps.items() if name in shown}
 
     @property
     def gates(self) -> list[str]:
