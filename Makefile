@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lock clean
+.PHONY: help setup demo test test-slow check lock clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 setup: $(READY)  ## install everything into ./.venv
 
@@ -30,8 +30,11 @@ demo: $(READY)  ## train none, se, ise, cbam, icbam with 2 seeds, judge where th
 	@$(BIN)/python -m attnlab.look table=demo images=8
 	@$(BIN)/python -m attnlab.report table=demo
 
-test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest -n 2
+test: $(READY)  ## run the tests, but for the slow ones
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-slow: $(READY)  ## run the slow tests: the notebooks, executed, a few minutes
+	$(BIN)/python -m pytest -n 2 -m slow
 
 check: $(READY)  ## ruff and types
 	$(BIN)/ruff check .

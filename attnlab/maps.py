@@ -7,16 +7,20 @@ Source: Selvaraju et al. 2017 (arXiv 1610.02391), section 3; Draelos and Carin 2
 Both are captum's: LayerGradCam, and LayerGradientXActivation summed over k.
 """
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from captum.attr import LayerGradCam, LayerGradientXActivation
 from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
 from attnlab.recorder import Hook, Seen, hooked, record
+
+with warnings.catch_warnings():  # in a notebook its import asks for the widgets of progress bars, which nobody sees
+    warnings.filterwarnings("ignore", "IProgress not found")
+    from captum.attr import LayerGradCam, LayerGradientXActivation
 
 LEAST = 4  # positions along each side of the features that a CAM is made of
 CAMS = ("gradcam", "hirescam")

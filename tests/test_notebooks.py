@@ -1,0 +1,91 @@
+"""The notebooks: they are short and clean; slow: they run, from a copy of the checkout, in which nothing is written."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMES = ("01_first_sweep", "02_look_at_maps", "03_read_a_table", "04_add_your_attention")
+MOST_CELLS, MOST_LINES = 20, 12
+#: of some machine; of a registry
+PATHS = re.compile(r"(?<![\w.\])}])/(home|root|tmp|usr|opt|mnt|work|Users|content)\b|\b[A-Z]:\\|://|pypi|conda")
+LOGIC = re.compile(r"^\s*(async def|def|class|lambda)\b|=\s*lambda\b", re.MULTILINE)
+
+
+def read(name):
+    return nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+
+
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def files(folder):
+    return {path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+
+
+def test_these_are_all():
+    assert sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb")) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_valid_and_stripped(name):
+    notebook = read(name)
+    nbformat.validate(notebook)
+    assert notebook.metadata == {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}
+    }  # no version of an interpreter, which would change with every save
+    for cell in code(notebook):
+        assert not cell.outputs
+        assert cell.execution_count is None
+        assert not cell.metadata
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_cells_are_short_and_leave_the_work_to_attnlab(name):
+    notebook = read(name)
+    assert len(notebook.cells) <= MOST_CELLS
+    assert notebook.cells[0].cell_type == "markdown"
+    for cell in code(notebook):
+        if not cell.source.startswith("%%writefile"):  # a file that a reader would write in an editor
+            assert len(re.findall(r"^.*\S", cell.source, re.MULTILINE)) <= MOST_LINES, cell.source
+            assert not LOGIC.search(cell.source), cell.source
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_knows_no_machine_and_no_network(name):
+    for cell in read(name).cells:
+        assert not PATHS.search(cell.source), cell.source
+    text = "\n".join(cell.source for cell in code(read(name)))
+    assert "tempfile.mkdtemp()" in text
+    assert "outputs/" not in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_it_runs_and_writes_nothing_into_the_checkout(name, tmp_path):
+    lab, profile = tmp_path / "lab", tmp_path / "ipython" / "profile_default"
+    for folder in ("attnlab", "conf", "notebooks", "results"):
+        shutil.copytree(ROOT / folder, lab / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    profile.mkdir(parents=True)
+    # By default a command that fails behind a `!` fails nothing.
+    (profile / "ipython_config.py").write_text("get_config().InteractiveShell.system_raise_on_error = True\n")
+    before = files(lab)
+    ended = subprocess.run(
+        [
+            sys.executable, "-m", "pytest", "--nbmake", "--nbmake-timeout=240", "-p", "no:cacheprovider",
+            "--rootdir", str(lab), str(lab / "notebooks" / f"{name}.ipynb"),
+        ],
+        cwd=lab, capture_output=True, text=True, timeout=600,
+        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        | {"PYTHONPATH": f"{lab}{os.pathsep}{lab / 'attnlab/plugins'}", "IPYTHONDIR": str(profile.parent)},
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "1 passed" in ended.stdout
+    assert files(lab) == before
