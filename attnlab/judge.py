@@ -6,7 +6,7 @@ python -m attnlab.judge table=NAME [...]                every recorded run of a 
 
 parts=all;  images=1000: test images, stratified;  force=true: judge anew;  transfer=DATASET transfer.root=DIR: a linear
 classifier on the frozen features, on another dataset;  output_dir, dataset.root, machine.* as of attnlab.run.
-Each score is printed beside what it must be held against, and written to OUTPUT_DIR/<id>/judge.json, never
+Each score of a run is printed beside what it must be held against, and written to OUTPUT_DIR/<id>/judge.json, never
 into the record. What was judged is not judged again. A table shows a score as the metric judge/<score>.
 """
 
@@ -129,9 +129,11 @@ def main() -> None:
         print(__doc__)
         return
     try:
+        one = any(argument.startswith("run=") for argument in arguments)
         for found, path in asked_for(arguments):
-            show(found)
-            print(f"written to {path}", flush=True)
+            if one:
+                show(found)
+            print(f"{found['run']}: judged, {', '.join(found['parts'])}; written to {path}", flush=True)
     except AttnlabError as error:
         print(f"attnlab: {error}", file=sys.stderr)
         sys.exit(1)
