@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attnlab.data.batches import stratified
+from attnlab.data.memory import Images
 from attnlab.errors import ConfigError
 from attnlab.judges import localisation, sanity
 from attnlab.judges.faithfulness import deletion, insertion, road
@@ -110,9 +112,15 @@ def _against(maps: Tensor, truth: Tensor, seen: Tensor, known: Tensor) -> dict[s
     return found | {"iou_otsu": localisation.iou(maps, truth, localisation.otsu(maps))}
 
 
+def few(images: Images) -> Images:
+    """FEW of the images, every class its share: a test set may be sorted by class."""
+    chosen = stratified(images.labels.cpu(), min(FEW, len(images)), 0)[1]
+    return images.take(chosen.to(images.labels.device))
+
+
 def judge_faithfulness(s: Subject, control: Subject | None) -> Part:
     """Whether the pixels that a map marks are those the network needs; few images, each seen many times."""
-    images = s.test.take(torch.arange(min(FEW, len(s.test))))
+    images = few(s.test)
     batches = s.batches(images.images)
     x, classes = torch.cat(batches), s.all_logits(images.images).argmax(dim=1)
     maps = post_hoc(s.net, batches, classes, cam_layer(s.net, x))
@@ -146,7 +154,7 @@ def judge_faithfulness(s: Subject, control: Subject | None) -> Part:
 
 def judge_sanity(s: Subject, control: Subject | None) -> Part:
     """Whether the maps go when the layers are randomised."""
-    images = s.test.images[:FEW]
+    images = few(s.test).images
     batches, classes = s.batches(images), s.all_logits(images).argmax(dim=1)
     layer = cam_layer(s.net, batches[0])
 

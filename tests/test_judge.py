@@ -198,3 +198,23 @@ def test_metrics_of_a_table_are_checked():
     ):
         with pytest.raises(ConfigError, match=message):
             read_grid(["table=demo", f"table.metrics={metrics}"])
+
+
+def test_all_parts_are_those_that_the_dataset_allows(runs, monkeypatch):
+    """parts=all on a dataset without masks or photographs: a line a part, and the others are judged."""
+    import attnlab.judging
+    from attnlab.errors import ConfigError
+    from attnlab.judge import PARTS
+
+    output_dir, ids = runs
+
+    def cannot(subject, control):
+        raise ConfigError("no masks")
+
+    quick = {name: lambda subject, control: {"scores": {}, "details": {}} for name in PARTS}
+    monkeypatch.setattr(attnlab.judging, "JUDGES", quick | {"localisation": cannot})
+    found = judge(ids["none"], output_dir, PARTS, images=33)
+    asked = {name for name, part in found["parts"].items() if part["settings"]["asked"] == 33}
+    assert asked == set(PARTS) - {"localisation"}
+    with pytest.raises(ConfigError, match="no masks"):
+        judge(ids["none"], output_dir, ["localisation"], images=33)

@@ -9,7 +9,7 @@ from planted import Constant, Noise, Truth, planted
 from attnlab.data.memory import Images
 from attnlab.errors import ConfigError
 from attnlab.judge_errors import judge_background, judge_calibration, judge_corruptions, judge_fgsm, judge_health
-from attnlab.judge_maps import LOCALISATION, judge_faithfulness, judge_localisation, judge_sanity
+from attnlab.judge_maps import FEW, LOCALISATION, few, judge_faithfulness, judge_localisation, judge_sanity
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +120,22 @@ def test_corruptions_stand_beside_the_clean_error(truth):
 def test_backgrounds_belong_to_one_dataset(truth):
     with pytest.raises(ConfigError, match="only cluttered_digits"):
         judge_background(truth, None)
+
+
+def test_few_images_are_of_every_class():
+    """CIFAR, SVHN and folders are sorted by class: the first two hundred test images are of the first classes."""
+    labels = torch.arange(1000) // 100
+    chosen = few(Images(torch.zeros(1000, 3, 2, 2, dtype=torch.uint8), labels))
+    assert chosen.labels.bincount().tolist() == [FEW // 10] * 10
+
+
+def test_saturation_of_a_softmax_is_unknown_and_not_zero(truth):
+    class Softmax(torch.nn.Module):
+        def forward(self, z):
+            return z.flatten(1).softmax(dim=1).view_as(z)
+
+    net = planted(Truth()).net
+    net.backbone.gate.mask = Softmax()
+    found = judge_health(dataclasses.replace(truth, net=net), None)
+    assert found["details"]["gates"]["backbone.gate"]["saturated"] is None
+    assert "saturated" not in found["scores"]
