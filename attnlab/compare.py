@@ -14,6 +14,8 @@ from attnlab.results import Record
 from attnlab.statistics import ALPHA, Difference, holm, paired, welch
 from attnlab.tables import Row
 
+#: scores whose last layer is symmetric about zero at birth, so that a flipped sign is the same model
+SYMMETRIC = ("attnlab.attention.se.SE", "attnlab.attention.cbam.cbam")
 #: at alpha = 1: m = s(z), m = 1 - s(z), m = s(-z)
 ONE_MODEL = (
     {"_target_": "attnlab.attention.masks.Attend", "alpha": 1},
@@ -210,5 +212,7 @@ def compare(grid: Grid, records: Iterable[Record], left_out: Sequence[str] = ())
 
 def _one_model(config: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     mine, theirs = science(config), science(other)
+    if mine["attention"]["_target_"] not in SYMMETRIC:
+        return False
     masks = [node["attention"].pop("mask", None) for node in (mine, theirs)]
     return mine == theirs and masks[0] != masks[1] and all(canonical(mask) in ONE_MODEL for mask in masks)

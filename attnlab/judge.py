@@ -33,7 +33,7 @@ def judge(
 ) -> dict[str, Any]:  # fmt: skip
     """Judge one run, write OUTPUT_DIR/<id>/judge.json after each part, and return what it holds.
 
-    parts: of PARTS, or transfer/DATASET; none named: those of DEFAULT that the run's dataset allows;
+    parts: of PARTS, or transfer/DATASET; none named: those of DEFAULT, and of all PARTS those, that the dataset allows;
     hardware: a config's machine, None = auto;  folders: of images, ["dataset.root=DIR", "transfer.root=DIR"].
     A part that was judged on as many images is not judged again. Raises ConfigError for a run that is not there, and
     for a part that it cannot be judged by.
@@ -45,12 +45,14 @@ def judge(
     folder = find_run(run, output_dir)
     record = read_record(folder) or {}
     known = dict((read_judgement(folder, record) or {}).get("parts", {}))
-    to_do = [n for n in parts or DEFAULT if force or n not in known or known[n]["settings"]["asked"] != images]
+    to_do = [
+        n for n in dict.fromkeys(parts or DEFAULT) if force or n not in known or known[n]["settings"]["asked"] != images
+    ]
     if to_do:
         from attnlab.judging import judged
 
         hardware = hardware or plain(compose_file("run"))["machine"]
-        for name, part in judged(folder, to_do, images, hardware, folders, lenient=not parts):
+        for name, part in judged(folder, to_do, images, hardware, folders, lenient=set(parts) in (set(), set(PARTS))):
             known[name] = part
             write_judgement(folder, record, known)  # what is judged stays judged, whatever comes
     return read_judgement(folder, record) or {"run": folder.name, "parts": {}}

@@ -39,14 +39,10 @@ def judge_health(s: Subject, control: Subject | None) -> Part:
     scores = {
         "still/error_change": score(still["all"]["error_change"], 0.0, "a gate that does nothing"),
         "still/changed": score(still["all"]["changed"], 0.0, "a gate that does nothing"),
-        "saturated": score(_mean(one["saturated"] for one in seen.values()), 0.0, "a mask that can learn", 100),
     }
-    return {"scores": {n: one for n, one in scores.items() if one is not None}, "details": {"gates": gates}}
-
-
-def _mean(values: Any) -> float:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else 0.0
+    if known := [one["saturated"] for one in seen.values() if one["saturated"] is not None]:  # not of a softmax
+        scores["saturated"] = score(sum(known) / len(known), 0.0, "a mask that can learn", 100)
+    return {"scores": scores, "details": {"gates": gates}}
 
 
 def judge_calibration(s: Subject, control: Subject | None) -> Part:

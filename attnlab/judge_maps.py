@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attnlab.data.batches import generator, stratified
+from attnlab.data.memory import Images
 from attnlab.errors import ConfigError
 from attnlab.judges import localisation, sanity
 from attnlab.judges.faithfulness import deletion, insertion, road
@@ -19,6 +21,7 @@ from attnlab.scores import Part, score
 from attnlab.subject import BATCH, Subject
 
 LOCALISATION = ("pointing", "energy", "average_precision", "iou")
+DRAWS = 3  # of random weights
 FEW = 200  # images for what takes many forward passes each
 
 
@@ -46,7 +49,8 @@ def judge_localisation(s: Subject, control: Subject | None) -> Part:
     """Where masks and CAMs lie against the object's mask; the gate and the threshold are chosen on other images."""
     test, other = _with_objects(s.test), _with_objects(s.other)
     if test is None:
-        raise ConfigError("localisation: the test images have no masks; cluttered_digits has, a folder in masks/test/")
+        text = f"localisation: of the {len(s.test)} test images none has a mask"
+        raise ConfigError(f"{text}; cluttered_digits has masks, a folder those in masks/test/")
     if other is None:  # no masks but those of the test images: one half chooses, the other is judged
         other, test = test.take(torch.arange(0, len(test), 2)), test.take(torch.arange(1, len(test), 2))
     truth, known = test.masks, other.masks
@@ -57,6 +61,8 @@ def judge_localisation(s: Subject, control: Subject | None) -> Part:
     maps = own(s.net, mine) | post_hoc(s.net, mine, s.all_logits(test.images).argmax(dim=1), layer)
     seen = own(s.net, theirs) | post_hoc(s.net, theirs, s.all_logits(other.images).argmax(dim=1), layer)
     chance = localisation.chance(truth)
+    random = torch.rand(truth.shape, generator=generator(0, 9))
+    chance["iou_otsu"] = localisation.iou(random, truth, localisation.otsu(random))
     gates = [name for name in maps if name not in ("gradcam", "hirescam")]
     chosen = _best({name: seen[name] for name in gates}, known)
     blind = known.double().mean(dim=0).expand(len(truth), -1, -1)
@@ -66,20 +72,29 @@ def judge_localisation(s: Subject, control: Subject | None) -> Part:
     for name, key in (("mask", chosen), ("gradcam", "gradcam"), ("hirescam", "hirescam")):
         if key is not None:
             for metric, values in every[key].items():
-                beside = chance.get(metric, chance["iou"])
-                scores[f"{metric}/{name}"] = score(values, beside, "a random map", 100)
-    for metric in LOCALISATION:
-        scores[f"{metric}/blind"] = score(every["blind"][metric], chance[metric], "a random map", 100)
+                scores[f"{metric}/{name}"] = score(values, chance[metric], "a random map", 100)
+    every["shuffled"] = _against(maps["gradcam"].roll(len(truth) // 2, 0), truth, seen["gradcam"], known)
+    for name in ("blind", "shuffled"):
+        for metric in LOCALISATION:
+            scores[f"{metric}/{name}"] = score(every[name][metric], chance[metric], "a random map", 100)
     if control is not None:
-        layer = cam_layer(control.net, mine[0])
-        theirs_said = control.all_logits(test.images).argmax(dim=1)
-        cam = post_hoc(control.net, control.batches(test.images), theirs_said, layer)["gradcam"]
-        for metric in ("pointing", "energy", "average_precision"):
-            values = getattr(localisation, metric)(cam, truth)
+        for metric, values in _cam_of(control, test, other).items():
             scores[f"{metric}/control"] = score(values, chance[metric], "a random map", 100)
     each = {name: {m: round(100 * float(v.mean()), 4) for m, v in found.items()} for name, found in every.items()}
     details = {"images": len(test), "gate": chosen, "gates": each, "cam_layer": layer}
     return {"scores": scores, "details": details | {"control": control.run if control else None}}
+
+
+def _cam_of(s: Subject, test: Images, other: Images) -> dict[str, Tensor]:
+    """The localisation scores of a subject's Grad-CAM on other people's images; its threshold from `other`."""
+    found = []
+    for images in (test, other):
+        batches, said = s.batches(images.images), s.all_logits(images.images).argmax(dim=1)
+        found.append(post_hoc(s.net, batches, said, cam_layer(s.net, batches[0]))["gradcam"])
+    assert test.masks is not None
+    assert other.masks is not None
+    scores = _against(found[0], test.masks, found[1], other.masks)
+    return {metric: scores[metric] for metric in LOCALISATION}
 
 
 def _best(maps: Mapping[str, Tensor], truth: Tensor) -> str | None:
@@ -110,9 +125,15 @@ def _against(maps: Tensor, truth: Tensor, seen: Tensor, known: Tensor) -> dict[s
     return found | {"iou_otsu": localisation.iou(maps, truth, localisation.otsu(maps))}
 
 
+def few(images: Images) -> Images:
+    """FEW of the images, every class its share: a test set may be sorted by class."""
+    chosen = stratified(images.labels.cpu(), min(FEW, len(images)), 0)[1]
+    return images.take(chosen.to(images.labels.device))
+
+
 def judge_faithfulness(s: Subject, control: Subject | None) -> Part:
     """Whether the pixels that a map marks are those the network needs; few images, each seen many times."""
-    images = s.few(FEW)
+    images = few(s.test)
     batches = s.batches(images.images)
     x, classes = torch.cat(batches), s.all_logits(images.images).argmax(dim=1)
     maps = post_hoc(s.net, batches, classes, cam_layer(s.net, x))
@@ -146,17 +167,19 @@ def judge_faithfulness(s: Subject, control: Subject | None) -> Part:
 
 def judge_sanity(s: Subject, control: Subject | None) -> Part:
     """Whether the maps go when the layers are randomised."""
-    images = s.few(FEW).images
+    images = few(s.test).images
     batches, classes = s.batches(images), s.all_logits(images).argmax(dim=1)
     layer = cam_layer(s.net, batches[0])
 
     def maps(net: nn.Module) -> dict[str, Tensor]:
         return {"gradcam": post_hoc(net, batches, classes, layer)["gradcam"]} | own(net, batches)
 
-    found = sanity.sanity(s.net, s.fresh(), maps)
+    draws = [sanity.sanity(s.net, s.fresh(number), maps, seed=number) for number in range(DRAWS)]
+    found = {name: torch.tensor([draw[name] for draw in draws]) for name in draws[0]}  # (DRAWS, steps)
     gate = chosen_gate(s)
     named = {"gradcam": "gradcam"} | ({"mask": gate} if gate is not None else {})
-    scores = {f"sanity/{name}": score(found[key][-1], 0.0, "maps that are gone") for name, key in named.items()}
-    rounded = {name: [round(value, 4) for value in values] for name, values in found.items()}
-    survived = [name for name, values in found.items() if sanity.survives(values)]
-    return {"scores": scores, "details": {"images": len(images), "correlations": rounded, "survived": survived}}
+    scores = {f"sanity/{name}": score(found[key][:, -1], 0.0, "maps that are gone") for name, key in named.items()}
+    means = {name: [round(value, 4) for value in values.mean(dim=0).tolist()] for name, values in found.items()}
+    survived = [name for name, values in means.items() if sanity.survives(values)]
+    details = {"images": len(images), "draws": DRAWS, "correlations": means, "survived": survived}
+    return {"scores": scores, "details": details}

@@ -18,7 +18,7 @@ OF_MAPS = {
 }  # fmt: skip
 MAPS = {
     "mask": "own mask", "gradcam": "Grad-CAM", "hirescam": "HiResCAM", "blind": "mean object",
-    "control": "Grad-CAM without attention",
+    "control": "Grad-CAM without attention", "shuffled": "another image's Grad-CAM",
 }  # fmt: skip
 OTHERS = {
     "still/error_change": "error change, gates held still", "still/changed": "changed, gates held still %",
@@ -29,7 +29,14 @@ OTHERS = {
     **{f"transfer/{name}": f"error %, features on {name}" for name in choices("dataset")},
 }  # fmt: skip
 #: {score: its heading}
-HEADINGS = {f"{name}/{of}": f"{text}, {MAPS[of]}" for name, text in OF_MAPS.items() for of in MAPS} | OTHERS
+HEADINGS = {
+    f"{name}/{of}": f"{text}, {MAPS[of]}"
+    for name, text in OF_MAPS.items()
+    for of in MAPS
+    if of in ("mask", "gradcam")
+    or (of == "hirescam" and name != "sanity")
+    or name in ("pointing", "energy", "average_precision", "iou")
+} | OTHERS
 METRICS = tuple(PREFIX + name for name in HEADINGS)
 
 

@@ -43,14 +43,17 @@ def judged(
                 part = judge_errors.judge_transfer(subject, name.partition("/")[2], other)
             else:
                 part = JUDGES[name](subject, control)
-        except ConfigError as error:
+        except (ConfigError, ValueError) as error:
+            if not isinstance(error, ConfigError):  # of a judge: maps that are not finite, images too small
+                error = ConfigError(f"run={folder.name}: {name}: {error}")
             if not lenient:
-                raise
+                raise error from None
             print(f"  {error}", flush=True)
             continue
         settings = {
             "asked": images, "seconds": round(time.perf_counter() - started, 2), "commit": commit, "dirty": dirty,
             "device": machine.device_name(subject.device), "versions": machine.versions(),
+            "precision": "bf16 in counting errors, float32 in maps and attacks" if subject.fast else "float32",
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }  # fmt: skip
         yield name, part | {"settings": settings}
@@ -58,8 +61,10 @@ def judged(
 
 def _without_attention(config: Mapping[str, Any], output_dir: Path) -> str | None:
     """The id of the same run without attention, when it is finished in output_dir and is not this one."""
-    if config["attention"]["_target_"] == NOTHING:
+    linear = str(config["head"]["_target_"]).endswith("Linear")
+    if config["attention"]["_target_"] == NOTHING and linear:
         return None
-    name = run_id(dict(config) | {"attention": plain(compose_file("run", ["attention=none"]))["attention"]})
+    bare = plain(compose_file("run", ["attention=none", f"head.classes={config['dataset']['classes']}"]))
+    name = run_id(dict(config) | {"attention": bare["attention"], "head": config["head"] if linear else bare["head"]})
     there = all((output_dir / name / file).exists() for file in ("result.json", "best.ckpt"))
     return name if there else None

@@ -64,6 +64,9 @@ def _look(record: Record, asked: Asked, images: int) -> tuple[list[Path], Any]:
     seen = view(subject, images)
     target = folder / "look"
     target.mkdir(exist_ok=True)
+    for old in target.glob("*.png"):  # of an earlier look; those of the training stay
+        if not old.name.startswith("epoch_"):
+            old.unlink()
     title = _title(record)
     drawn = {"maps": maps_figure(seen.images, seen.few(), seen.labels, title)}
     gates = seen.gates
@@ -107,7 +110,7 @@ def _page(title: str, record: Record, pictures: Mapping[str, Path]) -> str:
     listed = "".join(f"<dt>{e(name)}</dt><dd>{e(text)}</dd>" for name, text in facts.items())
     parts = [f"<h1>{e(title)}</h1>", f"<dl>{listed}</dl>"]
     for name, path in pictures.items():
-        caption = CAPTIONS[name.rstrip("0123456789")]
+        caption = CAPTIONS.get(name.rstrip("0123456789"), "") if not name.endswith(("2", "3", "4")) else ""
         parts.append(f"<p>{e(caption)}</p><figure>{embedded(path, name)}</figure>")
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{e(title)}</title>'

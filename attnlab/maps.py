@@ -23,12 +23,22 @@ with warnings.catch_warnings():  # in a notebook its import asks for the widgets
     from captum.attr import LayerGradCam, LayerGradientXActivation
 
 LEAST = 4  # positions along each side of the features that a CAM is made of
+ROUND_OFF = 1e-5
 CAMS = ("gradcam", "hirescam")
 
 
 def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, h, w) -> (B, H, W), bilinear."""
-    return F.interpolate(maps[:, None].float(), size=size, mode="bilinear", align_corners=False)[:, 0]
+    """(B, h, w) -> (B, H, W), bilinear. A map that varies by round-off alone becomes constant.
+
+    Raises ConfigError for maps that are not finite.
+    """
+    if not bool(torch.isfinite(maps).all()):
+        raise ConfigError("run: its maps are not finite; were its weights?")
+    low, high = maps.flatten(1).aminmax(dim=1)
+    flat = (high - low) <= ROUND_OFF * torch.maximum(high.abs(), low.abs())
+    even = torch.where(flat[:, None, None], low[:, None, None], maps).float()
+    found = F.interpolate(even[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+    return torch.where(flat[:, None, None], low[:, None, None].float(), found)
 
 
 def spatial_maps(seen: Mapping[str, Seen], size: tuple[int, int]) -> dict[str, Tensor]:

@@ -14,7 +14,6 @@ from attnlab import machine
 from attnlab.assemble import build, load
 from attnlab.compose import compose_file, plain
 from attnlab.data.augment import Preprocess
-from attnlab.data.batches import stratified
 from attnlab.data.listing import classes_of
 from attnlab.data.memory import Images
 from attnlab.data.sample import sample
@@ -78,15 +77,9 @@ class Subject:
             return classes_of(root, "train")
         return [str(number) for number in range(self.classes)]
 
-    def few(self, count: int) -> Images:
-        """So many of the test images, every class its share."""
-        labels = self.test.labels.cpu()
-        chosen = stratified(labels, min(count, len(labels)), 0)[1]
-        return self.test.take(chosen.to(self.test.labels.device))
-
-    def fresh(self) -> nn.Module:
-        """A network of the same config that has learnt nothing, of another seed."""
-        values = self.config | {"seed": self.config["seed"] + 1, "start_from": None}
+    def fresh(self, number: int = 0) -> nn.Module:
+        """A network of the same config that has learnt nothing, of another seed for each number."""
+        values = self.config | {"seed": self.config["seed"] + 1 + number, "start_from": None}
         values["model"] = values["model"] | ({"pretrained": False} if "pretrained" in values["model"] else {})
         return build(values).to(self.device).eval()
 
@@ -102,6 +95,8 @@ def read_subject(
     """
     folder = find_run(run, output_dir)
     record = read_record(folder)
+    if not (folder / "config.yaml").exists():
+        raise ConfigError(f"run={folder.name}: its config.yaml is missing")
     values = plain(OmegaConf.load(folder / "config.yaml"))
     dataset = name_of("dataset", values["dataset"], values).split()[0]
     there = plain(compose_file("run", [f"dataset={dataset}", *folders]))["dataset"]

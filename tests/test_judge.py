@@ -198,3 +198,62 @@ def test_metrics_of_a_table_are_checked():
     ):
         with pytest.raises(ConfigError, match=message):
             read_grid(["table=demo", f"table.metrics={metrics}"])
+
+
+def test_all_parts_are_those_that_the_dataset_allows(runs, monkeypatch):
+    """parts=all on a dataset without masks or photographs: a line a part, and the others are judged."""
+    import attnlab.judging
+    from attnlab.errors import ConfigError
+    from attnlab.judge import PARTS
+
+    output_dir, ids = runs
+
+    def cannot(subject, control):
+        raise ConfigError("no masks")
+
+    quick = {name: lambda subject, control: {"scores": {}, "details": {}} for name in PARTS}
+    monkeypatch.setattr(attnlab.judging, "JUDGES", quick | {"localisation": cannot})
+    found = judge(ids["none"], output_dir, PARTS, images=33)
+    asked = {name for name, part in found["parts"].items() if part["settings"]["asked"] == 33}
+    assert asked == set(PARTS) - {"localisation"}
+    with pytest.raises(ConfigError, match="no masks"):
+        judge(ids["none"], output_dir, ["localisation"], images=33)
+
+
+def test_background_and_transfer(runs):
+    """The embedded set's groups; and its features on itself, which must beat guessing ten classes nowhere."""
+    from attnlab.compose import plain
+    from attnlab.data.cluttered_digits_images import on_training_photos
+    from attnlab.judges.background import groups
+    from attnlab.subject import read_subject
+
+    output_dir, ids = runs
+    found = scores(judge(ids["none"], output_dir, ["background", "transfer/cluttered_digits"], images=60))
+    split = on_training_photos(2 * 60)
+    subject = read_subject(ids["none"], output_dir, plain(attnlab.config())["machine"], [], 60)
+    wrong = subject.all_logits(split.images).argmax(dim=1) != split.labels
+    by_hand = groups(wrong, split.labels, split.photos)
+    for name, value in by_hand.items():
+        assert found[f"background/{name}"]["value"] == pytest.approx(value), name
+    assert found["background/worst"]["beside"] >= found["background/own"]["beside"]
+    features = found["transfer/cluttered_digits"]
+    assert 20 < features["value"] <= 100
+    assert features["meaning"] == "features of an untrained network"
+
+
+def test_a_head_that_attends_has_the_linear_head_as_its_control(runs):
+    output_dir, ids = runs
+    cfg = attnlab.config([*TINY, "head=ltpa", f"output_dir={output_dir}"])
+    found = judge(attnlab.train(cfg)["id"], output_dir, ["localisation"], images=40)
+    assert found["parts"]["localisation"]["details"]["control"] == ids["none"]
+
+
+def test_a_missing_config_is_told(runs, tmp_path):
+    from attnlab.errors import ConfigError
+
+    output_dir, ids = runs
+    copy = tmp_path / "outputs"
+    shutil.copytree(output_dir, copy)
+    (copy / ids["none"] / "config.yaml").unlink()
+    with pytest.raises(ConfigError, match=r"its config\.yaml is missing"):
+        judge(ids["none"], copy, ["calibration"], images=33)

@@ -3,8 +3,8 @@
 mean, sd: over all of the mask's elements and images;  sd_images: over images, the mean over elements;
 entropy: of m / sum(m) within an image, over log n, n its elements: 1 = uniform;
 saturated: share of elements with |dm/dz| < 0.0475, a sigmoid's beyond 0.05 and 0.95: they hardly learn any more;
-class_share: of the variance over images, the part that lies between classes, mean over channels (eta squared; Hu et
-al. 2018, arXiv 1709.01507, section 7.2, show the class means);
+class_share: of the variance over images, the part that lies between classes, mean over channels (eta squared, by chance
+(classes - 1) / (images - 1); Hu et al. 2018, arXiv 1709.01507, section 7.2, show the class means);
 changed, error_change: test predictions that change, percent, and the test error's change, points, with the gate's mask
 replaced by its mean over other images; p: of that change, McNemar's exact test.
 """
@@ -86,7 +86,7 @@ def class_share(pooled: Tensor, labels: Tensor) -> float | None:
     for label in labels.unique():
         mine = pooled[labels == label]
         between += len(mine) * (mine.mean(dim=0) - pooled.mean(dim=0)).square()
-    varies = total > 1e-12 * len(pooled)
+    varies = total > 1e-6 * pooled.square().sum(dim=0)  # less is round-off
     return float((between[varies] / total[varies]).mean()) if bool(varies.any()) else None
 
 
@@ -130,10 +130,10 @@ def held_still(
 
 
 def verdicts(still: Mapping[str, Mapping[str, float]], seen: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """{gate: in words}: nothing, not seen, helps, hurts; p adjusted by Holm over the gates.
+    """{gate: in words}: does nothing, no effect seen, helps, hurts; p adjusted by Holm over the gates.
 
-    nothing: no prediction changes when it is held still, or its masks are the same for every image;
-    not seen: predictions change, and the error does not, beyond chance.
+    does nothing: no prediction changes when it is held still, or its masks are the same for every image;
+    no effect seen: predictions change, and the error does not, beyond chance.
     """
     names = list(still)
     adjusted = dict(zip(names, holm([still[name]["p"] for name in names]), strict=True))

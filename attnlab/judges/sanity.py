@@ -39,7 +39,7 @@ def cascade(net: nn.Module, fresh: nn.Module, steps: int = 6, seed: int = 0) -> 
 
     A copy of `net` is changed and given each time. A parameter takes the values of `fresh`, the untrained network; one
     that starts as a constant there (a bias, BN's weight) has its trained values shuffled instead, else the maps of a
-    gate that starts at zero would go by construction. Running statistics are those of `fresh`.
+    gate that starts at zero would go by construction; a single element stays. Running statistics are those of `fresh`.
     """
     net, random = copy.deepcopy(net), generator(seed, 7)
     untrained = dict(fresh.named_modules())
@@ -67,14 +67,14 @@ def _randomise(layer: nn.Module, fresh: nn.Module, random: torch.Generator) -> N
             buffer.copy_(fresh.get_buffer(name))
 
 
-def sanity(net: nn.Module, fresh: nn.Module, maps: Maps, steps: int = 6) -> dict[str, list[float]]:
+def sanity(net: nn.Module, fresh: nn.Module, maps: Maps, steps: int = 6, seed: int = 0) -> dict[str, list[float]]:
     """{map: its mean rank correlation with the trained network's, after each step of the cascade}.
 
     maps: a network -> {map: (N, H, W)}, of the same images and classes each time.
     """
     trained = maps(net)
     found: dict[str, list[float]] = {name: [] for name in trained}
-    for _, changed in cascade(net, fresh, steps):
+    for _, changed in cascade(net, fresh, steps, seed):
         for name, now in maps(changed).items():
             found[name].append(float(rank_correlation(trained[name], now).mean()))
     return found

@@ -92,9 +92,9 @@ class Net(nn.Module):
 class Planted(Subject):
     """Without a run behind it: fresh() is a copy with other weights."""
 
-    def fresh(self):
+    def fresh(self, number=0):
         net = Net(self.net.backbone.gate.score)
-        random = torch.Generator().manual_seed(5)
+        random = torch.Generator().manual_seed(5 + number)
         for parameter in net.parameters():
             parameter.data = torch.randn(parameter.shape, generator=random)
         return net.eval()
