@@ -45,9 +45,8 @@ def judge(
     folder = find_run(run, output_dir)
     record = read_record(folder) or {}
     known = dict((read_judgement(folder, record) or {}).get("parts", {}))
-    to_do = [
-        n for n in dict.fromkeys(parts or DEFAULT) if force or n not in known or known[n]["settings"]["asked"] != images
-    ]
+    done = {name for name, part in known.items() if part["settings"]["asked"] == images and not force}
+    to_do = [name for name in dict.fromkeys(parts or DEFAULT) if name not in done]
     if to_do:
         from attnlab.judging import judged
 

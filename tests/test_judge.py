@@ -256,4 +256,4 @@ def test_a_missing_config_is_told(runs, tmp_path):
     shutil.copytree(output_dir, copy)
     (copy / ids["none"] / "config.yaml").unlink()
     with pytest.raises(ConfigError, match=r"its config\.yaml is missing"):
-        judge(ids["none"], copy, ["calibration"], images=33)
+        judge(ids["none"], copy, ["calibration"], images=34)
