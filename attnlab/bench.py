@@ -1,107 +1,116 @@
-"""Costs: `python -m attnlab.bench zoo [model=resnet56 ...] [format=csv]` prints the menu of attentions.
+"""What things cost, on this machine: python -m attnlab.bench COMMAND [overrides of attnlab.run] [own keys]
 
-kind: what the module's effect varies over: channel, spatial, both, or kernel for what replaces a convolution;
-inverse: whether the mask group gives it one; parameters and MACs: what it adds to the chosen model, for one image.
-Overrides are those of attnlab.run. `attention=NAME,NAME` shows some.
+zoo         the menu of attentions: kind, place, parameters, MACs, source          format=table|csv
+gates       a gate alone, forward and backward, against timm's and our plain form  attention=se,cbam shapes=128x16x32x32
+step        a training step against float32, NCHW, eager; what an attention adds   attention=none,se,cbam  compiled=true
+data        augmented images into the step against torchvision in a DataLoader
+overhead    a step of Lightning and our classifier against a bare PyTorch loop
+startup     a job of a sweep against a cold attnlab.run, launch to first step
+roofline    a gate against the time its bytes take to move                         attention=se,cbam shapes=128x16x32x32
+show        the tables of kept JSON files, again                                  FILE ... format=markdown
+
+repeats=N: rounds (11; startup: 3), in each of which all sides are timed, turn by turn;  json=FILE: where everything
+measured is written (OUTPUT_DIR/bench/COMMAND.json). The first column is the ratio, median and quartiles over the
+rounds; then the seconds of both sides.
+machine.threads=1, machine.precision=32-true, model=resnet56 ... mean what they mean to attnlab.run.
 """
 
 import csv
-import re
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from attnlab.compose import CONF, choices, compose_file, plain
+from attnlab.allowed import KEYS
+from attnlab.benches.zoo import COLUMNS, show, zoo
 from attnlab.errors import AttnlabError, ConfigError
 
-COLUMNS = ("attention", "kind", "inverse", "place", "parameters", "MACs", "source")
+if TYPE_CHECKING:
+    from attnlab.benches.report import Report
+    from attnlab.benches.setting import Asked
+
+#: command -> its own keys, besides json and repeats
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "gates": ("shapes",), "step": ("compiled",), "data": (), "overhead": (), "startup": (), "roofline": ("shapes",),
+}  # fmt: skip
+#: rounds, where not 11
+REPEATS = {"startup": 3}
 FORMATS = ("table", "csv")
 
+__all__ = ["COLUMNS", "COMMANDS", "measure", "read_arguments", "zoo"]
 
-def zoo(overrides: Sequence[str] = (), names: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """One row of COLUMNS for every conf/attention/*.yaml, `none` first.
 
-    names: which ones instead; else variants of a source's code (`*_laakom2021`) are left out. What the overrides or the
-    model do not suit is `not here`; where attention=NAME asked for it, ConfigError says why.
-    """
-    from attnlab.assemble import build
-    from attnlab.training import count_macs
+def read_arguments(command: str, arguments: Sequence[str]) -> "tuple[Asked, Path | None]":
+    """(what is asked for, the file of `json=`). Raises ConfigError for a key that nobody knows."""
+    from attnlab.benches.setting import Asked
 
-    asked = [name for o in overrides if o.startswith("attention=") for name in o.partition("=")[2].split(",")]
-    rest = [o for o in overrides if not o.startswith("attention=")]
-    base = plain(compose_file("run", [*(o for o in rest if not o.startswith("attention")), "attention=none"]))
-    bare = build(base)
-    params, macs = _parameters(bare), count_macs(bare, base)
-    every = sorted((n for n in choices("attention") if "_laakom" not in n), key=lambda n: (n != "none", n))
-    rows = []
-    for name in names or asked or every:
-        row: dict[str, Any] = dict.fromkeys(COLUMNS, "") | {"attention": name}
+    names = (*COMMANDS[command], "json", "repeats")
+    own: dict[str, str] = {}
+    overrides, attentions = [], []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if key in names and equals:
+            own[key] = value
+        elif key == "attention" and equals:
+            attentions += value.split(",")
+        elif not equals or key.lstrip("+~").split(".")[0].split("/")[0] not in KEYS[""]:
+            keys = ", ".join(sorted({*names, *KEYS[""]}))
+            raise ConfigError(f"{argument}: no such key of {command}; allowed are KEY=VALUE with {keys}")
+        else:
+            overrides.append(argument)
+    file, repeats = own.pop("json", None), own.pop("repeats", str(REPEATS.get(command, Asked.repeats)))
+    if not repeats.isdecimal() or int(repeats) < 1:
+        raise ConfigError(f"repeats={repeats}: allowed is an integer from 1")
+    if file == "":
+        raise ConfigError("json=: allowed is a file")
+    return Asked(tuple(overrides), tuple(attentions), int(repeats), own), Path(file) if file else None
+
+
+def measure(command: str, arguments: Sequence[str]) -> "tuple[Report, Path]":
+    """Run a benchmark and write its JSON. Raises ConfigError."""
+    from attnlab.benches.report import write_report
+
+    asked, path = read_arguments(command, arguments)
+    path = path or Path(asked.values()["output_dir"]) / "bench" / f"{command}.json"
+    bench: Callable[[Asked], Report] = getattr(import_module(f"attnlab.benches.{command}"), command)
+    report = bench(asked)
+    write_report(report, path)
+    return report, path
+
+
+def show_again(arguments: Sequence[str]) -> None:
+    """Print kept reports. Raises ConfigError for a file that is none."""
+    from attnlab.benches import report
+
+    layout = next((a.partition("=")[2] for a in arguments if a.startswith("format=")), "table")
+    files = [a for a in arguments if not a.startswith("format=")]
+    if layout not in ("table", "markdown"):
+        raise ConfigError(f"format={layout}: allowed are table, markdown")
+    if not files:
+        raise ConfigError("show: which files? e.g. results/bench/gates.json")
+    for name in files:
         try:
-            values = plain(compose_file("run", [*rest, f"attention={name}"]))
-            node = values["attention"]
-            row["source"] = source(name)
-            row |= {"inverse": "yes" if "mask" in node else "no", "place": node.get("place") or ""}
-            net = build(values)
-            row |= {"parameters": _parameters(net) - params, "MACs": count_macs(net, values) - macs, "kind": kind(node)}
-        except ConfigError:
-            if name in asked:
-                raise
-            row["parameters"] = "not here"
-        rows.append(row)
-    return rows
+            found = report.read_report(Path(name))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{name}: not a file that attnlab.bench wrote") from error
+        print(report.markdown(found)) if layout == "markdown" else report.show(found)
 
 
-def _parameters(net: Any) -> int:
-    return sum(p.numel() for p in net.parameters() if p.requires_grad)
-
-
-def kind(node: Mapping[str, Any]) -> str:
-    """What the effect of an attention varies over, measured: y / x of a gate, y - x of another module."""
-    import torch
-
-    from attnlab.slots import make_attention
-
-    if node.get("place") is None:
-        return ""
-    if node["place"] == "kernel":
-        return "kernel"
-    for channels in (64, 256, 1024):  # the fewest that a ratio, or a number of groups, divides
-        with torch.random.fork_rng(devices=[]), suppress(ConfigError):
-            torch.manual_seed(0)
-            module = make_attention(node, channels, size=8, in_channels=channels).double().eval()
-            for parameter in module.parameters():  # away from a start at zero
-                parameter.data.add_(0.3 * torch.randn_like(parameter))
-            x = 0.5 + torch.rand(1, channels, 8, 8, dtype=torch.float64)
-            with torch.no_grad():
-                y = module(x)
-            effect = y / x if "mask" in node else y - x
-            over_space = float(effect.std(dim=(2, 3)).max()) > 1e-9
-            over_channels = float(effect.std(dim=1).max()) > 1e-9
-            kinds = {(True, True): "both", (True, False): "spatial", (False, True): "channel"}
-            return kinds.get((over_space, over_channels), "none")
-    return ""
-
-
-def source(name: str) -> str:
-    """What the yaml's first comment says before its colon: name, authors, year, reference."""
-    found = re.search(r"# *(.+)", (CONF / "attention" / f"{name}.yaml").read_text())
-    return found[1].split(": ")[0] if found else ""
-
-
-def show(rows: Sequence[Mapping[str, Any]], title: str) -> None:
-    """Print the menu to the terminal."""
-    from rich.console import Console
-    from rich.table import Table
-
-    drawn = Table(title=title, title_justify="left")
-    for column in COLUMNS:
-        drawn.add_column(
-            column, justify="right" if column in ("parameters", "MACs") else "left", no_wrap=column != "source"
-        )
-    for row in rows:
-        drawn.add_row(*(f"{row[c]:,}" if isinstance(row[c], int) else str(row[c]) for c in COLUMNS))
-    Console(width=None if sys.stdout.isatty() else 150).print(drawn)
+def menu(arguments: Sequence[str]) -> None:
+    """Print the menu of attentions. Raises ConfigError."""
+    layout = next((a.partition("=")[2] for a in arguments if a.startswith("format=")), "table")
+    overrides = [a for a in arguments if not a.startswith("format=")]
+    if layout not in FORMATS:
+        raise ConfigError(f"format={layout}: allowed are {', '.join(FORMATS)}")
+    rows = zoo(overrides)
+    if layout == "csv":
+        writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    else:
+        model = " ".join(o for o in overrides if not o.startswith("attention=")) or "model=resnet20"
+        show(rows, f"attentions, and what they add to {model}")
 
 
 def main() -> None:
@@ -111,24 +120,22 @@ def main() -> None:
         print(__doc__)
         return
     command, *rest = arguments
-    layout = next((a.partition("=")[2] for a in rest if a.startswith("format=")), "table")
-    overrides = [a for a in rest if not a.startswith("format=")]
     try:
-        if command != "zoo":
-            raise ConfigError(f"{command}: no such benchmark; allowed is zoo")
-        if layout not in FORMATS:
-            raise ConfigError(f"format={layout}: allowed are {', '.join(FORMATS)}")
-        rows = zoo(overrides)
+        if command == "zoo":
+            menu(rest)
+        elif command == "show":
+            show_again(rest)
+        elif command not in COMMANDS:
+            raise ConfigError(f"{command}: no such benchmark; allowed are zoo, {', '.join(COMMANDS)}, show")
+        else:
+            from attnlab.benches import report
+
+            found, path = measure(command, rest)
+            report.show(found)
+            print(f"written to {path}")
     except AttnlabError as error:
         print(f"attnlab: {error}", file=sys.stderr)
         sys.exit(1)
-    if layout == "csv":
-        writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    else:
-        model = " ".join(o for o in overrides if not o.startswith("attention=")) or "model=resnet20"
-        show(rows, f"attentions, and what they add to {model}")
 
 
 if __name__ == "__main__":

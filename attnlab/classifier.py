@@ -1,5 +1,6 @@
 """The LightningModule around any network images -> logits: loss, metrics, optimiser, schedule."""
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -18,7 +19,7 @@ from attnlab.errors import ConfigError, TrainingError
 SGD = {"_target_": "torch.optim.SGD", "lr": 0.1, "momentum": 0.9, "nesterov": True}
 CONSTANT = {"_target_": "attnlab.schedules.constant"}
 BINS = 15  # of the calibration error, Guo et al. 2017 (arXiv 1706.04599)
-NEVER = 2**62
+OFTEN = 50  # steps whose losses are looked at together; on a CPU each is looked at by itself
 
 
 class Classifier(pl.LightningModule):
@@ -56,34 +57,63 @@ class Classifier(pl.LightningModule):
             compute_groups=False,
         )
         self.scores = nn.ModuleDict({"at_val": scores.clone(), "at_test": scores.clone()})
-        # Sums of the running epoch, on the device: reading one would make every step wait for the GPU.
-        self.sums = torch.zeros(3)
-        self.bad_step = torch.tensor(NEVER)
+        # Of the running epoch; float64, so that how steps are grouped does not show.
+        self.sums = torch.zeros(3, dtype=torch.float64)  # loss * images, errors, images
+        # (loss, errors, images) of steps not yet in the sums, on the device: reading each would make it wait.
+        self.recent: list[tuple[Tensor, Tensor, int]] = []
+        self.recent_from = 0  # the first one's step
 
     def forward(self, images: Tensor) -> Tensor:
         return self.net(images)
 
     def on_train_epoch_start(self) -> None:
-        self.sums = torch.zeros(3, device=self.device)  # loss * images, errors, images
-        self.bad_step = torch.tensor(NEVER, device=self.device)
+        self.sums = torch.zeros(3, dtype=torch.float64)
+        self.recent.clear()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Within an epoch its sums so far, a row a rank; in best.ckpt the validation error as well."""
+        checkpoint["sums"] = self._gathered()
+        if (score := self.trainer.callback_metrics.get("val/top1_error")) is not None:
+            checkpoint["val/top1_error"] = float(score)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Each rank has its own sums again; another number of ranks shares the whole."""
+        sums: Tensor | None = checkpoint.get("sums")
+        if sums is not None:
+            own = len(sums) == self.trainer.world_size
+            self.sums = (sums[self.global_rank] if own else sums.sum(dim=0) / self.trainer.world_size).double()
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels = batch
         logits = self.net(images)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
-        with torch.no_grad():
-            wrong = (logits.argmax(dim=1) != labels).sum()
-            self.sums += torch.stack([loss.detach() * len(labels), wrong, wrong * 0 + len(labels)])
-            step = torch.where(torch.isfinite(loss), NEVER, self.global_step)
-            self.bad_step = torch.minimum(self.bad_step, step)
-        if self.device.type == "cpu" or batch_idx % 50 == 0:
-            self._stop_if_not_finite()
+        seen = loss.detach()
+        if not self.recent:
+            self.recent_from = self.global_step
+        self.recent.append((seen, (logits.detach().argmax(dim=1) != labels).sum(), len(labels)))
+        if len(self.recent) == OFTEN or (seen.is_cpu and not math.isfinite(seen)):
+            self._add_up()
         return loss
 
-    def _stop_if_not_finite(self) -> None:
-        step = int(self.bad_step)
-        if step != NEVER:
-            self._diverged("the training loss is", step)
+    def _add_up(self) -> None:
+        """Take the recent steps into the sums. Raises TrainingError for a loss that is not finite; waits for a GPU."""
+        if not self.recent:
+            return
+        losses, wrong = (torch.stack(values).cpu().double() for values in list(zip(*self.recent, strict=True))[:2])
+        images = torch.tensor([count for _, _, count in self.recent], dtype=torch.float64)
+        self.recent.clear()
+        self.sums += torch.stack([(losses * images).sum(), wrong.sum(), images.sum()])
+        bad = (~torch.isfinite(losses)).nonzero()
+        if len(bad):
+            self._diverged("the training loss is", self.recent_from + int(bad[0]))
+
+    def _gathered(self) -> Tensor:
+        """The sums of all steps so far, a row a rank; every rank must ask."""
+        self._add_up()
+        if self.trainer.world_size == 1:
+            return self.sums[None].clone()
+        gathered: Any = self.all_gather(self.sums.to(self.device))
+        return gathered.cpu()
 
     def _diverged(self, what: str, step: int) -> None:
         raise TrainingError(
@@ -94,7 +124,7 @@ class Classifier(pl.LightningModule):
 
     def _check_epoch(self) -> None:
         """Before anything is validated or saved: the last step may have left weights that no loss has seen yet."""
-        self._stop_if_not_finite()
+        self._add_up()
         if not all(bool(torch.isfinite(parameter).all()) for parameter in self.net.parameters()):
             self._diverged("the weights are", self.global_step)
 
@@ -103,8 +133,7 @@ class Classifier(pl.LightningModule):
 
     def training_scores(self) -> dict[str, Tensor]:
         """train/loss and train/top1_error (percent) of the running epoch, over all ranks; every rank must ask."""
-        gathered: Any = self.all_gather(self.sums)
-        loss, wrong, images = gathered.reshape(-1, 3).sum(dim=0)
+        loss, wrong, images = self._gathered().sum(dim=0).float()
         return {"train/loss": loss / images, "train/top1_error": 100 * wrong / images}
 
     def on_train_epoch_end(self) -> None:

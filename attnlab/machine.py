@@ -1,10 +1,13 @@
 """The machine a run trains on: device, precision, threads. Nothing here changes what is learnt, only how fast."""
 
+import ctypes
 import os
 import platform
 import resource
 import subprocess
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -77,6 +80,29 @@ def set_threads(machine: Mapping[str, Any]) -> None:
     """
     if machine["threads"] is not None or "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(share(machine, "threads"))
+
+
+def keep_memory(machine: Mapping[str, Any]) -> None:
+    """On a CPU, keep the memory of freed feature maps for the next ones (glibc's mallopt; elsewhere nothing happens).
+
+    By default glibc hands large blocks back to the kernel, and every step pays for fresh pages: 0 to 7 % of a ResNet-20
+    step. The process holds what its largest step needed.
+    """
+    trim_threshold, mmap_max = -1, -4  # names of malloc.h
+    if accelerator(machine) == "cpu" and sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            libc = ctypes.CDLL(None)
+            libc.mallopt(trim_threshold, 2**31 - 1)
+            libc.mallopt(mmap_max, 0)
+
+
+def compiles(machine: Mapping[str, Any]) -> bool:
+    """Whether the network is compiled. machine.compile=auto: never yet.
+
+    On a CPU with AMX a compiled ResNet-20 step was not faster than the eager one with fused gates, and compiling
+    took 50 s (results/bench/NOTES.md). On a GPU it has not been measured; machine.compile=true asks for it.
+    """
+    return machine["compile"] is True
 
 
 def precision(machine: Mapping[str, Any]) -> str:

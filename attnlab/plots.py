@@ -25,6 +25,7 @@ STYLE: Any = {
     "grid.color": "#e3e3e3",
     "figure.dpi": 150,
     "savefig.bbox": "tight",
+    "text.parse_math": False,  # a name with a $ in it is a name
 }
 
 

@@ -77,3 +77,25 @@ def test_metrics_against_a_hand_count():
     assert float(values["top1"]) == pytest.approx(0.75)
     assert float(values["top5"]) == pytest.approx(1.0)
     assert float(values["loss"]) == pytest.approx(float(nn.functional.cross_entropy(logits, labels)), rel=1e-6)
+
+
+def test_losses_looked_at_together_name_the_step_of_the_first_bad_one():
+    """As on a GPU, where nobody waits for each: sums of all steps, the error at the first that is not finite."""
+    from attnlab.classifier import Classifier
+    from attnlab.errors import TrainingError
+
+    classifier = Classifier(nn.Identity(), classes=2)
+    classifier.recent = [(torch.tensor(loss), torch.tensor(1), 4) for loss in (1.0, 2.0)]
+    assert {name: float(score) for name, score in sums_of(classifier).items()} == {"loss": 1.5, "error": 25}
+    classifier.recent = [(torch.tensor(loss), torch.tensor(1), 4) for loss in (1.0, float("nan"), float("inf"))]
+    classifier.recent_from = 7
+    classifier._trainer = type("Trainer", (), {"current_epoch": 3})()
+    with pytest.raises(TrainingError, match=r"the training loss is not finite at step 8 \(epoch 3\)"):
+        classifier._add_up()
+
+
+def sums_of(classifier):
+    classifier._add_up()
+    assert not classifier.recent
+    loss, wrong, images = classifier.sums
+    return {"loss": loss / images, "error": 100 * wrong / images}

@@ -60,3 +60,23 @@ def test_bf16_where_the_hardware_has_it(monkeypatch):
         monkeypatch.setattr(machine, "cpu_has_bf16", lambda has=has: has)
         assert machine.precision(settings()) == expected
     assert machine.precision(settings("machine=debug")) == "32-true"
+
+
+def test_compile_is_asked_for():
+    assert not machine.compiles({"compile": "auto"})
+    assert not machine.compiles({"compile": False})
+    assert machine.compiles({"compile": True})
+    with pytest.raises(ConfigError, match=r"machine\.compile=often: allowed is auto, true, false"):
+        attnlab.config(["machine.compile=often"])
+
+
+def test_memory_is_kept_where_there_is_something_to_keep_it_with(monkeypatch):
+    called = []
+    library = type("Libc", (), {"mallopt": staticmethod(lambda *pair: called.append(pair))})
+    monkeypatch.setattr(machine.ctypes, "CDLL", lambda name: library)
+    monkeypatch.setattr(machine.sys, "platform", "darwin")
+    machine.keep_memory({"accelerator": "cpu"})
+    assert not called
+    monkeypatch.setattr(machine.sys, "platform", "linux")
+    machine.keep_memory({"accelerator": "cpu"})
+    assert len(called) == 2

@@ -18,15 +18,18 @@ from torch import Tensor, nn
 
 from attnlab.attention.checks import odd
 from attnlab.attention.excitation import Excitation
-from attnlab.attention.gate import MakeGate
+from attnlab.attention.fused import Max, MaxMeanOverChannels, Mean, MeanMax, Pooling
+from attnlab.attention.gate import MakeGate, PooledScore
+from attnlab.attention.passes import conv_planes
 from attnlab.errors import ConfigError
 from attnlab.layers import conv
 
 ORDERS = ("channel-spatial", "spatial-channel", "parallel", "channel", "spatial")
+SQUEEZES: dict[str | None, Pooling] = {None: MeanMax(), "avg": Mean(), "max": Max()}
 PLANES = ("max-mean", "mean-max", "conv")
 
 
-class ChannelScore(nn.Module):
+class ChannelScore(PooledScore):
     """x (B, C, H, W) -> z (B, C, 1, 1). squeeze: avg or max, None = the sum of both."""
 
     def __init__(
@@ -39,22 +42,19 @@ class ChannelScore(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        if squeeze not in (None, "avg", "max"):
+        if squeeze not in SQUEEZES:
             raise ConfigError(f"attention.squeeze={squeeze}: allowed are avg, max, null (both)")
-        self.squeeze = squeeze
+        self.pooling = SQUEEZES[squeeze]
         self.excite = Excitation(channels, reduction=reduction, bias=bias, init_std=init_std)
 
-    def forward(self, x: Tensor) -> Tensor:
-        if self.squeeze == "avg":
-            return self.excite(x.mean(dim=(2, 3)))[:, :, None, None]
-        # amax, not adaptive max pooling: its backward is deterministic on every device.
-        z = self.excite(x.amax(dim=(2, 3)))
-        if self.squeeze is None:
-            z = self.excite(x.mean(dim=(2, 3))) + z
+    def of(self, *pooled: Tensor) -> Tensor:
+        z = self.excite(pooled[0])
+        for other in pooled[1:]:
+            z = z + self.excite(other)
         return z[:, :, None, None]
 
 
-class SpatialScore(nn.Module):
+class SpatialScore(PooledScore):
     """x (B, C, H, W) -> z (B, 1, H, W).
 
     channels: C, needed for planes=conv alone;  kernel_size: odd, in pixels;  norm: BN after the conv;
@@ -74,6 +74,7 @@ class SpatialScore(nn.Module):
         if planes not in PLANES:
             raise ConfigError(f"attention.planes={planes}: allowed are {', '.join(PLANES)}")
         self.planes = planes
+        self.pooling = None if planes == "conv" else MaxMeanOverChannels()
         if planes == "conv":
             self.pool = conv(channels or 1, 1)
         self.conv = conv(1 if planes == "conv" else 2, 1, odd(kernel_size))
@@ -82,13 +83,14 @@ class SpatialScore(nn.Module):
             self.norm = nn.BatchNorm2d(1, eps=1e-5, momentum=0.01)
             nn.init.constant_(self.norm.weight, norm_weight)
 
+    def of(self, *pooled: Tensor) -> Tensor:
+        ordered = pooled if self.planes == "max-mean" else pooled[::-1]
+        return self.norm(conv_planes(torch.cat(ordered, dim=1), self.conv.weight))
+
     def forward(self, x: Tensor) -> Tensor:
         if self.planes == "conv":
             return self.norm(self.conv(self.pool(x)))
-        pooled = [x.amax(dim=1, keepdim=True), x.mean(dim=1, keepdim=True)]
-        if self.planes == "mean-max":
-            pooled.reverse()
-        return self.norm(self.conv(torch.cat(pooled, dim=1)))
+        return super().forward(x)
 
 
 class Parallel(nn.Module):

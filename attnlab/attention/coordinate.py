@@ -12,13 +12,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnlab.attention.checks import hidden
-from attnlab.attention.gate import MakeGate
+from attnlab.attention.fused import MeanOverAxes, enter, leave
+from attnlab.attention.gate import MakeGate, fuses
 
 LEAST = 8  # channels of the shared layer
 
 
 class Coordinate(nn.Module):
     """x (B, C, H, W) -> y (B, C, H, W). reduction: r;  gate: wraps each of the two scores in the configured mask."""
+
+    pooling = MeanOverAxes()
 
     def __init__(self, channels: int, *, gate: MakeGate, reduction: int = 32) -> None:
         super().__init__()
@@ -28,8 +31,17 @@ class Coordinate(nn.Module):
         self.rows = gate(nn.Conv2d(inner, channels, 1))
         self.columns = gate(nn.Conv2d(inner, channels, 1))
 
+    def scores(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """What both axes say -> z_h (B, C, H, 1), z_w (B, C, 1, W)."""
+        pooled = torch.cat([rows, columns.transpose(2, 3)], dim=2)
+        shared = F.hardswish(self.norm(self.shared(pooled)))
+        rows, columns = shared.split([rows.shape[2], columns.shape[3]], dim=2)
+        return self.rows.score(rows), self.columns.score(columns).transpose(2, 3)
+
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[2:]
-        pooled = torch.cat([x.mean(dim=3, keepdim=True), x.mean(dim=2, keepdim=True).transpose(2, 3)], dim=2)
-        rows, columns = F.hardswish(self.norm(self.shared(pooled))).split([height, width], dim=2)
-        return self.columns(self.rows(x, rows), columns.transpose(2, 3))
+        if not fuses():
+            z_rows, z_columns = self.scores(*self.pooling.plain(x))
+            return x * self.rows.factor(z_rows, x) * self.columns.factor(z_columns, x)
+        inside, tokens, pooled = enter(x, self.pooling)
+        z_rows, z_columns = self.scores(*pooled)
+        return leave(inside, tokens, (self.rows.factor(z_rows, x), self.columns.factor(z_columns, x)), self.pooling)

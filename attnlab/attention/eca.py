@@ -12,6 +12,8 @@ import math
 from torch import Tensor, nn
 
 from attnlab.attention.checks import odd
+from attnlab.attention.fused import Mean
+from attnlab.attention.gate import PooledScore
 
 
 def adaptive_kernel_size(channels: int) -> int:
@@ -20,14 +22,15 @@ def adaptive_kernel_size(channels: int) -> int:
     return k if k % 2 else k + 1
 
 
-class ECA(nn.Module):
+class ECA(PooledScore):
     """x (B, C, H, W) -> z (B, C, 1, 1). kernel_size: k, in channels, None = adaptive."""
+
+    pooling = Mean()
 
     def __init__(self, channels: int, *, kernel_size: int | None = None) -> None:
         super().__init__()
         k = adaptive_kernel_size(channels) if kernel_size is None else odd(kernel_size)
         self.conv = nn.Conv1d(1, 1, k, padding=k // 2, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        pooled = x.mean(dim=(2, 3))  # (B, C)
-        return self.conv(pooled[:, None])[:, 0, :, None, None]
+    def of(self, *pooled: Tensor) -> Tensor:
+        return self.conv(pooled[0][:, None])[:, 0, :, None, None]

@@ -1,23 +1,51 @@
 """Gate: y = apply(x, mask(score(x))), the one place where a score meets a mask."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from torch import Tensor, nn
 
+from attnlab.attention.fused import Pooling, enter, leave
 from attnlab.errors import ConfigError
 
-
-def scale(x: Tensor, m: Tensor) -> Tensor:
-    """y = x * m."""
-    return x * m
+_fused = True
 
 
-def residual(x: Tensor, m: Tensor) -> Tensor:
-    """y = x * (1 + m), as BAM does (Park et al. 2018, arXiv 1807.06514, equation 1)."""
-    return x * (1 + m)
+@contextmanager
+def plain() -> Iterator[None]:
+    """Gates run as defined, x * mask(score(x)) in plain operations: slower, and differentiable more than once."""
+    global _fused
+    before, _fused = _fused, False
+    try:
+        yield
+    finally:
+        _fused = before
 
 
-APPLY = {"scale": scale, "residual": residual}
+def fuses() -> bool:
+    """Whether gates run fused here: not within `plain`."""
+    return _fused
+
+
+class PooledScore(nn.Module):
+    """A score that sees x only through what `pool` makes of it; a Gate computes it in fewer passes over x (fused.py).
+
+    A subclass sets `pooling` (None: it sees all of x, and has a `forward` of its own).
+    """
+
+    pooling: Pooling | None
+
+    def of(self, *pooled: Tensor) -> Tensor:
+        """Pooled values -> z, of the shape that pooling.shapes tells."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert self.pooling is not None
+        return self.of(*self.pooling.plain(x))
+
+
+#: what x is multiplied by: m; 1 + m, as BAM does (Park et al. 2018, arXiv 1807.06514, equation 1)
+FACTOR: dict[str, Callable[[Tensor], Tensor]] = {"scale": lambda m: m, "residual": lambda m: 1 + m}
 
 
 class Gate(nn.Module):
@@ -29,15 +57,22 @@ class Gate(nn.Module):
 
     def __init__(self, score: nn.Module, mask: nn.Module, apply: str = "scale") -> None:
         super().__init__()
-        if apply not in APPLY:
-            raise ConfigError(f"attention.apply={apply}: allowed are {', '.join(APPLY)}")
+        if apply not in FACTOR:
+            raise ConfigError(f"attention.apply={apply}: allowed are {', '.join(FACTOR)}")
         self.score = score
         self.mask = mask
         self.how = apply
 
     def forward(self, x: Tensor, source: Tensor | None = None) -> Tensor:
-        m = self.mask(self.score(x if source is None else source))
-        return APPLY[self.how](x, m.to(x.dtype))
+        if source is None and fuses() and isinstance(self.score, PooledScore) and self.score.pooling is not None:
+            pooling = self.score.pooling
+            inside, tokens, pooled = enter(x, pooling)
+            return leave(inside, tokens, (self.factor(self.score.of(*pooled), x),), pooling)
+        return x * self.factor(self.score(x if source is None else source), x)
+
+    def factor(self, z: Tensor, x: Tensor) -> Tensor:
+        """What scores z multiply x by: m or 1 + m, m = mask(z)."""
+        return FACTOR[self.how](self.mask(z).to(x.dtype))
 
     def extra_repr(self) -> str:
         return f"apply={self.how}"

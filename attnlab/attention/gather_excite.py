@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnlab.attention.excitation import Excitation
+from attnlab.attention.fused import Mean
+from attnlab.attention.gate import PooledScore
 from attnlab.errors import ConfigError
 
 
@@ -31,17 +33,21 @@ def _check_extent(extent: int) -> None:
         raise ConfigError(f"attention.extent={extent}: allowed are 0 (the whole map), 2, 4, 8, ...")
 
 
-class GEThetaMinus(nn.Module):
+class GEThetaMinus(PooledScore):
     """x (B, C, H, W) -> z (B, C, 1, 1), or (B, C, H, W) with an extent; no parameters."""
 
     def __init__(self, channels: int, *, extent: int = 0) -> None:
         super().__init__()
         _check_extent(extent)
         self.extent = extent
+        self.pooling = None if extent else Mean()
+
+    def of(self, *pooled: Tensor) -> Tensor:
+        return pooled[0][:, :, None, None]
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.extent:
-            return x.mean(dim=(2, 3), keepdim=True)
+        if self.pooling is not None:
+            return super().forward(x)
         e = self.extent
         return _spread(F.avg_pool2d(x, 2 * e - 1, e, e - 1, count_include_pad=False), x)
 

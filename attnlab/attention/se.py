@@ -7,15 +7,17 @@ The inverse-attention variant: firasl/inverse_attention@8c9a08c models/attention
 Differs from the authors' code in: nothing known; initialisation is not stated in the paper, He normal here.
 """
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from attnlab.attention.excitation import Excitation
+from attnlab.attention.fused import Max, Mean, Pooling
+from attnlab.attention.gate import PooledScore
 from attnlab.errors import ConfigError
 
-SQUEEZES = ("avg", "max", "none")
+SQUEEZES: dict[str, Pooling | None] = {"avg": Mean(), "max": Max(), "none": None}
 
 
-class SE(nn.Module):
+class SE(PooledScore):
     """x (B, C, H, W) -> z (B, C, 1, 1), or (B, C, H, W) without a squeeze.
 
     channels: C;  reduction: r;  bias: whether both layers have one (zero at birth);
@@ -35,11 +37,13 @@ class SE(nn.Module):
         super().__init__()
         if squeeze is not None and squeeze not in SQUEEZES:
             raise ConfigError(f"attention.squeeze={squeeze}: allowed are {', '.join(SQUEEZES)}")
-        self.squeeze = squeeze or "avg"
+        self.pooling = SQUEEZES[squeeze or "avg"]
         self.excite = Excitation(channels, reduction=reduction, bias=bias, init_std=init_std)
 
+    def of(self, *pooled: Tensor) -> Tensor:
+        return self.excite(pooled[0])[:, :, None, None]
+
     def forward(self, x: Tensor) -> Tensor:
-        if self.squeeze == "none":
+        if self.pooling is None:
             return self.excite(x.movedim(1, -1)).movedim(-1, 1)
-        pooled = x.mean(dim=(2, 3)) if self.squeeze == "avg" else x.amax(dim=(2, 3))  # (B, C)
-        return self.excite(pooled)[:, :, None, None]
+        return super().forward(x)

@@ -1,7 +1,9 @@
 """Augmentation and normalisation of whole batches, one draw per image.
 
-Every function takes images (B, C, H, W), already normalised, and `draws` (B, DRAWS), uniform in [0, 1): the draws of
-one image in one epoch, the same whichever batch or rank the image comes in.
+`draws` (B, DRAWS) are uniform in [0, 1): those of one image in one epoch, the same whichever batch or rank the image
+comes in. What is computed is: normalise; shift; pad, and cut the old size out anywhere (He et al. 2016, section 4.2);
+mirror half of the images. A crop is a window of a padded image, a mirrored crop one of its mirror image: both are one
+copy of rows, of bytes unless there is a shift. No value is read on the host, so nothing waits for a GPU.
 """
 
 from collections.abc import Mapping
@@ -14,23 +16,51 @@ from torch import Tensor
 from attnlab.errors import ConfigError
 
 DRAWS = 5  # flip; crop y, x; shift y, x
+CACHED = 2**19  # values that a CPU core's cache holds as float32: larger batches are normalised by parts
 
 
-def flip(images: Tensor, draws: Tensor) -> Tensor:
-    """Mirror each image left to right with probability 1/2."""
-    return torch.where(draws[:, 0, None, None, None] < 0.5, images.flip(-1), images)
+def window_rows(draws: Tensor, shape: torch.Size, padding: int, mirrored: bool) -> Tensor:
+    """Where each row of each output image starts in its `bordered` image: (B, C, H), counted in pixels.
+
+    A crop starts 0 to 2 * padding pixels down and to the right; `mirrored`: half of the crops are mirrored. The mirror
+    image of the window at column x is the window at column 2 * padding - x of the mirror image.
+    """
+    channels, height, width = shape[-3:]
+    tall, wide = height + 2 * padding, width + 2 * padding
+    top, left = (draws[:, 1:3] * (2 * padding + 1)).long().unbind(1)
+    if mirrored:
+        left = torch.where(draws[:, 0] < 0.5, channels * tall * wide + 2 * padding - left, left)
+    plane = torch.arange(channels, device=draws.device).view(-1, 1) * tall
+    row = plane + torch.arange(height, device=draws.device) + top.view(-1, 1, 1)
+    return row * wide + left.view(-1, 1, 1)
 
 
-def crop(images: Tensor, draws: Tensor, padding: int, fill: Tensor) -> Tensor:
-    """Pad by `padding` pixels of `fill` (C,), then cut the old size out anywhere (He et al. 2016, section 4.2)."""
+def bordered(images: Tensor, padding: int, mirrored: bool, fill: Tensor | None = None) -> Tensor:
+    """(B, 1, C, H + 2 * padding, W + 2 * padding); `mirrored`: (B, 2, ...), the image and its mirror image.
+
+    The border is `fill` (C,); None = 0.
+    """
+    if not padding:
+        return torch.stack([images, images.flip(-1)], dim=1) if mirrored else images.unsqueeze(1)
     batch, channels, height, width = images.shape
-    padded = fill.to(images).view(1, -1, 1, 1).expand(batch, -1, height + 2 * padding, width + 2 * padding).clone()
-    padded[:, :, padding : padding + height, padding : padding + width] = images
-    offsets = (draws[:, 1:3] * (2 * padding + 1)).long()  # (B, 2)
-    rows = offsets[:, :1] + torch.arange(height, device=images.device)  # (B, H)
-    columns = offsets[:, 1:] + torch.arange(width, device=images.device)  # (B, W)
-    flat = (rows[:, :, None] * (width + 2 * padding) + columns[:, None, :]).view(batch, 1, -1).expand(-1, channels, -1)
-    return padded.flatten(2).gather(2, flat).view(batch, channels, height, width)
+    shape = (batch, 2 if mirrored else 1, channels, height + 2 * padding, width + 2 * padding)
+    found = images.new_zeros(shape) if fill is None else fill.to(images).view(-1, 1, 1).expand(shape).contiguous()
+    middle = found[..., padding : padding + height, padding : padding + width]
+    middle[:, 0] = images
+    if mirrored:
+        middle[:, 1] = images.flip(-1)
+    return found
+
+
+def cut(images: Tensor, rows: Tensor, width: int) -> Tensor:
+    """The windows (B, C, H, W) whose rows start at `rows` (B, C, H) in `bordered` images (B, ...); one serves all.
+
+    A row of a window is a piece of memory, and is copied as a whole.
+    """
+    each = images[0].numel()
+    starts = rows + torch.arange(0, images.numel(), each, device=rows.device).view(-1, 1, 1)
+    pieces = images.view(-1).unfold(0, width, 1)  # (pixels, W): a view, every piece of W pixels
+    return pieces.index_select(0, starts.flatten()).view(*rows.shape, width)
 
 
 def shift(images: Tensor, draws: Tensor, fraction: float) -> Tensor:
@@ -75,6 +105,10 @@ class Preprocess:
             raise ConfigError(f"recipe.augment.crop_fill={fill}: allowed are mean (0 after normalising), black")
         black = (torch.zeros_like(self.mean) - self.mean) / self.sd
         self.fill = black.mean(dim=(1, 2)) if fill == "black" else torch.zeros(len(self.mean))
+        # What the mean must be around an image for its border to become `fill`.
+        self.border = self.mean.mean(dim=(1, 2)) if fill == "black" else torch.zeros(len(self.mean))
+        everywhere = self.mean.shape[1:] == (1, 1)
+        self.mean_moves = not everywhere or (self.crop > 0 and not torch.equal(self.mean.flatten(), self.border))
 
     @staticmethod
     def _statistics(
@@ -101,14 +135,27 @@ class Preprocess:
 
     def __call__(self, images: Tensor, draws: Tensor | None = None) -> Tensor:
         """Normalise; with `draws` (B, DRAWS) augment as well."""
-        mean, sd = self.mean.to(images.device), self.sd.to(images.device)
-        x = images.float().div_(255).sub_(mean).div_(sd)
-        if draws is None:
-            return x
+        if self.mean.device != images.device:  # once: every copy from the host waits for the GPU
+            for name in ("mean", "sd", "fill", "border"):
+                setattr(self, name, getattr(self, name).to(images.device))
+        if images.device.type != "cpu" or images.numel() <= CACHED:
+            return self._preprocess(images, draws)
+        found, few = torch.empty(images.shape), max(1, CACHED // images[0].numel())
+        for start in range(0, len(images), few):
+            part = slice(start, start + few)
+            found[part] = self._preprocess(images[part], None if draws is None else draws[part])
+        return found
+
+    def _preprocess(self, images: Tensor, draws: Tensor | None) -> Tensor:
+        if draws is None or not (self.crop or self.flip or self.shift):
+            return images.float().div_(255).sub_(self.mean).div_(self.sd)
+        rows, width = window_rows(draws, images.shape, self.crop, self.flip), images.shape[-1]
         if self.shift:
-            x = shift(x, draws, self.shift)
-        if self.crop:
-            x = crop(x, draws, self.crop, self.fill)
-        if self.flip:
-            x = flip(x, draws)
-        return x
+            x = shift(images.float().div_(255).sub_(self.mean).div_(self.sd), draws, self.shift)
+            return cut(bordered(x, self.crop, self.flip, self.fill), rows, width)
+        x = cut(bordered(images, self.crop, self.flip), rows, width).float().div_(255)
+        mean = self.mean
+        if self.mean_moves:  # as its image does
+            whole = mean.expand(images.shape[1:]).unsqueeze(0)
+            mean = cut(bordered(whole, self.crop, self.flip, self.border), rows, width)
+        return x.sub_(mean).div_(self.sd)

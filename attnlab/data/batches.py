@@ -4,16 +4,23 @@ Nothing here has a state, so a resumed run sees the same batches, and every imag
 ranks share it.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 
+def mixed(*keys: int) -> int:
+    """One integer, 0 to 2**63 - 1, for a tuple of integers."""
+    number = 0
+    for key in keys:
+        number = (number * 0x9E3779B97F4A7C15 + key + 0x632BE59BD9B4E019) % 2**63
+    return number
+
+
 def generator(*keys: int) -> torch.Generator:
     """A random generator for a tuple of integers, e.g. (seed, epoch)."""
-    mixed = 0
-    for key in keys:
-        mixed = (mixed * 0x9E3779B97F4A7C15 + key + 0x632BE59BD9B4E019) % 2**63
-    return torch.Generator().manual_seed(mixed)
+    return torch.Generator().manual_seed(mixed(*keys))
 
 
 def stratified(labels: Tensor, images: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -48,3 +55,9 @@ def evaluation_batches(count: int, batch_size: int, rank: int = 0, world: int = 
     """This rank's index batches, in order: every image once over the ranks, none padded, equally many batches."""
     number = max(1, -(-count // batch_size))
     return [part.tensor_split(world)[rank] for part in torch.arange(count).tensor_split(number)]
+
+
+def taken(data: Any) -> int:
+    """`data.batches_done`, for the one epoch in which a run goes on; 0 from then on."""
+    done, data.batches_done = data.batches_done, 0
+    return done

@@ -11,20 +11,21 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from attnlab.data.augment import DRAWS, Preprocess
-from attnlab.data.batches import evaluation_batches, generator, stratified, training_batches
+from attnlab.data.batches import evaluation_batches, generator, stratified, taken, training_batches
 from attnlab.data.listing import classes_of, images_of, listing_digest
-from attnlab.data.tree import open_image
+from attnlab.data.tree import open_image, open_pixels
 from attnlab.errors import ConfigError
 
 Item = tuple[int, tuple[float, ...]]  # image number, its draws in this epoch (empty: evaluation)
 
 
-def random_box(width: int, height: int, crop: Mapping[str, Any], seed: int) -> tuple[float, float, float, float]:
+def random_box(width: int, height: int, crop: Mapping[str, Any], seed: int) -> tuple[int, int, int, int]:
     """A box (left, top, right, bottom) of random area and aspect (Szegedy et al. 2015, as torchvision's
     RandomResizedCrop: ten tries, then the centre)."""
     (low, high), (narrow, wide) = crop.get("scale", (0.08, 1.0)), crop.get("ratio", (3 / 4, 4 / 3))
@@ -42,10 +43,19 @@ def random_box(width: int, height: int, crop: Mapping[str, Any], seed: int) -> t
     return left, top, left + w, top + h
 
 
+def resized_crop(pixels: Tensor, box: tuple[int, int, int, int], size: int) -> Tensor:
+    """Cut the box (left, top, right, bottom) out of uint8 (3, H, W), then resize it to (3, S, S): bicubic, antialiased,
+    rounded and clipped to uint8 after either direction, as Pillow does (equal but for 1/255 here and there)."""
+    left, top, right, bottom = box
+    part = pixels[None, :, top:bottom, left:right].contiguous(memory_format=torch.channels_last)  # the faster kernel
+    return F.interpolate(part, (size, size), mode="bicubic", antialias=True)[0].contiguous()
+
+
 class Files(Dataset[tuple[Tensor, int, Tensor]]):
     """(image uint8 (3, S, S), label, draws) of one listed file.
 
-    Training with `resized_crop` cuts a random box; otherwise the centre: short side to S / centre, centre S cut out.
+    Training with `resized_crop` cuts a random box; otherwise the centre: short side to S / centre, centre S cut out, by
+    Pillow, as published weights were measured.
     """
 
     def __init__(
@@ -60,16 +70,21 @@ class Files(Dataset[tuple[Tensor, int, Tensor]]):
 
     def __getitem__(self, item: Item) -> tuple[Tensor, int, Tensor]:
         number, draws = item
-        picture, size = open_image(Path(self.paths[number])), self.image_size
+        path = Path(self.paths[number])
         if draws and self.resized_crop:
-            box = random_box(*picture.size, self.resized_crop, seed=int(draws[-1] * 2**53))
+            pixels = open_pixels(path)
+            box = random_box(pixels.shape[2], pixels.shape[1], self.resized_crop, seed=int(draws[-1] * 2**53))
+            pixels = resized_crop(pixels, box, self.image_size)
         else:
-            side = min(picture.size) * min(1.0, self.centre)
-            left, top = (picture.width - side) / 2, (picture.height - side) / 2
-            box = (left, top, left + side, top + side)
-        picture = picture.resize((size, size), Image.Resampling.BICUBIC, box=box)
-        pixels = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)
+            pixels = self._centre(open_image(path))
         return pixels, self.labels[number], torch.tensor(draws[:DRAWS])
+
+    def _centre(self, picture: Image.Image) -> Tensor:
+        side, size = min(picture.size) * min(1.0, self.centre), self.image_size
+        left, top = (picture.width - side) / 2, (picture.height - side) / 2
+        box = (left, top, left + side, top + side)
+        picture = picture.resize((size, size), Image.Resampling.BICUBIC, box=box)
+        return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
 
 
 class _Order(Sampler[list[Item]]):
@@ -91,15 +106,18 @@ class _Order(Sampler[list[Item]]):
     def __iter__(self) -> Iterator[list[Item]]:
         epoch = self.data.trainer.current_epoch if self.data.trainer is not None else 0
         passes = self.data.passes_per_epoch if self.training else 1
+        done = taken(self.data) if self.training else 0
         for number in range(epoch * passes, (epoch + 1) * passes):
-            yield from self._pass(number)
+            plan = self._plan(number)
+            yield from self._pass(number, plan[done:])
+            done = max(0, done - len(plan))
 
-    def _pass(self, epoch: int) -> Iterator[list[Item]]:
+    def _pass(self, epoch: int, plan: list[Tensor]) -> Iterator[list[Item]]:
         draws = None
         if self.training:
             source = generator(self.data.order_seed, 3, epoch)
             draws = torch.rand(self.count, DRAWS + 1, generator=source, dtype=torch.float64)
-        for index in self._plan(epoch):
+        for index in plan:
             yield [(int(i), () if draws is None else tuple(draws[i].tolist())) for i in index]
 
 
@@ -141,6 +159,7 @@ class ImageNet(pl.LightningDataModule):
         self.resized_crop = settings.pop("resized_crop", None)
         self.preprocess = Preprocess(normalize, settings, mean=mean, sd=sd)
         self.data_hash: str | None = None
+        self.batches_done = 0  # as MemoryData's
 
     def setup(self, stage: str | None = None) -> None:
         if self.data_hash is not None:

@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torchvision.io import decode_jpeg, read_file
 
+from attnlab.data.cache import cached
 from attnlab.data.listing import classes_of, images_of, masks_of, state
-from attnlab.data.memory import Images, cached, canonical
+from attnlab.data.memory import Images, canonical
 from attnlab.errors import DataError
 
 
@@ -17,9 +21,21 @@ def open_image(path: Path) -> Image.Image:
     """One image, decoded as RGB. Raises DataError naming a file that cannot be read, a truncated one included."""
     try:
         with Image.open(path) as image:
-            return image.convert("RGB")
+            image.load()
+            return image if image.mode == "RGB" else image.convert("RGB")
     except (OSError, SyntaxError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"dataset.root: {path.parent.name}/{path.name} cannot be read as an image ({error})") from error
+
+
+def open_pixels(path: Path) -> Tensor:
+    """One image as uint8 (3, H, W): the pixels of `open_image`, of colour JPEGs by torchvision's decoder, which is
+    faster. Grey, CMYK and damaged ones, and other formats, are left to `open_image`."""
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        with suppress(RuntimeError):
+            pixels = decode_jpeg(read_file(str(path)))
+            if len(pixels) == 3:
+                return pixels
+    return torch.from_numpy(np.array(open_image(path))).permute(2, 0, 1)
 
 
 def decode(path: Path, image_size: int) -> np.ndarray:

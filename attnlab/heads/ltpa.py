@@ -59,9 +59,11 @@ class Level(nn.Module):
         if self.compatibility == "dp":
             c = (l * g).sum(dim=1, keepdim=True)
         else:
-            c = self.u(l + g if self.compatibility == "pc" else l)
-        attended = self.mask(c) * l
-        return c, attended.sum(dim=(2, 3)) if self.normalize == "softmax" else attended.mean(dim=(2, 3))
+            c = self.u(l)
+            if self.compatibility == "pc":  # <u, l + g> without a sum as large as l
+                c = c + self.u(g)
+        attended = (self.mask(c).flatten(2) @ l.flatten(2).transpose(1, 2))[:, 0]
+        return c, attended if self.normalize == "softmax" else attended / (l.shape[2] * l.shape[3])
 
 
 class Ltpa(nn.Module):

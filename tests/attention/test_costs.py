@@ -109,7 +109,7 @@ def test_the_menu_as_csv():
 def test_bad_input_of_the_menu():
     command = [sys.executable, "-m", "attnlab.bench"]
     for arguments, message in (
-        (["speed"], "attnlab: speed: no such benchmark; allowed is zoo"),
+        (["speed"], "attnlab: speed: no such benchmark; allowed are zoo, gates, step"),
         (["zoo", "format=tex"], "attnlab: format=tex: allowed are table, csv"),
         (["zoo", "attention=sse"], "attnlab: attention=sse: unknown"),
     ):

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from attnlab.data.augment import DRAWS, Preprocess
 from attnlab.data.batches import evaluation_batches, generator, stratified, training_batches
+from attnlab.data.memory import Batches, Images
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
@@ -47,3 +49,29 @@ def test_the_validation_draw_is_stratified(images):
     assert torch.equal(torch.cat([rest, drawn]).sort().values, torch.arange(100))
     for number, share in ((0, 0.5), (1, 0.3), (2, 0.2)):
         assert abs(int((labels[drawn] == number).sum()) - share * images) <= 1
+
+
+def test_batches_are_their_plan_with_the_draws_of_their_images():
+    """Order and draws of an epoch are what they were when a run was interrupted, whichever rank resumes it."""
+    images, labels = torch.randint(0, 256, (23, 3, 8, 8), dtype=torch.uint8), torch.arange(23)
+    made = Preprocess("channel", {"crop": 2, "flip": True}, images)
+    for rank in range(2):
+        loader = Batches(
+            Images(images, labels),
+            lambda epoch, rank=rank: training_batches(23, 10, 5, epoch, rank, 2),
+            made,
+            epoch=lambda: 3,
+            augment_seed=5,
+            passes=2,
+        )
+        expected = []
+        for number in (6, 7):
+            draws = torch.rand(23, DRAWS, generator=generator(5, 3, number))
+            expected += [(made(images[i], draws[i]), labels[i]) for i in training_batches(23, 10, 5, number, rank, 2)]
+        found = list(loader)
+        assert len(found) == len(loader) == len(expected)
+        for (x, y), (a, b) in zip(found, expected, strict=True):
+            assert torch.equal(x, a)
+            assert torch.equal(y, b)
+    plain = list(Batches(Images(images, labels), lambda epoch: evaluation_batches(23, 10), made))
+    assert torch.equal(torch.cat([x for x, _ in plain]), made(images))

@@ -10,7 +10,8 @@ from PIL import Image
 
 from attnlab.compose import check, config
 from attnlab.data import cifar as cifar_module
-from attnlab.data.memory import Images, cached, canonical, content_hash
+from attnlab.data.cache import cached
+from attnlab.data.memory import Images, canonical, content_hash
 from attnlab.errors import AttnlabError, ConfigError, DataError
 from attnlab.training import datamodule
 

@@ -11,7 +11,7 @@ import torch
 
 import attnlab
 from attnlab.compose import choices, compose_file, plain
-from attnlab.training import count_macs
+from attnlab.costs import count_macs
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "backbone_costs.csv"
 FIELDS = ("model", "classes", "params", "MACs")

@@ -1,0 +1,297 @@
+/* The passes of passes.py over bfloat16 maps in channels_last, as PyTorch's CPU kernels do not do them fast.
+ *
+ * A map x is (B, P, C): images, positions, channels. Sums are kept in float32, every result is rounded once, to nearest
+ * even. What each function computes is said in passes.py, whose plain forms the tests hold these to.
+ */
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef uint16_t bf16;
+#define WIDTH 16 /* floats in a vector of AVX512; elsewhere the compiler takes several */
+
+static inline float wide(bf16 v) {
+  uint32_t bits = (uint32_t)v << 16;
+  float f;
+  memcpy(&f, &bits, 4);
+  return f;
+}
+
+static inline bf16 narrow(float f) {
+  uint32_t bits;
+  memcpy(&bits, &f, 4);
+  uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  return (bf16)(f != f ? 0x7fc0 : rounded); /* NaN stays NaN */
+}
+
+/* mean, largest, first place of the largest over positions, each (B, C); a null pointer is not computed. */
+void pool_positions(const bf16 *x, long B, long P, long C, bf16 *mean, bf16 *largest, int64_t *place) {
+#pragma omp parallel for
+  for (long b = 0; b < B; b++)
+    for (long c0 = 0; c0 < C; c0 += WIDTH) {
+      const bf16 *image = x + b * P * C + c0;
+      long n = C - c0 < WIDTH ? C - c0 : WIDTH;
+      float sum[WIDTH] = {0}, most[WIDTH];
+      int32_t at[WIDTH] = {0};
+      for (long i = 0; i < n; i++) most[i] = wide(image[i]);
+      if (n == WIDTH) {
+        for (long p = 0; p < P; p++) {
+#pragma omp simd
+          for (long i = 0; i < WIDTH; i++) {
+            float v = wide(image[p * C + i]);
+            sum[i] += v;
+            at[i] = v > most[i] ? (int32_t)p : at[i];
+            most[i] = v > most[i] ? v : most[i];
+          }
+        }
+      } else {
+        for (long p = 0; p < P; p++)
+          for (long i = 0; i < n; i++) {
+            float v = wide(image[p * C + i]);
+            sum[i] += v;
+            if (v > most[i]) most[i] = v, at[i] = (int32_t)p;
+          }
+      }
+      for (long i = 0; i < n; i++) {
+        long to = b * C + c0 + i;
+        if (mean) mean[to] = narrow(sum[i] / P);
+        /* a sum of NaN: the maximum is NaN too, as in PyTorch */
+        if (largest) largest[to] = sum[i] != sum[i] ? 0x7fc0 : narrow(most[i]), place[to] = at[i];
+      }
+    }
+}
+
+/* y = x m + g, m and g (B, C); g null: 0; h null, or (B, C): added where `place` says. */
+void times_channels(const bf16 *x, long B, long P, long C, const bf16 *m, const bf16 *g, const bf16 *h,
+                    const int64_t *place, bf16 *y) {
+#pragma omp parallel for
+  for (long b = 0; b < B; b++) {
+    float *factor = malloc(2 * C * sizeof(float)), *added = factor + C;
+    for (long c = 0; c < C; c++) factor[c] = wide(m[b * C + c]), added[c] = g ? wide(g[b * C + c]) : 0;
+    for (long p = 0; p < P; p++) {
+      const bf16 *from = x + (b * P + p) * C;
+      bf16 *to = y + (b * P + p) * C;
+#pragma omp simd
+      for (long c = 0; c < C; c++) to[c] = narrow(wide(from[c]) * factor[c] + added[c]);
+    }
+    if (h)
+      for (long c = 0; c < C; c++) {
+        long at = (b * P + place[b * C + c]) * C + c;
+        y[at] = narrow(wide(x[at]) * factor[c] + added[c] + wide(h[b * C + c]));
+      }
+    free(factor);
+  }
+}
+
+/* d (B, C): sum over positions of a b. */
+void dot_positions(const bf16 *a, const bf16 *b_, long B, long P, long C, bf16 *d) {
+#pragma omp parallel for
+  for (long b = 0; b < B; b++)
+    for (long c0 = 0; c0 < C; c0 += WIDTH) {
+      const bf16 *u = a + b * P * C + c0, *v = b_ + b * P * C + c0;
+      long n = C - c0 < WIDTH ? C - c0 : WIDTH;
+      float sum[WIDTH] = {0};
+      if (n == WIDTH) {
+        for (long p = 0; p < P; p++) {
+#pragma omp simd
+          for (long i = 0; i < WIDTH; i++) sum[i] += wide(u[p * C + i]) * wide(v[p * C + i]);
+        }
+      } else {
+        for (long p = 0; p < P; p++)
+          for (long i = 0; i < n; i++) sum[i] += wide(u[p * C + i]) * wide(v[p * C + i]);
+      }
+      for (long i = 0; i < n; i++) d[b * C + c0 + i] = narrow(sum[i]);
+    }
+}
+
+/* largest and mean over channels, each (N): N = B P. */
+void pool_channels(const bf16 *x, long N, long C, bf16 *largest, bf16 *mean) {
+#pragma omp parallel for
+  for (long n = 0; n < N; n++) {
+    const bf16 *pixel = x + n * C;
+    float sum = 0, most = -INFINITY;
+#pragma omp simd reduction(+ : sum) reduction(max : most)
+    for (long c = 0; c < C; c++) {
+      float v = wide(pixel[c]);
+      sum += v;
+      most = v > most ? v : most;
+    }
+    largest[n] = sum != sum ? 0x7fc0 : narrow(most);
+    mean[n] = narrow(sum / C);
+  }
+}
+
+/* y = x s, s (N). */
+void times_positions(const bf16 *x, long N, long C, const bf16 *s, bf16 *y) {
+#pragma omp parallel for
+  for (long n = 0; n < N; n++) {
+    float factor = wide(s[n]);
+#pragma omp simd
+    for (long c = 0; c < C; c++) y[n * C + c] = narrow(wide(x[n * C + c]) * factor);
+  }
+}
+
+/* d (N): sum over channels of a b. */
+void dot_channels(const bf16 *a, const bf16 *b, long N, long C, bf16 *d) {
+#pragma omp parallel for
+  for (long n = 0; n < N; n++) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (long c = 0; c < C; c++) sum += wide(a[n * C + c]) * wide(b[n * C + c]);
+    d[n] = narrow(sum);
+  }
+}
+
+/* dx = dy s + g + h / ties where x is `largest`; s, g, h, largest (N). */
+void times_positions_backward(const bf16 *dy, const bf16 *x, long N, long C, const bf16 *s, const bf16 *g,
+                              const bf16 *h, const bf16 *largest, bf16 *dx) {
+#pragma omp parallel for
+  for (long n = 0; n < N; n++) {
+    const bf16 *pixel = x + n * C;
+    float factor = wide(s[n]), added = wide(g[n]), most = wide(largest[n]), ties = 0;
+#pragma omp simd reduction(+ : ties)
+    for (long c = 0; c < C; c++) ties += wide(pixel[c]) == most ? 1.0f : 0.0f;
+    float share = ties > 0 ? wide(h[n]) / ties : 0;
+#pragma omp simd
+    for (long c = 0; c < C; c++)
+      dx[n * C + c] = narrow(wide(dy[n * C + c]) * factor + added + (wide(pixel[c]) == most ? share : 0.0f));
+  }
+}
+
+/* The planes of one image, (C, H, W), as floats with a border of r zeros. */
+static void padded(const bf16 *planes, long C, long H, long W, long r, float *out) {
+  long wide_row = W + 2 * r, plane = (H + 2 * r) * wide_row;
+  memset(out, 0, C * plane * sizeof(float));
+  for (long c = 0; c < C; c++)
+    for (long i = 0; i < H; i++)
+      for (long j = 0; j < W; j++) out[c * plane + (i + r) * wide_row + j + r] = wide(planes[(c * H + i) * W + j]);
+}
+
+/* out (O, H, W) = the k x k kernel (O, C, k, k) over padded planes (C, H + k - 1, W + k - 1). */
+static void correlate(const float *planes, long C, long H, long W, long k, const float *kernel, long O, bf16 *out) {
+  long wide_row = W + k - 1, plane = (H + k - 1) * wide_row;
+  float row[W];
+  for (long o = 0; o < O; o++)
+    for (long i = 0; i < H; i++) {
+      memset(row, 0, W * sizeof(float));
+      for (long c = 0; c < C; c++)
+        for (long u = 0; u < k; u++)
+          for (long v = 0; v < k; v++) {
+            float weight = kernel[((o * C + c) * k + u) * k + v];
+            const float *from = planes + c * plane + (i + u) * wide_row + v;
+#pragma omp simd
+            for (long j = 0; j < W; j++) row[j] += weight * from[j];
+          }
+      for (long j = 0; j < W; j++) out[(o * H + i) * W + j] = narrow(row[j]);
+    }
+}
+
+/* planes (B, C, H, W), kernel float32 (C, k, k) -> out (B, H, W): a `same` convolution to one channel. */
+void conv_planes(const bf16 *planes, long B, long C, long H, long W, const float *kernel, long k, bf16 *out) {
+#pragma omp parallel for
+  for (long b = 0; b < B; b++) {
+    float *buffer = malloc(C * (H + k - 1) * (W + k - 1) * sizeof(float));
+    padded(planes + b * C * H * W, C, H, W, k / 2, buffer);
+    correlate(buffer, C, H, W, k, kernel, 1, out + b * H * W);
+    free(buffer);
+  }
+}
+
+/* Its gradients: of the planes, and of the kernel image by image, (B, C, k, k); flipped: the kernel turned by 180
+ * degrees, (C, k, k). */
+void conv_planes_backward(const bf16 *dout, const bf16 *planes, long B, long C, long H, long W, const float *flipped,
+                          long k, bf16 *dplanes, float *dkernel) {
+#pragma omp parallel for
+  for (long b = 0; b < B; b++) {
+    long wide_row = W + k - 1, plane = (H + k - 1) * wide_row;
+    float *buffer = malloc((C + 1) * plane * sizeof(float)), *g = buffer + C * plane;
+    padded(planes + b * C * H * W, C, H, W, k / 2, buffer);
+    padded(dout + b * H * W, 1, H, W, k / 2, g);
+    correlate(g, 1, H, W, k, flipped, C, dplanes + b * C * H * W);
+    float column[W];
+    for (long c = 0; c < C; c++)
+      for (long u = 0; u < k; u++)
+        for (long v = 0; v < k; v++) {
+          memset(column, 0, W * sizeof(float));
+          for (long i = 0; i < H; i++) {
+            const float *from = buffer + c * plane + (i + u) * wide_row + v, *grad = g + (i + k / 2) * wide_row + k / 2;
+#pragma omp simd
+            for (long j = 0; j < W; j++) column[j] += grad[j] * from[j];
+          }
+          float sum = 0;
+          for (long j = 0; j < W; j++) sum += column[j];
+          dkernel[((b * C + c) * k + u) * k + v] = sum;
+        }
+    free(buffer);
+  }
+}
+
+/* mean over columns j, (B, H, C), and over rows i, (B, W, C), of x (B, H, W, C). */
+void pool_axes(const bf16 *x, long B, long H, long W, long C, bf16 *rows, bf16 *columns) {
+#pragma omp parallel for
+  for (long b = 0; b < B; b++) {
+    float *along = calloc((W + 1) * C, sizeof(float)), *row = along + W * C;
+    for (long i = 0; i < H; i++) {
+      memset(row, 0, C * sizeof(float));
+      for (long j = 0; j < W; j++) {
+        const bf16 *from = x + ((b * H + i) * W + j) * C;
+        float *column = along + j * C;
+#pragma omp simd
+        for (long c = 0; c < C; c++) {
+          float v = wide(from[c]);
+          row[c] += v;
+          column[c] += v;
+        }
+      }
+      for (long c = 0; c < C; c++) rows[(b * H + i) * C + c] = narrow(row[c] / W);
+    }
+    for (long at = 0; at < W * C; at++) columns[b * W * C + at] = narrow(along[at] / H);
+    free(along);
+  }
+}
+
+/* y = x p q + g + h; p, g (B, H, C), one value a row and channel; q, h (B, W, C), one a column; g, h null: 0. */
+void times_axes(const bf16 *x, long B, long H, long W, long C, const bf16 *p, const bf16 *q, const bf16 *g,
+                const bf16 *h, bf16 *y) {
+#pragma omp parallel for
+  for (long b = 0; b < B; b++)
+    for (long i = 0; i < H; i++)
+      for (long j = 0; j < W; j++) {
+        long at = ((b * H + i) * W + j) * C, row = (b * H + i) * C, column = (b * W + j) * C;
+        if (g) {
+#pragma omp simd
+          for (long c = 0; c < C; c++)
+            y[at + c] = narrow(wide(x[at + c]) * wide(p[row + c]) * wide(q[column + c]) + wide(g[row + c]) +
+                               wide(h[column + c]));
+        } else {
+#pragma omp simd
+          for (long c = 0; c < C; c++) y[at + c] = narrow(wide(x[at + c]) * wide(p[row + c]) * wide(q[column + c]));
+        }
+      }
+}
+
+/* dp (B, H, C) = sum over columns of dy x q; dq (B, W, C) = sum over rows of dy x p. */
+void dot_axes(const bf16 *dy, const bf16 *x, long B, long H, long W, long C, const bf16 *p, const bf16 *q, bf16 *dp,
+              bf16 *dq) {
+#pragma omp parallel for
+  for (long b = 0; b < B; b++) {
+    float *along = calloc((W + 1) * C, sizeof(float)), *row = along + W * C;
+    for (long i = 0; i < H; i++) {
+      memset(row, 0, C * sizeof(float));
+      for (long j = 0; j < W; j++) {
+        long at = ((b * H + i) * W + j) * C;
+        float *column = along + j * C;
+#pragma omp simd
+        for (long c = 0; c < C; c++) {
+          float v = wide(dy[at + c]) * wide(x[at + c]);
+          row[c] += v * wide(q[(b * W + j) * C + c]);
+          column[c] += v * wide(p[(b * H + i) * C + c]);
+        }
+      }
+      for (long c = 0; c < C; c++) dp[(b * H + i) * C + c] = narrow(row[c]);
+    }
+    for (long at = 0; at < W * C; at++) dq[b * W * C + at] = narrow(along[at]);
+    free(along);
+  }
+}
