@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check lock clean
+.PHONY: help setup demo test test-slow soak check lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -33,8 +33,11 @@ demo: $(READY)  ## train none, se, ise, cbam, icbam with 2 seeds, judge where th
 test: $(READY)  ## run the tests, but for the slow ones
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-test-slow: $(READY)  ## run the slow tests: the notebooks, executed, a few minutes
+test-slow: $(READY)  ## run the slow tests: notebooks, faults; a few minutes
 	$(BIN)/python -m pytest -n 2 -m slow
+
+soak: $(READY)  ## the long form of the tests of faults: 20 kills, 1,000 fuzzed configs; half an hour and more
+	ATTNLAB_SOAK=1 $(BIN)/python -m pytest tests/faults
 
 check: $(READY)  ## ruff and types
 	$(BIN)/ruff check .

@@ -71,6 +71,7 @@ CHECKS: dict[str, tuple[Test, str]] = {
         for name in ("optimizer", "schedule")
     },
     "recipe.optimizer.lr": (lambda value: _number(value) and value > 0, "a number above 0"),
+    "recipe.augment": (_optional(lambda value: isinstance(value, Mapping)), "a group, or null"),
     "recipe.augment.flip": (_optional(lambda value: isinstance(value, bool)), "true, false, null"),
     "recipe.augment.crop": (_optional(lambda value: _integer(value, 0)), "an integer from 0 (pixels), or null"),
     "recipe.augment.shift": (_optional(lambda value: _number(value) and 0 <= value < 1), "0 to below 1, or null"),
@@ -90,13 +91,17 @@ CHECKS: dict[str, tuple[Test, str]] = {
         lambda value: _integer(value, 1) or value == "auto" or isinstance(value, list),
         "an integer from 1, a list of device numbers, auto",
     ),
-    "machine.compile": _boolean,
+    "machine.compile": (lambda value: isinstance(value, bool) or value == "auto", "auto, true, false"),
     "machine.channels_last": _boolean,
     "machine.detect_anomaly": _boolean,
     "tracker.images": _boolean,
     "machine.threads": _positive_or_null,
     "machine.workers": (_optional(lambda value: _integer(value, 0)), "an integer from 0, or null"),
     "machine.batches": _positive_or_null,
+    "machine.checkpoint_minutes": (
+        _optional(lambda value: _number(value) and value >= 0),
+        "a number from 0 (0: after each step), or null",
+    ),
 }
 
 
@@ -114,7 +119,7 @@ KEYS = {
     "recipe.validation": ("images", "order"),
     "machine": (
         "accelerator", "devices", "strategy", "precision", "channels_last", "compile", "threads", "workers", "batches",
-        "detect_anomaly",
+        "checkpoint_minutes", "detect_anomaly",
     ),
     "tracker": ("name", "mode", "project", "entity", "tags", "images"),
 }  # fmt: skip
@@ -123,5 +128,5 @@ KEYS = {
 # what a saved config.yaml does not have, or may be older than
 MAY_LACK = (
     "experiment", "table", "start_from", "force", "dry_run", "n_jobs", "output_dir", "workers", "passes_per_epoch",
-    "layers",
+    "layers", "checkpoint_minutes",
 )  # fmt: skip

@@ -1,18 +1,18 @@
 """From a config to a network: backbone + attention in its slots + head; and back from a finished run."""
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from attnlab.compose import check, plain
+from attnlab.checkpoints import read
+from attnlab.compose import check
 from attnlab.construct import construct
 from attnlab.errors import ConfigError
-from attnlab.results import find_run
+from attnlab.results import find_run, read_config
 from attnlab.slots import AttentionSlots
 
 
@@ -65,15 +65,17 @@ def load(run_id: str, output_dir: str | Path = "outputs", *, key: str = "run") -
     Raises ConfigError when there is none, or its checkpoint is missing or damaged.
     """
     folder = find_run(run_id, output_dir, key=key)
-    values = plain(OmegaConf.load(folder / "config.yaml"))
+    values = read_config(folder, key=key)
     if values["model"].get("pretrained"):  # what it was trained from is overwritten at once
         values["model"] = values["model"] | {"pretrained": False}
     net = build(values)
     try:
-        state = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
+        state = read(folder / "best.ckpt")["state_dict"]
         net.load_state_dict({name.removeprefix("net."): state[name] for name in state if name.startswith("net.")})
     except FileNotFoundError as error:
         raise ConfigError(f"{key}={run_id}: its best.ckpt is missing") from error
-    except (OSError, RuntimeError, pickle.UnpicklingError, KeyError, EOFError) as error:
+    except ConfigError:  # a ValueError, but one that says what it is
+        raise
+    except (RuntimeError, ValueError) as error:
         raise ConfigError(f"{key}={run_id}: its best.ckpt cannot be read") from error
     return net.eval()

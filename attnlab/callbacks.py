@@ -8,12 +8,29 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
+
+from attnlab.marks import mark
+from attnlab.whole import written_whole
 
 COLUMNS = (
     "epoch", "step", "lr", "train/loss", "train/top1_error", "val/loss", "val/top1_error", "val/top5_error",
     "val/calibration_error", "images_per_second", "seconds",
 )  # fmt: skip
+
+
+def kept_rows(path: Path, epochs: int) -> list[dict[str, str]]:
+    """The rows of log.csv of the first `epochs` epochs; of a damaged file, those that are whole."""
+    rows: dict[int, dict[str, str]] = {}
+    try:
+        text = path.read_text(errors="replace").replace("\0", "")
+    except FileNotFoundError:
+        return []
+    for row in csv.DictReader(text.splitlines()):
+        epoch = row.get("epoch") or ""
+        if set(row) == set(COLUMNS) and row["seconds"] and epoch.isdecimal() and int(epoch) < epochs:
+            rows.setdefault(int(epoch), row)
+    return [rows[epoch] for epoch in sorted(rows)]
 
 
 class EpochLog(Callback):
@@ -30,6 +47,7 @@ class EpochLog(Callback):
         self._started = self._epoch_started = self._epoch_ended = 0.0
         self._images = 0
         self.last_epoch_validated = False
+        self.epochs = 0  # that have their row
 
     @property
     def images_per_second(self) -> float | None:
@@ -42,19 +60,20 @@ class EpochLog(Callback):
         return self._images / max(self._epoch_ended - self._epoch_started, 1e-9) if self._images else 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"seconds": self.seconds, "rates": list(self.rates)}
+        seconds = time.perf_counter() - self._started if self._started else self.seconds
+        validated = self.last_epoch_validated
+        return {"seconds": seconds, "rates": list(self.rates), "validated": validated, "epochs": self.epochs}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.seconds, self.rates = state_dict["seconds"], list(state_dict["rates"])
+        self.last_epoch_validated, self.epochs = state_dict["validated"], state_dict["epochs"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started = time.perf_counter() - self.seconds
+        self._epoch_started = time.perf_counter()  # within an epoch, where a run goes on there
         if trainer.is_global_zero:
-            rows = []
-            if trainer.current_epoch > 0 and self.path.exists():
-                with self.path.open(newline="") as file:
-                    rows = [row for row in csv.DictReader(file) if int(row["epoch"]) < trainer.current_epoch]
-            with self.path.open("w", newline="") as file:
+            rows = kept_rows(self.path, self.epochs)
+            with written_whole(self.path) as part, part.open("w", newline="") as file:
                 writer = csv.DictWriter(file, COLUMNS)
                 writer.writeheader()
                 writer.writerows(rows)
@@ -70,12 +89,17 @@ class EpochLog(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if not self._images:
+            mark("step")
         self._images += len(batch[1]) * trainer.world_size
         if trainer.is_last_batch and pl_module.device.type == "cuda":
             torch.cuda.synchronize()
         self._epoch_ended = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.current_epoch < self.epochs:  # Lightning, going on by recipe.steps, ends the last epoch once more
+            return
+        self.epochs += 1
         rate = self.running_rate
         self.rates.append(rate)
         self.seconds = time.perf_counter() - self._started
@@ -83,7 +107,8 @@ class EpochLog(Callback):
         scores: dict[str, Any] = {**trainer.callback_metrics, **pl_module.training_scores()}  # type: ignore[operator]
         if not trainer.is_global_zero:
             return
-        metrics = {name: float(value) for name, value in scores.items()}
+        fresh = {name for name in scores if self.last_epoch_validated or not name.startswith("val/")}
+        metrics = {name: float(scores[name]) for name in fresh}
         row = {name: f"{metrics[name]:.6g}" for name in COLUMNS if name in metrics} | {
             "epoch": trainer.current_epoch,
             "step": trainer.global_step,
@@ -98,37 +123,3 @@ class EpochLog(Callback):
         epoch = f"{trainer.current_epoch + 1}{f'/{total}' if total else ''}"
         train = f"train loss {metrics['train/loss']:.4f}, error {metrics['train/top1_error']:.2f} %"
         print(f"  {self.run} epoch {epoch}: {train}{validated}, {rate:.0f} images/s", flush=True)
-
-
-class MovableCheckpoint(ModelCheckpoint):
-    """Lightning's, which forgets its best score when the folder it stands in was renamed or copied elsewhere."""
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        def here(path: str) -> str:
-            return str(Path(str(self.dirpath)) / Path(path).name) if path else path
-
-        moved = dict(state_dict, dirpath=self.dirpath)
-        for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
-            moved[name] = here(moved.get(name, ""))
-        moved["best_k_models"] = {here(path): score for path, score in moved.get("best_k_models", {}).items()}
-        super().load_state_dict(moved)
-
-
-def checkpoints(folder: Path, validates: bool) -> tuple[ModelCheckpoint | None, ModelCheckpoint]:
-    """(best.ckpt by the validation error, None without validation; last.ckpt) of a run."""
-    best = None
-    if validates:
-        best = MovableCheckpoint(
-            folder, "best", monitor="val/top1_error", mode="min", save_weights_only=True,
-            auto_insert_metric_name=False, enable_version_counter=False,
-        )  # fmt: skip
-    last = MovableCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
-    return best, last
-
-
-def chosen_epoch(path: Path, best: ModelCheckpoint | None) -> tuple[int, float | None]:
-    """(epoch, validation error) of the checkpoint that is tested."""
-    epoch = int(torch.load(path, map_location="cpu", weights_only=True)["epoch"])
-    if best is None or best.best_model_score is None:
-        return epoch, None
-    return epoch, round(float(best.best_model_score), 6)

@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from attnlab.allowed import CHECKS, KEYS, MAY_LACK
 from attnlab.errors import AttnlabError, ConfigError
+from attnlab.secrecy import told
 
 _PACKAGE = Path(__file__).resolve().parent
 #: conf/ lies inside the installed package, or beside it in a checkout
@@ -38,6 +39,8 @@ def plain(cfg: Any) -> dict[str, Any]:
 def check(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     """The plain config, when its values can be used. Raises ConfigError naming key, value and what is allowed."""
     values = plain(cfg)
+    if secret := told(values):
+        raise ConfigError(f"{secret[0]}: holds the value of ${secret[1]}, which every record would tell; leave it out")
     _check_keys(values)
     _check_finite(values)
     for key, (test, allowed) in CHECKS.items():
@@ -74,6 +77,13 @@ def _check_keys(values: dict[str, Any]) -> None:
     for section in ("dataset", "model", "attention", "head", "recipe", "machine", "tracker"):
         if not isinstance(values.get(section), Mapping) or not values[section]:
             raise ConfigError(f"{section}={values.get(section) or 'null'}: allowed are {', '.join(choices(section))}")
+        if section in ("dataset", "model", "attention", "head") and not isinstance(
+            values[section].get("_target_"), str
+        ):
+            raise ConfigError(f"{section}: no {section} is chosen; allowed are {', '.join(choices(section))}")
+    for name in ("classes", "image_size"):
+        if name not in values["dataset"]:
+            raise ConfigError(f"dataset.{name}: is missing; a value must stand there")
     for section, known in KEYS.items():
         node = values
         for part in section.split(".") if section else ():

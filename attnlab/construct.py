@@ -1,32 +1,76 @@
 """Build the object that a config node names by `_target_`, and say which key is wrong when that fails."""
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hydra.utils import get_object
-from torch import Tensor
+from lightning.pytorch import LightningDataModule, LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from attnlab.errors import ConfigError
 
 TYPE_NAMES = {
     int: "an integer", float: "a number", bool: "true or false", str: "a word", NoneType: "null",
 }  # fmt: skip
-TRUSTED = ("attnlab.", "torch.", "torchvision.", "timm.", "torchmetrics.", "lightning.")
+#: packages that a config may name; an own package: ATTNLAB_TRUST=mine,ours in the environment, never in a config
+TRUSTED = ("attnlab", "torch", "torchvision", "timm", "torchmetrics")
+DATASETS, SCHEDULES = ("attnlab.data",), ("attnlab.schedules",)
+FAMILIES = ("attnlab.models", "attnlab.attention", "attnlab.heads")
+
+
+def _is(found: Any, kind: type) -> bool:
+    return inspect.isclass(found) and issubclass(found, kind)
+
+
+def _function_of(found: Any, modules: tuple[str, ...]) -> bool:
+    return inspect.isfunction(found) and _within(found.__module__, modules)
+
+
+def _within(module: str, packages: tuple[str, ...]) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+#: what each key may name: a test of the object, given own packages, and its words. Not all that a trusted package has:
+#: torch.load and torch.hub.load would run what a config brings along.
+KINDS: dict[str, tuple[Callable[[Any, tuple[str, ...]], bool], str]] = {
+    "dataset": (
+        lambda found, own: _is(found, LightningDataModule) and _within(found.__module__, DATASETS + own),
+        "a dataset of attnlab.data",
+    ),
+    "recipe.optimizer": (lambda found, own: _is(found, Optimizer), "an optimizer class, as torch.optim.SGD"),
+    "recipe.schedule": (lambda found, own: _function_of(found, SCHEDULES + own), "a function of attnlab.schedules"),
+}
+MODULE = (
+    lambda found, own: (
+        (_is(found, nn.Module) and not _is(found, LightningModule)) or _function_of(found, FAMILIES + own)
+    ),
+    "a network module, or a function of attnlab's models, attention or heads",
+)
 
 
 def target(node: Mapping[str, Any], key: str) -> Callable[..., Any]:
-    """The callable that `node._target_` names; `key` is where the node stands in the config."""
+    """The callable that `node._target_` names; `key` is where the node stands in the config.
+
+    Raises ConfigError for one that is not of the kind the key asks for, or not defined in a trusted package, however
+    it is spelt: what a config names is called.
+    """
     path = str(node.get("_target_"))
-    if not path.startswith(TRUSTED):
-        raise ConfigError(f"{key}._target_={path}: allowed are names that begin with {', '.join(TRUSTED)}")
+    own = tuple(name for name in os.environ.get("ATTNLAB_TRUST", "").split(",") if name)
+    packages = TRUSTED + own
+    if not _within(path, packages) or path in packages:
+        names = ", ".join(f"{name}." for name in packages)
+        raise ConfigError(f"{key}._target_={path}: allowed are names that begin with {names}")
     try:
         found = get_object(path)
     except Exception as error:
         raise ConfigError(f"{key}._target_={path}: cannot be imported ({str(error).splitlines()[0]})") from error
-    if not callable(found):
-        raise ConfigError(f"{key}._target_={path}: not a class or function")
+    fits, kind = KINDS.get(key, MODULE)
+    if not fits(found, own) or not _within(found.__module__, packages):
+        raise ConfigError(f"{key}._target_={path}: allowed is {kind}")
     return found
 
 
@@ -66,5 +110,6 @@ def construct(node: Mapping[str, Any], key: str, *args: Any, **context: Any) -> 
         return make(*args, **knobs, **context)
     except ConfigError:
         raise
-    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
-        raise ConfigError(f"{key} ({node['_target_']}): {str(error).splitlines()[0]}") from error
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError, AttributeError, MemoryError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(f"{key} ({node['_target_']}): {reason}") from error

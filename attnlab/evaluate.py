@@ -41,7 +41,6 @@ def _changes(overrides: Sequence[str], section: str) -> bool:
 
 def _evaluate(run: str, split: str, asked: dict[str, Any], other_dataset: bool) -> dict[str, Any]:
     import lightning.pytorch as pl
-    from omegaconf import OmegaConf
 
     from attnlab import machine
     from attnlab.assemble import load
@@ -49,11 +48,11 @@ def _evaluate(run: str, split: str, asked: dict[str, Any], other_dataset: bool) 
     from attnlab.digest import digest
     from attnlab.identity import science
     from attnlab.quiet import quiet
-    from attnlab.results import find_run, write_json
+    from attnlab.results import find_run, read_config, write_json
     from attnlab.training import datamodule
 
     folder = find_run(run, asked["output_dir"])
-    values = plain(OmegaConf.load(folder / "config.yaml"))
+    values = read_config(folder)
     places = {name: asked["dataset"][name] for name in ("root", "cache") if name in asked["dataset"]}
     values["machine"] = asked["machine"]
     trained_on = datamodule({**values, "dataset": values["dataset"] | ({} if other_dataset else places)})

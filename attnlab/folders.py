@@ -6,16 +6,17 @@ import shutil
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from attnlab.errors import AttnlabError
+from attnlab.errors import AttnlabError, ConfigError, TrainingError
 from attnlab.identity import SECTIONS
 from attnlab.results import write_json
+from attnlab.secrecy import hide
 
 say = rank_zero_only(print)
 
@@ -38,6 +39,17 @@ def recorded_config(values: Mapping[str, Any]) -> dict[str, Any]:
     kept = without_paths(values)
     start = {"start_from": kept["start_from"]} if kept.get("start_from") else {}
     return {name: kept[name] for name in (*SECTIONS, "seed", "machine", "deterministic")} | start
+
+
+def make_writable(folder: Path, output_dir: str) -> None:
+    """The folder, once a file could be written there. Raises ConfigError naming output_dir."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".write"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(f"output_dir={output_dir}: cannot be written ({error.strerror})") from error
 
 
 def put_aside(folder: Path) -> Path | None:
@@ -83,16 +95,26 @@ def locked(folder: Path) -> Iterator[Path]:
 
 
 def write_error(folder: Path, name: str, values: Mapping[str, Any], error: BaseException) -> None:
-    """Leave error.json: what stopped the run, and its config."""
-    write_json(
-        folder / "error.json",
-        {
-            "id": name,
-            "status": "interrupted" if isinstance(error, KeyboardInterrupt) else "failed",
-            "type": type(error).__name__,
-            "error": str(error),
-            "traceback": "".join(traceback.format_exception(error)),
-            "config": recorded_config(values),
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        },
-    )
+    """Leave error.json: what stopped the run, and its config; nothing on a disk that takes nothing more."""
+    with suppress(OSError):
+        write_json(
+            folder / "error.json",
+            {
+                "id": name,
+                "status": "interrupted" if isinstance(error, KeyboardInterrupt) else "failed",
+                "type": type(error).__name__,
+                "error": hide(str(error)),
+                "traceback": hide("".join(traceback.format_exception(error))),
+                "config": recorded_config(values),
+                "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            },
+        )
+
+
+def disk_error(error: OSError) -> Exception:
+    """What a file that cannot be written or read means for a run: a full disk, a folder gone or made read-only."""
+    if isinstance(error, ConnectionError):  # nobody reads what the run prints
+        return error
+    where = f"{error.filename}: " if error.filename else ""
+    reason = error.strerror or str(error)
+    return TrainingError(f"{where}{reason}; what was saved before stands, and the same command goes on from it")

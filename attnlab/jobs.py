@@ -14,8 +14,12 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from attnlab.marks import mark
+from attnlab.secrecy import hide
+
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 INTERRUPTED = 130  # exit status of a job that was asked to stop
+UNHEARD = 141  # as of a process that SIGPIPE killed
 STOPS = {signal.SIGINT, signal.SIGTERM}
 LAST_READS = 64  # of a job that ended: what a pipe holds, many times over
 
@@ -94,6 +98,7 @@ class Job:
         words, say = os.pipe()
         output, printed = os.pipe() if watched else (-1, -1)
         launcher = os.getpid()
+        mark("launch")
         self.started, self.state = time.monotonic(), "running"
         # A signal that came between fork and _live would run the launcher's handler, in the job.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
@@ -126,10 +131,12 @@ class Job:
             code = INTERRUPTED
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1
+        except BrokenPipeError:  # nobody reads what it prints
+            code = UNHEARD
         except Exception as error:
-            traceback.print_exc()
+            print(hide(traceback.format_exc()), end="", file=sys.stderr)
             with suppress(OSError):
-                tell(error=f"{type(error).__name__}: {error}")
+                tell(error=hide(f"{type(error).__name__}: {error}"))
         finally:  # whatever happens, the job must not go on as a second launcher
             try:
                 sys.stdout.flush()

@@ -1,7 +1,6 @@
 """Records: one JSON file a finished run, OUTPUT_DIR/<run id>/result.json, written whole or not at all."""
 
 import json
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnlab.digest import digest
 from attnlab.errors import AttnlabError, ConfigError
+from attnlab.whole import write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,13 +24,7 @@ RECORD_KEYS = {
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file so that a reader sees all of it or nothing."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w") as file:
-        json.dump(content, file, indent=1, sort_keys=True, allow_nan=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    write_text(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
 def read_record(folder: Path) -> Record | None:
@@ -130,6 +124,33 @@ def find_run(run_id: str, output_dir: str | Path = "outputs", *, key: str = "run
         state = "fits several runs" if fitting else "no such finished run"
         raise ConfigError(f"{key}={run_id}: {state} in output_dir={output_dir}; there are {known}")
     return fitting[0]
+
+
+def read_config(folder: Path, *, key: str = "run") -> dict[str, Any]:
+    """The config.yaml of a run's folder, which may be somebody else's: plain values, no interpolation resolved.
+
+    Raises ConfigError, naming the key under which the user gave the run, when there is none to read.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    from attnlab.identity import SECTIONS
+
+    try:
+        found = OmegaConf.load(folder / "config.yaml")
+        values: Any = OmegaConf.to_container(found, resolve=False)
+        if missing := [
+            name for name in SECTIONS if not isinstance(values, dict) or not isinstance(values.get(name), dict)
+        ]:
+            raise ValueError(f"it has no {missing[0]}")
+        return values
+    except FileNotFoundError as error:
+        raise ConfigError(f"{key}={folder.name}: its config.yaml is missing") from error
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(
+            f"{key}={folder.name}: its config.yaml cannot be read ({str(error).splitlines()[0]})"
+        ) from error
 
 
 def load_results(output_dir: str | Path = "outputs") -> "pd.DataFrame":

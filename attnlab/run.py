@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import sys
 import textwrap
 import traceback
@@ -18,9 +19,10 @@ from omegaconf.errors import OmegaConfBaseException
 from attnlab.compose import CONF, check, choices, explain, register_resolvers
 from attnlab.errors import AttnlabError
 from attnlab.identity import run_id
-from attnlab.jobs import die_with
+from attnlab.jobs import STOPS, die_with
 from attnlab.results import read_record
-from attnlab.sweep import failures
+from attnlab.secrecy import hide
+from attnlab.sweep import failures, raise_interrupt
 
 EXPECTED = (AttnlabError, HydraException, OmegaConfBaseException)
 #: what Hydra raises besides, for a group set to null
@@ -40,13 +42,15 @@ def job(cfg: DictConfig) -> float | None:
         from attnlab.training import train
 
         return train(values)["metrics"]["val/top1_error"]
+    except BrokenPipeError:
+        raise
     except Exception as error:
-        message = explain(error) if isinstance(error, EXPECTED) else f"{type(error).__name__}: {error}"
+        message = hide(explain(error) if isinstance(error, EXPECTED) else f"{type(error).__name__}: {error}")
         if os.environ.get("LOCAL_RANK", "0") != "0":  # every rank fails; the first one tells
             failures.append(message)
             return None
         if os.environ.get("ATTNLAB_TRACEBACK") or not isinstance(error, EXPECTED):
-            traceback.print_exc()
+            print(hide(traceback.format_exc()), end="", file=sys.stderr)
         print(f"attnlab: {message}", file=sys.stderr, flush=True)
         failures.append(message)
         return None
@@ -98,6 +102,7 @@ def main() -> None:
             sys.argv.remove(flag)
             sys.argv.insert(1, flag)
     register_resolvers()
+    signal.signal(signal.SIGTERM, raise_interrupt)
     try:
         flags = {argument for argument in sys.argv[1:] if argument.startswith("-")} - {"-m", "--multirun"}
         if any(a.startswith("table=") for a in sys.argv) and "hydra.mode=RUN" not in sys.argv and not flags:
@@ -106,7 +111,7 @@ def main() -> None:
     except (*EXPECTED, *UNEXPECTED_OF_HYDRA) as error:
         if os.environ.get("ATTNLAB_TRACEBACK"):
             raise
-        print(f"attnlab: {explain(error, sys.argv[1:])}", file=sys.stderr)
+        print(f"attnlab: {hide(explain(error, sys.argv[1:]))}", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:  # `| head`: nobody listens any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -115,6 +120,8 @@ def main() -> None:
         print(f"attnlab: output_dir: {error.filename} cannot be written ({error.strerror})", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
+        for number in STOPS:  # once more is not needed: it ends
+            signal.signal(number, signal.SIG_IGN)
         print("attnlab: interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
     if failures:

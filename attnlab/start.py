@@ -3,15 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from omegaconf import OmegaConf
 from torch import nn
 
 from attnlab.assemble import load
-from attnlab.compose import plain
 from attnlab.digest import canonical
 from attnlab.errors import ConfigError
 from attnlab.identity import name_of
-from attnlab.results import find_run
+from attnlab.results import find_run, read_config
 
 
 def start_from(net: nn.Module, values: Mapping[str, Any]) -> str:
@@ -23,7 +21,7 @@ def start_from(net: nn.Module, values: Mapping[str, Any]) -> str:
     """
     source = values["start_from"]
     folder = find_run(source, values["output_dir"], key="start_from")
-    before = plain(OmegaConf.load(folder / "config.yaml"))
+    before = read_config(folder, key="start_from")
     mine, theirs = _parts(net), _parts(load(folder.name, folder.parent, key="start_from"))
     taken, new = ["backbone"], list[str]()
     if odd := _odd(mine["backbone"], theirs["backbone"]):
@@ -52,7 +50,7 @@ def _leak(before: Mapping[str, Any], values: Mapping[str, Any]) -> str:
         return ""
     try:
         folder = find_run(source, values["output_dir"])
-        return _leak(plain(OmegaConf.load(folder / "config.yaml")), values)
+        return _leak(read_config(folder, key="start_from"), values)
     except (ConfigError, OSError):
         return f"; it began with {source}, whose training images are not known: val/top1_error may be too low"
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from attnlab import machine
@@ -19,7 +18,7 @@ from attnlab.data.memory import Images
 from attnlab.data.sample import sample
 from attnlab.errors import ConfigError
 from attnlab.identity import name_of
-from attnlab.results import Record, find_run, read_record
+from attnlab.results import Record, find_run, read_config, read_record
 from attnlab.training import datamodule
 
 BATCH = 250  # images at a time
@@ -95,9 +94,7 @@ def read_subject(
     """
     folder = find_run(run, output_dir)
     record = read_record(folder)
-    if not (folder / "config.yaml").exists():
-        raise ConfigError(f"run={folder.name}: its config.yaml is missing")
-    values = plain(OmegaConf.load(folder / "config.yaml"))
+    values = read_config(folder)
     dataset = name_of("dataset", values["dataset"], values).split()[0]
     there = plain(compose_file("run", [f"dataset={dataset}", *folders]))["dataset"]
     places = {name: there[name] for name in ("root", "cache") if name in there}

@@ -93,7 +93,7 @@ class Sweep:
         if waiting:
             import attnlab.training  # noqa: F401  warm: every job inherits torch and lightning, imported once
         board = Bars(self.jobs, self.n_jobs) if sys.stdout.isatty() else Lines(self.jobs, self.n_jobs)
-        previous = signal.signal(signal.SIGTERM, _raise_interrupt)
+        previous = signal.signal(signal.SIGTERM, raise_interrupt)
         running: dict[int, Job] = {}
         try:
             while waiting or running:
@@ -129,7 +129,7 @@ class Sweep:
         """In the job's own process."""
         from attnlab.machine import cores
 
-        signal.signal(signal.SIGTERM, _raise_interrupt)
+        signal.signal(signal.SIGTERM, raise_interrupt)
         failures.clear()
         for name in NOT_INHERITED:
             os.environ.pop(name, None)
@@ -191,5 +191,6 @@ def _without_hydra(config: DictConfig) -> DictConfig:
     return own
 
 
-def _raise_interrupt(number: int, frame: Any) -> None:
+def raise_interrupt(number: int, frame: Any) -> None:
+    """A signal's handler: SIGTERM is told as Ctrl-C is."""
     raise KeyboardInterrupt

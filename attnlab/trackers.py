@@ -19,6 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from attnlab.errors import ConfigError
 from attnlab.identity import cell, name_of
+from attnlab.secrecy import hide
 from attnlab.wandb_source import SUMMARY_KEY
 
 TRACKERS = ("csv", "tensorboard", "wandb")
@@ -205,4 +206,4 @@ def _forget() -> None:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return hide(str(error).splitlines()[0] if str(error) else type(error).__name__)

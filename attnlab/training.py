@@ -1,8 +1,7 @@
 """One config -> one run -> one record: build, fit, test once, write down."""
 
-import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from inspect import signature
 from pathlib import Path
@@ -14,22 +13,35 @@ from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from attnlab import machine
 from attnlab.assemble import build
-from attnlab.callbacks import EpochLog, checkpoints, chosen_epoch
+from attnlab.callbacks import EpochLog
+from attnlab.checkpoints import SCORE, Best, Draws, Last, WholeFiles, last_is_best, read, to_go_on
 from attnlab.classifier import Classifier
 from attnlab.compose import check
 from attnlab.construct import construct, target
+from attnlab.costs import count_macs
 from attnlab.errors import ConfigError, DataError
-from attnlab.folders import is_first_rank, locked, put_aside, recorded_config, restore, say, without_paths, write_error
+from attnlab.folders import (
+    disk_error,
+    is_first_rank,
+    locked,
+    make_writable,
+    put_aside,
+    recorded_config,
+    restore,
+    say,
+    without_paths,
+    write_error,
+)
 from attnlab.identity import run_id
 from attnlab.progress import progress_of
 from attnlab.quiet import quiet
 from attnlab.results import Record, fault, read_record, seal, write_json
 from attnlab.start import start_from
 from attnlab.trackers import Tracker
+from attnlab.whole import write_text
 
 
 def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
@@ -52,13 +64,7 @@ def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
         say(f"{name}: found recorded, not run again (force=true would)")
         return finished
     new = not folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".write"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ConfigError(f"output_dir={values['output_dir']}: cannot be written ({error.strerror})") from error
+    make_writable(folder, values["output_dir"])
     with locked(folder) as lock:
         # again: its owner may have ended while this process came to the lock
         if not values["force"] and (finished := read_record(folder)) is not None:
@@ -87,6 +93,8 @@ def _train(values: dict[str, Any], name: str, folder: Path) -> Record:
         record = _fit_and_test(values, name, folder, tracker)
         exit_code = 0
         return record
+    except OSError as error:
+        raise disk_error(error) from error
     finally:
         tracker.finish(exit_code, record)
 
@@ -94,6 +102,7 @@ def _train(values: dict[str, Any], name: str, folder: Path) -> Record:
 def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Tracker) -> Record:
     recipe, hardware = values["recipe"], values["machine"]
     machine.set_threads(hardware)
+    machine.keep_memory(hardware)
     net = build(values)
     costs = {"params": sum(p.numel() for p in net.parameters() if p.requires_grad), "macs": count_macs(net, values)}
     data = datamodule(values)
@@ -101,52 +110,45 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
     if getattr(data, "workers", 0):  # they will be forked
         tracker.wait()
     quiet()
-    classifier = Classifier(
-        net,
-        classes=values["dataset"]["classes"],
-        optimizer=recipe["optimizer"],
-        schedule=recipe["schedule"],
-        weight_decay=recipe["weight_decay"],
-        label_smoothing=recipe["label_smoothing"],
-    )
-    resume = folder / "last.ckpt"
-    if values.get("start_from") and not resume.exists():
+    classifier = make_classifier(values, net)
+    validates = recipe["validation"]["images"] > 0
+    resume, reason = to_go_on(folder, validates)
+    if reason:
+        say(f"{name}: {reason}")
+    if values.get("start_from") and resume is None:
         say(f"{name}: {start_from(net, values)}")
     if hardware["channels_last"]:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if hardware["compile"]:
+    if machine.compiles(hardware):
         net.compile()
-    best, last = checkpoints(folder, validates=recipe["validation"]["images"] > 0)
-    log = EpochLog(folder / "log.csv", name)
-    callbacks: list[Callback] = [callback for callback in (log, best, last, progress_of(log)) if callback is not None]
+    best, log = Best(folder) if validates else None, EpochLog(folder / "log.csv", name)
+    last = Last(folder, hardware.get("checkpoint_minutes"))
+    watching = (Draws(values["seed"]), log, best, last, progress_of(log))
+    callbacks: list[Callback] = [callback for callback in watching if callback is not None]
     if values["tracker"].get("images"):
         from attnlab.watch import Watch
 
         callbacks.append(Watch(folder, name))
-    trainer = _trainer(values, folder, callbacks, tracker.loggers())
+    trainer = make_trainer(values, folder, callbacks, tracker.loggers())
     if trainer.is_global_zero:
-        OmegaConf.save(OmegaConf.create(without_paths(values)), folder / "config.yaml")
+        write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(without_paths(values))))
     say(
-        f"{name}: {'goes on from last.ckpt' if resume.exists() else 'starts'}, {costs['params']:,} parameters, "
+        f"{name}: {'goes on from last.ckpt' if resume else 'starts'}, {costs['params']:,} parameters, "
         f"{costs['macs'] / 1e6:,.1f} M MACs, {machine.accelerator(hardware)}, {machine.precision(hardware)}"
     )
     pl.seed_everything(values["seed"], workers=True, verbose=False)
     try:
-        trainer.fit(classifier, datamodule=data, ckpt_path=str(resume) if resume.exists() else None)
+        trainer.fit(classifier, datamodule=data, ckpt_path=resume, weights_only=True)
     except SystemExit as error:  # how Lightning ends on SIGTERM and SIGINT, with a status that says nothing
         raise KeyboardInterrupt from error
-    chosen = folder / "best.ckpt"
+    chosen, score = folder / "best.ckpt", None
     if best is not None and not log.last_epoch_validated:  # recipe.steps ended within an epoch
-        final = trainer.validate(classifier, datamodule=data, verbose=False)[0]["val/top1_error"]
-        if best.best_model_score is None or final < float(best.best_model_score):
-            best.best_model_score = torch.tensor(final)
-            if trainer.is_global_zero:
-                chosen.unlink(missing_ok=True)
-    if trainer.is_global_zero and not chosen.exists():
-        shutil.copyfile(folder / "last.ckpt", folder / "best.part")
-        (folder / "best.part").replace(chosen)
+        score = float(trainer.validate(classifier, datamodule=data, verbose=False)[0][SCORE])
+    if trainer.is_global_zero and (best is None or (score is not None and best.is_better(score))):
+        last_is_best(folder, score)
     trainer.strategy.barrier()
-    epoch, validation = chosen_epoch(chosen, best)
+    content = read(chosen)
+    epoch, validation = int(content["epoch"]), content[SCORE]
     tested = trainer.test(classifier, datamodule=data, ckpt_path=str(chosen), verbose=False, weights_only=True)[0]
     commit, dirty = machine.commit()
     record: Record = seal(
@@ -154,7 +156,8 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
             "id": name,
             "status": "finished",
             "config": recorded_config(values),
-            "metrics": {key: round(float(value), 6) for key, value in tested.items()} | {"val/top1_error": validation},
+            "metrics": {key: round(float(value), 6) for key, value in tested.items()}
+            | {SCORE: validation if validation is None else round(validation, 6)},
             "best_epoch": epoch,
             **costs,
             "images_per_second": log.images_per_second,
@@ -198,18 +201,23 @@ def datamodule(values: Mapping[str, Any]) -> Any:
     )
 
 
-def count_macs(net: nn.Module, values: Mapping[str, Any]) -> int:
-    """Multiply-accumulates of convolutions and matrix products for one image, forward."""
-    size = values["dataset"]["image_size"]
-    was_training = net.training
-    net.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        net(torch.zeros(1, 3, size, size))
-    net.train(was_training)
-    return counter.get_total_flops() // 2
+def make_classifier(values: Mapping[str, Any], net: nn.Module) -> Classifier:
+    """The LightningModule around `net`, with what the recipe says about its training."""
+    recipe = values["recipe"]
+    return Classifier(
+        net,
+        classes=values["dataset"]["classes"],
+        optimizer=recipe["optimizer"],
+        schedule=recipe["schedule"],
+        weight_decay=recipe["weight_decay"],
+        label_smoothing=recipe["label_smoothing"],
+    )
 
 
-def _trainer(values: Mapping[str, Any], folder: Path, callbacks: list[Callback], loggers: list[Logger]) -> pl.Trainer:
+def make_trainer(
+    values: Mapping[str, Any], folder: Path, callbacks: Sequence[Callback], loggers: Sequence[Logger]
+) -> pl.Trainer:
+    """The Trainer of a config's recipe and machine, which writes into `folder`."""
     recipe, hardware = values["recipe"], values["machine"]
     steps = recipe["steps"]
     machine.check_devices(hardware)
@@ -222,8 +230,9 @@ def _trainer(values: Mapping[str, Any], folder: Path, callbacks: list[Callback],
         max_steps=steps if steps is not None else -1,
         gradient_clip_val=recipe["grad_clip"],
         deterministic=values["deterministic"],
-        callbacks=callbacks,
-        logger=loggers or False,
+        callbacks=list(callbacks),
+        plugins=[WholeFiles()],
+        logger=list(loggers) or False,
         log_every_n_steps=10**9,  # curves have a point an epoch
         limit_train_batches=hardware["batches"],
         limit_val_batches=hardware["batches"],

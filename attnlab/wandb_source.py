@@ -16,6 +16,7 @@ from typing import Any
 
 from attnlab.errors import ConfigError
 from attnlab.results import Record, fault
+from attnlab.secrecy import hide
 
 #: the key of a W&B run's summary under which its record stands
 SUMMARY_KEY = "record"
@@ -92,6 +93,6 @@ def _runs(path: str, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
     elif "Could not find project" in answer["error"]:
         why, todo = "no such project", "is it spelt ENTITY/PROJECT as in its address, and may this account read it?"
     else:
-        why = f"W&B's server cannot be read ({answer['error']})"
+        why = f"W&B's server cannot be read ({hide(answer['error'])})"
         todo = f"after {TIMEOUT} s at most; see to network, login and WANDB_BASE_URL, or tabulate without source="
     raise ConfigError(f"source=wandb:{path}: {why}; {todo}")

@@ -36,3 +36,13 @@ def tiny(tmp_path):
 def draw():
     """A generator for a tuple of integers."""
     return generator
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The figures that tests measured (record_property("figure", ...)), passed or not, under xdist as well."""
+    reports = [report for group in terminalreporter.stats.values() for report in group if hasattr(report, "when")]
+    figures = [text for report in reports for name, text in report.user_properties if name == "figure"]
+    if figures:
+        terminalreporter.section("figures")
+        for text in sorted(set(figures)):
+            terminalreporter.write_line(text)

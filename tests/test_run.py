@@ -310,17 +310,14 @@ def test_an_interrupted_run_says_so(tiny, blow):
     assert json.loads((folder_of(overrides) / "error.json").read_text())["status"] == "interrupted"
 
 
-def test_the_best_checkpoint_survives_a_move(tiny, tmp_path):
-    from attnlab.callbacks import MovableCheckpoint
-
-    old = MovableCheckpoint(tmp_path / "old", "best", monitor="val/top1_error")
-    old.best_model_score, old.best_model_path = torch.tensor(3.0), str(tmp_path / "old" / "best.ckpt")
-    old.best_k_models = {old.best_model_path: old.best_model_score}
-    new = MovableCheckpoint(tmp_path / "new", "best", monitor="val/top1_error")
-    new.load_state_dict(old.state_dict())
-    assert float(new.best_model_score) == 3.0
-    assert new.best_model_path == str(tmp_path / "new" / "best.ckpt")
-    assert list(new.best_k_models) == [new.best_model_path]
+def test_a_best_checkpoint_says_its_own_score_wherever_it_is_moved(tiny, tmp_path):
+    record = attnlab.train(attnlab.config(tiny))
+    moved = shutil.move(folder_of(tiny).parent, tmp_path / "elsewhere")
+    again = attnlab.train(attnlab.config([*tiny, f"output_dir={moved}", "recipe.epochs=2"]))
+    assert again == record
+    best = torch.load(moved / record["id"] / "best.ckpt", weights_only=True)
+    assert round(best["val/top1_error"], 6) == record["metrics"]["val/top1_error"]
+    assert best["epoch"] == record["best_epoch"]
 
 
 def test_two_processes_share_a_run(tiny):

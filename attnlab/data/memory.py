@@ -1,12 +1,8 @@
 """Small datasets: whole in memory as uint8, batched straight from the tensor, augmented on the batch."""
 
 import hashlib
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import lightning.pytorch as pl
@@ -15,7 +11,7 @@ import torch
 from torch import Tensor
 
 from attnlab.data.augment import DRAWS, Preprocess
-from attnlab.data.batches import evaluation_batches, generator, stratified, training_batches
+from attnlab.data.batches import evaluation_batches, generator, stratified, taken, training_batches
 from attnlab.errors import ConfigError
 
 
@@ -64,41 +60,11 @@ def content_hash(*splits: Images) -> str:
     return total.hexdigest()[:16]
 
 
-def cached(folder: str | Path | None, name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """`make()`, kept as FOLDER/<name>.pt; a damaged or foreign file is made anew. folder None = do not keep."""
-    if folder is None:
-        return make()
-    path = Path(folder).expanduser() / f"{name}.pt"
-    try:
-        kept = torch.load(path, weights_only=True)
-        if kept.pop("checksum") == _checksum(kept):
-            return kept
-    except (OSError, RuntimeError, KeyError, EOFError, AttributeError, TypeError, ValueError, UnpicklingError):
-        pass
-    tensors = make()
-    part = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(tensors | {"checksum": _checksum(tensors)}, part)
-        part.replace(path)
-    except (OSError, RuntimeError):  # a full or read-only disk costs the cache, not the run
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-    return tensors
-
-
-def _checksum(tensors: Mapping[str, Tensor]) -> str:
-    total = hashlib.blake2b(digest_size=16)
-    for name in sorted(tensors):
-        total.update(f"{name} {tuple(tensors[name].shape)}".encode())
-        total.update(tensors[name].contiguous().numpy().data)
-    return total.hexdigest()
-
-
 class Batches:
     """An iterable of (images float32 (B, 3, H, W), labels (B,)); `epoch` is asked at its start.
 
-    passes: over the images, one after the other, each in an order and with augmentation of its own.
+    passes: over the images, one after the other, each in an order and with augmentation of its own;
+    done: asked at its start as well: batches of this epoch that a resumed run has behind it.
     """
 
     def __init__(
@@ -109,8 +75,9 @@ class Batches:
         epoch: Callable[[], int] = lambda: 0,
         augment_seed: int | None = None,
         passes: int = 1,
+        done: Callable[[], int] = lambda: 0,
     ) -> None:
-        self.passes = passes
+        self.passes, self.done = passes, done
         self.split = split
         self.plan = plan
         self.preprocess = preprocess
@@ -121,18 +88,24 @@ class Batches:
         return self.passes * len(self.plan(0)) if len(self.split) else 0
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        first = self.epoch() * self.passes
+        first, done = self.epoch() * self.passes, self.done()
         for number in range(first, first + self.passes):
-            yield from self._pass(number)
+            plan = self.plan(number)
+            yield from self._pass(number, plan[done:])
+            done = max(0, done - len(plan))
 
-    def _pass(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        device, draws = self.split.images.device, None
+    def _pass(self, epoch: int, plan: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        if not plan:
+            return
+        split, device = self.split, self.split.images.device
+        order = torch.cat(plan)
+        draws: Sequence[Tensor | None] = [None] * len(plan)
         if self.augment_seed is not None:
-            draws = torch.rand(len(self.split), DRAWS, generator=generator(self.augment_seed, 3, epoch)).to(device)
-        for index in self.plan(epoch):
-            index = index.to(device)
-            images = self.preprocess(self.split.images[index], None if draws is None else draws[index])
-            yield images, self.split.labels[index]
+            drawn = torch.rand(len(split), DRAWS, generator=generator(self.augment_seed, 3, epoch))
+            draws = drawn[order].to(device).split([len(index) for index in plan])
+        # One copy an epoch: each would make the host wait for the GPU.
+        for index, draw in zip(order.to(device).split([len(index) for index in plan]), draws, strict=True):
+            yield self.preprocess(split.images.index_select(0, index), draw), split.labels.index_select(0, index)
 
 
 class MemoryData(pl.LightningDataModule):
@@ -144,6 +117,7 @@ class MemoryData(pl.LightningDataModule):
     passes_per_epoch: over the training images;
     root, cache: folders of the dataset and of decoded copies, or None.
     Attributes after `setup`: train, val, test (Images), data_hash, preprocess.
+    batches_done: of the epoch that is to come first, by a run that goes on within one; for one iteration.
     """
 
     file_order = False  # whether the files have an official order, so that validation.order=file means something
@@ -173,6 +147,7 @@ class MemoryData(pl.LightningDataModule):
         self.validation = dict(validation or {"images": 0, "order": "seed"})
         self.normalize, self.augment = normalize, augment
         self.data_hash: str | None = None
+        self.batches_done = 0
         self.train: Images
         self.val: Images
         self.test: Images
@@ -238,6 +213,7 @@ class MemoryData(pl.LightningDataModule):
             epoch=lambda: self.trainer.current_epoch if self.trainer is not None else 0,
             augment_seed=seed,
             passes=self.passes_per_epoch,
+            done=lambda: taken(self),
         )
 
     def evaluation_dataloader(self, name: str) -> Batches:

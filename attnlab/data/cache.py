@@ -1,0 +1,41 @@
+"""Decoded and generated images, kept on the disk between runs, under their checksum."""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from torch import Tensor
+
+from attnlab.whole import written_whole
+
+
+def cached(folder: str | Path | None, name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """`make()`, kept as FOLDER/<name>.pt; a damaged or foreign file is made anew. folder None = do not keep."""
+    if folder is None:
+        return make()
+    path = Path(folder).expanduser() / f"{name}.pt"
+    try:
+        kept = torch.load(path, weights_only=True)
+        if kept.pop("checksum") == _checksum(kept):
+            return kept
+    except (OSError, RuntimeError, KeyError, EOFError, AttributeError, TypeError, ValueError, UnpicklingError):
+        pass
+    tensors = make()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(path, f"{os.getpid()}.part") as part:  # several processes may write it at once
+            torch.save(tensors | {"checksum": _checksum(tensors)}, part)
+    except (OSError, RuntimeError):  # a full or read-only disk costs the cache, not the run
+        pass
+    return tensors
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    total = hashlib.blake2b(digest_size=16)
+    for name in sorted(tensors):
+        total.update(f"{name} {tuple(tensors[name].shape)}".encode())
+        total.update(tensors[name].contiguous().numpy().data)
+    return total.hexdigest()

@@ -1,0 +1,66 @@
+"""What the tests of faults share: how long they are, a run's command, and whether two runs are equal to the bit."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+import attnlab
+from attnlab.identity import run_id
+
+#: `make soak` sets it: the long form of every test here
+SOAK = bool(os.environ.get("ATTNLAB_SOAK"))
+SMALL = [
+    "model=resnet8", "dataset.train_size=400", "dataset.test_size=100", "recipe.batch_size=50",
+    "recipe.validation.images=100", "recipe.epochs=2", "tracker=csv", "machine.threads=1", "machine.accelerator=cpu",
+    "deterministic=true",
+]  # fmt: skip
+
+
+def folder_of(overrides):
+    cfg = attnlab.config(overrides)
+    return Path(cfg.output_dir) / run_id(cfg)
+
+
+def start(*overrides, **popen):
+    """A command, in a process group of its own, with Ctrl-C as a terminal gives it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "attnlab.run", *overrides],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        **popen,
+    )
+
+
+def finish(*overrides, seconds=300, **popen):
+    """(exit status, stdout, stderr) of a command."""
+    process = start(*overrides, **popen)
+    out, err = process.communicate(timeout=seconds)
+    return process.returncode, out, err
+
+
+def weights(folder):
+    """Every tensor of both checkpoints."""
+    files = {name: torch.load(folder / name, weights_only=True)["state_dict"] for name in ("best.ckpt", "last.ckpt")}
+    return {f"{file} {name}": tensor for file, state in files.items() for name, tensor in state.items()}
+
+
+def equal(one, other):
+    """Whether two {name: tensor} are equal to the last bit."""
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def curves(folder):
+    """log.csv without its times."""
+    return [line.split(",")[:-2] for line in (folder / "log.csv").read_text().split()]
+
+
+def half_written(folder):
+    """What an interrupted write has left, below a folder."""
+    return [path.name for path in folder.rglob("*.part")]
