@@ -48,7 +48,8 @@ CHECKS: dict[str, tuple[Test, str]] = {
     "force": _boolean,
     "deterministic": _boolean,
     "dry_run": _boolean,
-    "n_jobs": _positive,
+    "n_jobs": _positive_or_null,
+    "runs_per_gpu": _positive,
     "dataset.classes": (lambda value: _integer(value, 2), "an integer from 2"),
     "dataset.image_size": _positive,
     "dataset.seed": _seed,
@@ -91,6 +92,8 @@ CHECKS: dict[str, tuple[Test, str]] = {
         lambda value: _integer(value, 1) or value == "auto" or isinstance(value, list),
         "an integer from 1, a list of device numbers, auto",
     ),
+    "machine.nodes": _positive,
+    "machine.sync_batchnorm": _boolean,
     "machine.compile": (lambda value: isinstance(value, bool) or value == "auto", "auto, true, false"),
     "machine.channels_last": _boolean,
     "machine.detect_anomaly": _boolean,
@@ -109,7 +112,7 @@ CHECKS: dict[str, tuple[Test, str]] = {
 KEYS = {
     "": (
         "dataset", "model", "attention", "head", "recipe", "machine", "tracker", "seed", "start_from", "force",
-        "deterministic", "dry_run", "n_jobs", "output_dir", "experiment", "table",
+        "deterministic", "dry_run", "n_jobs", "runs_per_gpu", "output_dir", "experiment", "table",
     ),
     "recipe": (
         "epochs", "steps", "batch_size", "optimizer", "weight_decay", "schedule", "label_smoothing", "grad_clip",
@@ -119,7 +122,7 @@ KEYS = {
     "recipe.validation": ("images", "order"),
     "machine": (
         "accelerator", "devices", "strategy", "precision", "channels_last", "compile", "threads", "workers", "batches",
-        "checkpoint_minutes", "detect_anomaly",
+        "checkpoint_minutes", "detect_anomaly", "nodes", "sync_batchnorm",
     ),
     "tracker": ("name", "mode", "project", "entity", "tags", "images"),
 }  # fmt: skip
@@ -128,5 +131,5 @@ KEYS = {
 # what a saved config.yaml does not have, or may be older than
 MAY_LACK = (
     "experiment", "table", "start_from", "force", "dry_run", "n_jobs", "output_dir", "workers", "passes_per_epoch",
-    "layers", "checkpoint_minutes",
+    "layers", "checkpoint_minutes", "runs_per_gpu", "nodes", "sync_batchnorm",
 )  # fmt: skip

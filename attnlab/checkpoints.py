@@ -22,7 +22,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 
 from attnlab.data.batches import mixed
 from attnlab.errors import ConfigError
-from attnlab.folders import is_first_rank
+from attnlab.ranks import is_first
 from attnlab.whole import written_whole
 
 SCORE = "val/top1_error"  # of a best.ckpt, beside its weights
@@ -88,11 +88,11 @@ def to_go_on(folder: Path, validates: bool) -> tuple[Path | None, str]:
             raise
         except ValueError as error:
             reason = f"{path.name} {error}; it is kept as {path.name}.damaged, and the run begins anew"
-            if is_first_rank():
+            if is_first():
                 path.replace(path.with_name(f"{path.name}.damaged"))
     if needed and not reason:
         return last, ""
-    if is_first_rank():
+    if is_first():
         for path in (last, best):
             path.unlink(missing_ok=True)
     return None, reason

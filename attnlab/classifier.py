@@ -93,7 +93,13 @@ class Classifier(pl.LightningModule):
         self.recent.append((seen, (logits.detach().argmax(dim=1) != labels).sum(), len(labels)))
         if len(self.recent) == OFTEN or (seen.is_cpu and not math.isfinite(seen)):
             self._add_up()
-        return loss
+        return loss * self._share(len(labels)) if self.trainer.world_size > 1 else loss
+
+    def _share(self, images: int) -> Tensor:
+        """What makes the mean over ranks, which DDP takes of gradients, the mean over images: ranks may have unequally
+        many. images * ranks / images of all ranks."""
+        count: Any = self.trainer.strategy.reduce(torch.tensor(float(images), device=self.device), reduce_op="sum")
+        return images * self.trainer.world_size / count
 
     def _add_up(self) -> None:
         """Take the recent steps into the sums. Raises TrainingError for a loss that is not finite; waits for a GPU."""

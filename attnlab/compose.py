@@ -26,6 +26,14 @@ _PACKAGE = Path(__file__).resolve().parent
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 
 
+#: hydra/launcher -> the package that brings it, the launcher that asks for it
+PACKAGES = {
+    "joblib": ("hydra-joblib-launcher", "joblib"),
+    "ray": ("hydra-ray-launcher", "ray"),
+    "submitit_slurm": ("hydra-submitit-launcher", "slurm"),
+}
+
+
 def plain(cfg: Any) -> dict[str, Any]:
     """The config as plain Python containers, every interpolation resolved. Raises ConfigError for a missing value."""
     if not isinstance(cfg, DictConfig):
@@ -159,6 +167,9 @@ def explain(error: BaseException, overrides: Iterable[str] = ()) -> str:
     text = str(error) or str(error.__cause__)
     if found := re.search(r"Could not find '([^']+)'\n\nAvailable options in '([^']+)'", text):
         group, choice = found[2], found[1].rsplit("/", 1)[-1]
+        if group == "hydra/launcher" and choice in PACKAGES:
+            package, launcher = PACKAGES[choice]
+            return f"launcher={launcher}: needs the package {package} (pip install 'attnlab[{launcher}]')"
         return _unknown(f"{group}={choice}", choice, choices(group))
     if found := re.search(r"Could not (?:override|delete)[^']*'([^']+)'", text):
         return _unknown_key(found[1], text, list(overrides))
@@ -205,9 +216,13 @@ def _unknown_key(key: str, text: str, overrides: list[str]) -> str:
 
 
 def register_resolvers() -> None:
-    """Make the resolvers of conf/ known to OmegaConf: `${class_folders:DIR}`, `${folder_listing:DIR}`."""
+    """Make the resolvers of conf/ known to OmegaConf: `${class_folders:DIR}`, `${folder_listing:DIR}`, and those of
+    conf/launcher/: `${jobs_at_a_time:N,RUNS}`, `${gpu_share:WHERE,RUNS}`, `${gpus_per_node:WHERE,DEVICES}`."""
+    from attnlab import gpus
     from attnlab.data.listing import class_count, fingerprint
 
+    for resolve in (gpus.jobs_at_a_time, gpus.gpu_share, gpus.gpus_per_node):
+        OmegaConf.register_new_resolver(resolve.__name__, resolve, replace=True)
     OmegaConf.register_new_resolver("class_folders", class_count, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("folder_listing", fingerprint, replace=True, use_cache=True)
 

@@ -11,27 +11,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.utilities import rank_zero_only
-
 from attnlab.errors import AttnlabError, ConfigError, TrainingError
 from attnlab.identity import SECTIONS
+from attnlab.ranks import is_first
 from attnlab.results import write_json
 from attnlab.secrecy import hide
 
-say = rank_zero_only(print)
+#: keys of the config that say what is done, not what is trained
+NOT_OF_A_RUN = ("output_dir", "force", "dry_run", "n_jobs", "runs_per_gpu")
 
 
-def is_first_rank() -> bool:
-    """Whether this process is rank 0, the one that writes."""
-    return getattr(rank_zero_only, "rank", 0) == 0
+def say(text: str) -> None:
+    """Print a line, once for all ranks."""
+    if is_first():
+        print(text, flush=True)
 
 
 def without_paths(values: Mapping[str, Any]) -> dict[str, Any]:
     """The config without what belongs to this machine's folders."""
     dataset = {name: item for name, item in values["dataset"].items() if name not in ("root", "cache")}
-    return {name: item for name, item in values.items() if name not in ("output_dir", "force", "dry_run", "n_jobs")} | {
-        "dataset": dataset
-    }
+    return {name: item for name, item in values.items() if name not in NOT_OF_A_RUN} | {"dataset": dataset}
 
 
 def recorded_config(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,7 +82,7 @@ def restore(folder: Path, aside: Path | None) -> None:
 def locked(folder: Path) -> Iterator[Path]:
     """Hold the run's folder; the lock ends with the process, however it ends. Other ranks of this run pass."""
     path = folder / "lock"
-    if not is_first_rank():
+    if not is_first():
         yield path
         return
     with path.open("w") as file:

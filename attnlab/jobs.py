@@ -15,6 +15,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from attnlab.marks import mark
+from attnlab.ranks import on_lost
 from attnlab.secrecy import hide
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -73,6 +74,7 @@ class Job:
     value: float | None = None
     reason: str = ""
     told: bool = False  # whether the job printed its reason itself
+    elsewhere: str = ""  # why it failed on another rank, which ended it here
     share: float = 0.0
     rate: float = 0.0
     pid: int = 0
@@ -124,6 +126,7 @@ class Job:
             die_with(launcher)
             if printed >= 0:
                 watch(printed, tell)
+            on_lost.append(lambda reason: tell(error=reason))
             value = work(self)
             tell(**({"error": failures[-1]} if failures else {"value": value}))
             code = 1 if failures else 0
@@ -176,7 +179,7 @@ class Job:
             killed = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit {code}"
             if code == INTERRUPTED:
                 killed = "interrupted; the same command goes on from its last checkpoint"
-            self.reason = self._answers.get("error") or killed
+            self.reason = self.elsewhere or self._answers.get("error") or killed
         return printed
 
 

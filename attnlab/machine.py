@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from attnlab.errors import ConfigError
 
@@ -46,6 +48,8 @@ def accelerator(machine: Mapping[str, Any]) -> str:
 def check_devices(machine: Mapping[str, Any]) -> None:
     """Raise ConfigError for devices that this machine does not have; waiting for them would take for ever."""
     devices, here = machine["devices"], accelerator(machine)
+    if machine.get("sync_batchnorm") and here == "cpu":
+        raise ConfigError("machine.sync_batchnorm=true: allowed on GPUs only; torch has none on a CPU")
     if here == "cpu" and devices != "auto":
         cores = os.cpu_count() or 1
         if isinstance(devices, list) or devices > cores:
@@ -65,6 +69,30 @@ def ranks(machine: Mapping[str, Any]) -> int:
     if devices == "auto":
         return max(1, torch.cuda.device_count()) if accelerator(machine) == "gpu" else 1
     return int(devices)
+
+
+def several(machine: Mapping[str, Any]) -> bool:
+    """Whether a run has several processes."""
+    return ranks(machine) * (machine.get("nodes") or 1) > 1
+
+
+def batch_statistics(net: nn.Module, machine: Mapping[str, Any], world_size: int) -> str:
+    """Over which images BN takes its mean and variance in training, for the record: `batch`, the whole one;
+    `rank`, each process's part of it, which is another science than one process's; `none` without BN."""
+    if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules()):
+        return "none"
+    return "batch" if world_size == 1 or machine.get("sync_batchnorm") else "rank"
+
+
+def too_little_memory(values: Mapping[str, Any], error: Exception) -> str:
+    """What a GPU without memory left means for a run, and what helps."""
+    asked = re.search(r"Tried to allocate ([\d.]+ \w+)", str(error))
+    runs = values.get("runs_per_gpu") or 1
+    shared = f"runs_per_gpu={runs}: fewer, or " if runs > 1 else ""
+    return (
+        f"the GPU has too little memory left{f' ({asked[1]} more were needed)' if asked else ''}; "
+        f"{shared}recipe.batch_size={values['recipe']['batch_size']}: a smaller one, or more machine.devices"
+    )
 
 
 def share(machine: Mapping[str, Any], key: str) -> int:

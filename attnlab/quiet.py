@@ -22,6 +22,7 @@ def quiet() -> None:
         ".*smaller than the logging interval.*",
         ".*sync_dist=True.*",  # what is logged was already reduced over the ranks
         ".*all_gather.*",
+        ".*`srun` command is available.*",  # a batch script of one task is a machine like any other
         ".*your dataloader is not resumable.*",  # ours is: attnlab.checkpoints.Last tells it where to begin
     ):
         warnings.filterwarnings("ignore", text)

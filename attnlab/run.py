@@ -5,6 +5,7 @@ import re
 import signal
 import sys
 import textwrap
+import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from attnlab import ranks
 from attnlab.compose import CONF, check, choices, explain, register_resolvers
 from attnlab.errors import AttnlabError
 from attnlab.identity import run_id
@@ -24,6 +26,7 @@ from attnlab.results import read_record
 from attnlab.secrecy import hide
 from attnlab.sweep import failures, raise_interrupt
 
+HEARD = 3.0  # seconds after which another rank of the run that has failed speaks for itself
 EXPECTED = (AttnlabError, HydraException, OmegaConfBaseException)
 #: what Hydra raises besides, for a group set to null
 UNEXPECTED_OF_HYDRA = (ValueError, TypeError, AttributeError)
@@ -35,10 +38,12 @@ def job(cfg: DictConfig) -> float | None:
     try:
         values = check(cfg)
         if values["dry_run"]:
-            print(f"dry run: {state(values)}")
+            if ranks.is_first():
+                print(f"dry run: {state(values)}")
             return None
         typed = HydraConfig.get().overrides.task
-        print(f"{run_id(values)}: {' '.join(typed) or 'defaults'}", flush=True)
+        if ranks.is_first():
+            print(f"{run_id(values)}: {' '.join(typed) or 'defaults'}", flush=True)
         from attnlab.training import train
 
         return train(values)["metrics"]["val/top1_error"]
@@ -46,9 +51,9 @@ def job(cfg: DictConfig) -> float | None:
         raise
     except Exception as error:
         message = hide(explain(error) if isinstance(error, EXPECTED) else f"{type(error).__name__}: {error}")
-        if os.environ.get("LOCAL_RANK", "0") != "0":  # every rank fails; the first one tells
-            failures.append(message)
-            return None
+        if not ranks.is_first():
+            time.sleep(HEARD)  # where every rank fails the first one tells, and this one ends with it
+            message = f"rank {os.environ.get('RANK') or os.environ.get('LOCAL_RANK')}: {message}"
         if os.environ.get("ATTNLAB_TRACEBACK") or not isinstance(error, EXPECTED):
             print(hide(traceback.format_exc()), end="", file=sys.stderr)
         print(f"attnlab: {message}", file=sys.stderr, flush=True)
@@ -90,8 +95,9 @@ def keep_selectors() -> None:
 
 def main() -> None:
     """The command line: Hydra's, with every error of the user's as one message; its traceback: ATTNLAB_TRACEBACK=1."""
-    if os.environ.get("LOCAL_RANK", "0") != "0":  # a further rank of a run: it ends with whoever started it
+    if ranks.is_further() or ranks.by_torchrun():  # it ends with whoever started it
         die_with(os.getppid())
+    ranks.alone()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the message is ours to write
     if {"-h", "--help"} & set(sys.argv[1:]):
         with suppress(BrokenPipeError):

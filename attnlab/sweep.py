@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +19,17 @@ from hydra.core.utils import JobReturn, JobStatus, filter_overrides, setup_globa
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from attnlab import gpus, ranks
 from attnlab.board import Bars, Lines
 from attnlab.compose import check
 from attnlab.errors import ConfigError
 from attnlab.identity import run_id
 from attnlab.jobs import Job
+from attnlab.ranks import GROUP
 from attnlab.results import is_recorded
 
-#: what one job must not hand to the next, or a shell to a job: ranks and addresses of a process group, a W&B run
-NOT_INHERITED = (
-    "LOCAL_RANK",
-    "NODE_RANK",
-    "WORLD_SIZE",
-    "MASTER_ADDR",
-    "MASTER_PORT",
-    "PL_GLOBAL_SEED",
-    "WANDB_RUN_ID",
-)
+#: what one job must not hand to the next, or a shell to a job
+NOT_INHERITED = (*GROUP, "PL_GLOBAL_SEED", "WANDB_RUN_ID")
 GRACE = 20.0  # seconds that a job has to end after SIGTERM
 MOMENT = 0.1  # seconds between two looks at jobs that tell nothing
 
@@ -45,15 +40,25 @@ failures: list[str] = []
 class Sweep:
     """Runs the jobs of one sweep, `n_jobs` at a time. Only Linux ends jobs with their launcher."""
 
-    def __init__(self, context: HydraContext, task: TaskFunction, config: DictConfig, n_jobs: int) -> None:
-        if not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or n_jobs < 1:
-            raise ConfigError(f"n_jobs={n_jobs}: allowed is an integer from 1")
-        self.context, self.task, self.config, self.n_jobs = context, task, config, n_jobs
+    def __init__(self, context: HydraContext, task: TaskFunction, config: DictConfig, n_jobs: int | None) -> None:
+        if n_jobs is not None and (not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or n_jobs < 1):
+            raise ConfigError(f"n_jobs={n_jobs}: allowed is an integer from 1, or null")
+        self.context, self.task, self.config = context, task, config
+        self.n_jobs = n_jobs or gpus.jobs_at_a_time(None, config.runs_per_gpu)
         self.jobs: list[Job] = []
         self.stopping = False
 
-    def launch(self, job_overrides: Sequence[Sequence[str]]) -> list[JobReturn]:
+    def launch(self, job_overrides: Sequence[Sequence[str]]) -> Sequence[JobReturn]:
         """Compose and check every job before the first one starts, then run what is not recorded."""
+        self.prepare(job_overrides)
+        if self.config.dry_run:
+            self.list()
+        else:
+            self._run()
+        return self.returned()
+
+    def prepare(self, job_overrides: Sequence[Sequence[str]]) -> list[Job]:
+        """Compose and check every job; those that are to run. What is recorded is told."""
         setup_globals()
         self.jobs = [self._compose(number, list(overrides)) for number, overrides in enumerate(job_overrides)]
         common = set.intersection(*(set(job.overrides) for job in self.jobs)) if len(self.jobs) > 1 else set()
@@ -65,13 +70,10 @@ class Sweep:
                 job.state = "double"
             elif self._is_recorded(job):
                 job.state = "recorded"
-                print(f"{job.id}: found recorded, not run again (force=true would)", flush=True)
+                if ranks.is_first():
+                    print(f"{job.id}: found recorded, not run again (force=true would)", flush=True)
             seen.add(job.id)
-        if self.config.dry_run:
-            self._list()
-        else:
-            self._run()
-        return [self._returned(job) for job in self.jobs]
+        return [job for job in self.jobs if job.state == "waiting"]
 
     def _compose(self, number: int, overrides: list[str]) -> Job:
         config = self.context.config_loader.load_sweep_config(self.config, overrides)
@@ -82,7 +84,8 @@ class Sweep:
     def _is_recorded(self, job: Job) -> bool:
         return not job.config.force and is_recorded(Path(job.config.output_dir) / job.id)
 
-    def _list(self) -> None:
+    def list(self) -> None:
+        """Print what would run."""
         for job in self.jobs:
             print(f"{'would run' if job.state == 'waiting' else job.state:10}{job.title}")
         waiting = sum(job.state == "waiting" for job in self.jobs)
@@ -92,7 +95,7 @@ class Sweep:
         waiting = [job for job in self.jobs if job.state == "waiting"]
         if waiting:
             import attnlab.training  # noqa: F401  warm: every job inherits torch and lightning, imported once
-        board = Bars(self.jobs, self.n_jobs) if sys.stdout.isatty() else Lines(self.jobs, self.n_jobs)
+        board = self.board()
         previous = signal.signal(signal.SIGTERM, raise_interrupt)
         running: dict[int, Job] = {}
         try:
@@ -110,7 +113,17 @@ class Sweep:
             try:
                 board.close()
             finally:
-                self._summary()
+                self.summary()
+
+    def board(self) -> Bars | Lines:
+        """Where the sweep is seen."""
+        return Bars(self.jobs, self.n_jobs) if sys.stdout.isatty() else Lines(self.jobs, self.n_jobs)
+
+    def place(self, job: Job) -> AbstractContextManager[Any]:
+        """What a job has of this machine, asked in its own process: no ranks of another one, GPUs of its own."""
+        for name in NOT_INHERITED:
+            os.environ.pop(name, None)
+        return gpus.held(gpus.wanted(job.config.machine), job.config.runs_per_gpu)
 
     def _wait(self, running: dict[int, Job], board: Bars | Lines) -> None:
         """Until a job tells something, prints, or ends; a moment at most."""
@@ -131,18 +144,17 @@ class Sweep:
 
         signal.signal(signal.SIGTERM, raise_interrupt)
         failures.clear()
-        for name in NOT_INHERITED:
-            os.environ.pop(name, None)
         # Lightning's DDP starts further ranks by repeating sys.argv: it must name this job, not the sweep.
         sys.argv = [sys.argv[0], *job.overrides]
         with open_dict(job.config):
             job.config.hydra.mode = "RUN"
-            ranks = job.config.machine.devices if isinstance(job.config.machine.devices, int) else 1
+            devices = job.config.machine.devices if isinstance(job.config.machine.devices, int) else 1
             for key in ("threads", "workers") if self.n_jobs > 1 else ():
                 if job.config.machine[key] is None:  # each job gets its share of the cores
-                    job.config.machine[key] = max(1, cores() // (self.n_jobs * max(1, ranks)))
+                    job.config.machine[key] = max(1, cores() // (self.n_jobs * max(1, devices)))
         HydraConfig.instance().set_config(job.config)
-        return self.task(_without_hydra(job.config))
+        with self.place(job):
+            return self.task(_without_hydra(job.config))
 
     def _ended(self, job: Job, status: int, board: Bars | Lines) -> None:
         board.show(job.end(status, stopping=self.stopping))
@@ -164,7 +176,8 @@ class Sweep:
             os.kill(pid, signal.SIGKILL)
             self._ended(job, os.waitpid(pid, 0)[1], board)
 
-    def _summary(self) -> None:
+    def summary(self) -> None:
+        """Tell what failed and what is left, where there is any."""
         for job in self.jobs:  # what another launcher has trained since is no failure
             line = f"{job.title}: {job.reason}"
             if job.state == "failed" and line in failures and self._is_recorded(job):
@@ -175,12 +188,16 @@ class Sweep:
             summary = f"attnlab: {len(failures)} failed, {left} not finished; the same command runs them"
             print(summary, *(f"  {failure}" for failure in failures), sep="\n", file=sys.stderr, flush=True)
 
-    def _returned(self, job: Job) -> JobReturn:
+    def returned(self) -> Sequence[JobReturn]:
+        """What Hydra wants to know of each job."""
         # Failures are told by attnlab.run; a FAILED return would make Hydra raise the first and hide the others.
-        return JobReturn(
-            overrides=job.overrides, cfg=job.config, working_dir=os.getcwd(), task_name="run",
-            status=JobStatus.COMPLETED, _return_value=job.value,
-        )  # fmt: skip
+        return [
+            JobReturn(
+                overrides=job.overrides, cfg=job.config, working_dir=os.getcwd(), task_name="run",
+                status=JobStatus.COMPLETED, _return_value=job.value,
+            )
+            for job in self.jobs
+        ]  # fmt: skip
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig
 
+from attnlab.gpus import jobs_at_a_time
 from attnlab.grid import read_grid
 from attnlab.ledger import ledger
 from attnlab.results import RESULTS, gather
@@ -22,7 +23,7 @@ def jobs(arguments: Sequence[str], config: DictConfig) -> list[list[str]]:
     for reason in left_out:
         print(f"left out: {reason}")
     book = ledger(grid, [] if config.force else records)
-    print(book.heading(grid.name, config.n_jobs), flush=True)
+    print(book.heading(grid.name, jobs_at_a_time(config.n_jobs, config.runs_per_gpu)), flush=True)
     if elsewhere := len({record["id"] for record in gather(RESULTS)[0]} & set(book.to_do.values())):
         print(f"table {grid.name}: {elsewhere} of them are in ./{RESULTS}, which reports show; they are run here anew")
     if grid.changed:

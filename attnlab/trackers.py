@@ -15,10 +15,10 @@ from threading import Thread
 from typing import Any, Literal
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
-from lightning.pytorch.utilities import rank_zero_only
 
 from attnlab.errors import ConfigError
 from attnlab.identity import cell, name_of
+from attnlab.ranks import is_first
 from attnlab.secrecy import hide
 from attnlab.wandb_source import SUMMARY_KEY
 
@@ -92,7 +92,7 @@ class Tracker:
             raise ConfigError("tracker=tensorboard: needs the package tensorboard (attnlab[tensorboard])")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tracker")
         self._logger: Behind | None = None
-        if name != "csv":
+        if name != "csv" and is_first():
             self._opening = self._thread.submit(self._tensorboard if name == "tensorboard" else self._wandb)
             self._logger = Behind(self._thread, self._opening)
 
@@ -134,13 +134,9 @@ class Tracker:
             logger.finalize("failed" if exit_code else "success")
 
     def _tensorboard(self) -> Logger | None:
-        if getattr(rank_zero_only, "rank", 0) != 0:
-            return None
         return TensorBoardLogger(self.folder, name=None, version="tensorboard", default_hp_metric=False)
 
     def _wandb(self) -> Logger | None:
-        if getattr(rank_zero_only, "rank", 0) != 0:
-            return None  # rank 0 has the run
         if self.settings["mode"] == "online":
             reason = _log_in()
             if not reason:

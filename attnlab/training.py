@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from attnlab import machine
+from attnlab import machine, ranks
 from attnlab.assemble import build
 from attnlab.callbacks import EpochLog
 from attnlab.checkpoints import SCORE, Best, Draws, Last, WholeFiles, last_is_best, read, to_go_on
@@ -22,10 +22,9 @@ from attnlab.classifier import Classifier
 from attnlab.compose import check
 from attnlab.construct import construct, target
 from attnlab.costs import count_macs
-from attnlab.errors import ConfigError, DataError
+from attnlab.errors import ConfigError, DataError, TrainingError
 from attnlab.folders import (
     disk_error,
-    is_first_rank,
     locked,
     make_writable,
     put_aside,
@@ -38,8 +37,10 @@ from attnlab.folders import (
 from attnlab.identity import run_id
 from attnlab.progress import progress_of
 from attnlab.quiet import quiet
+from attnlab.ranks import is_first
 from attnlab.results import Record, fault, read_record, seal, write_json
 from attnlab.start import start_from
+from attnlab.strategy import DDP, lost_rank
 from attnlab.trackers import Tracker
 from attnlab.whole import write_text
 
@@ -51,6 +52,8 @@ def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
     Raises ConfigError or DataError (nothing is left behind) and TrainingError (error.json says why).
     """
     values = check(cfg)
+    ranks.alone()
+    ranks.check(values["machine"], machine.ranks(values["machine"]))
     name = run_id(values)
     folder = Path(values["output_dir"]) / name
     if values["machine"]["batches"] is not None:
@@ -69,11 +72,12 @@ def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
         # again: its owner may have ended while this process came to the lock
         if not values["force"] and (finished := read_record(folder)) is not None:
             return finished
-        aside = put_aside(folder) if values["force"] and is_first_rank() else None
+        aside = put_aside(folder) if values["force"] and is_first() else None
+        ranks.on_lost.append(lambda reason: write_error(folder, name, values, TrainingError(reason)))
         try:
             return _train(values, name, folder)
         except BaseException as error:
-            if is_first_rank() and read_record(folder) is None:  # a record stands, whatever failed after it
+            if is_first() and read_record(folder) is None:  # a record stands, whatever failed after it
                 trained = (folder / "last.ckpt").exists()
                 if not trained and (aside is not None or isinstance(error, ConfigError | DataError)):
                     restore(folder, aside)  # as it was found
@@ -93,6 +97,12 @@ def _train(values: dict[str, Any], name: str, folder: Path) -> Record:
         record = _fit_and_test(values, name, folder, tracker)
         exit_code = 0
         return record
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(machine.too_little_memory(values, error)) from error
+    except RuntimeError as error:
+        if reason := lost_rank():
+            raise TrainingError(reason) from error
+        raise
     except OSError as error:
         raise disk_error(error) from error
     finally:
@@ -164,6 +174,7 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
             "peak_memory": machine.peak_memory(trainer.strategy.root_device),
             "seconds": round(log.seconds, 2),
             "world_size": trainer.world_size,
+            "batch_statistics": machine.batch_statistics(net, hardware, trainer.world_size),
             "device": machine.device_name(trainer.strategy.root_device),
             "precision": str(trainer.precision),
             "data_hash": data.data_hash,
@@ -224,7 +235,9 @@ def make_trainer(
     return pl.Trainer(
         accelerator=machine.accelerator(hardware),
         devices=hardware["devices"],
-        strategy=hardware["strategy"],
+        num_nodes=hardware.get("nodes") or 1,
+        strategy=DDP() if machine.several(hardware) else hardware["strategy"],
+        sync_batchnorm=hardware.get("sync_batchnorm") or False,
         precision=machine.precision(hardware),  # type: ignore[arg-type]
         max_epochs=-1 if steps is not None else recipe["epochs"],
         max_steps=steps if steps is not None else -1,

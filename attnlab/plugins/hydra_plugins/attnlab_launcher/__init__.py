@@ -18,16 +18,22 @@ from omegaconf import DictConfig
 class AttnlabLauncher(Launcher):
     """Every job of a sweep is its own process, forked from this one; see attnlab.sweep."""
 
-    def __init__(self, n_jobs: int = 1) -> None:
+    def __init__(self, n_jobs: int | None = 1) -> None:
         self.n_jobs = n_jobs
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        from attnlab.ranks import by_torchrun
         from attnlab.sweep import Sweep
 
-        return Sweep(self.hydra_context, self.task_function, self.config, self.n_jobs).launch(job_overrides)
+        make: type[Sweep] = Sweep
+        if by_torchrun():
+            from attnlab.torchrun import RanksSweep
+
+            make = RanksSweep
+        return make(self.hydra_context, self.task_function, self.config, self.n_jobs).launch(job_overrides)
 
 
 @dataclass

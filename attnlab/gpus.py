@@ -1,0 +1,104 @@
+"""The GPUs of this machine, shared among jobs: a job takes as many as it has ranks, `runs_per_gpu` jobs share one.
+
+What is taken is a locked file in a folder of the user's own: the system frees it when the process ends, however it
+ends, and sweeps started apart from each other share the GPUs as well.
+"""
+
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+from attnlab.errors import ConfigError
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+MOMENT = 0.5  # seconds between two tries
+
+
+def ids() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; CUDA itself is not started."""
+    if (visible := os.environ.get(VISIBLE)) is not None:
+        return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
+    import torch
+
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
+def jobs_at_a_time(n_jobs: int | None, runs_per_gpu: int) -> int:
+    """n_jobs; null: runs_per_gpu on every GPU, one where there is none."""
+    return n_jobs or max(1, runs_per_gpu * len(ids()))
+
+
+def wanted(machine: Mapping[str, Any]) -> int:
+    """GPUs that a job is to be given: one a rank; 0 on a CPU, and where machine.devices names them or wants all."""
+    on_cpu = machine["accelerator"] in ("cpu", "mps") or not ids()
+    return 0 if on_cpu or not isinstance(machine["devices"], int) else int(machine["devices"])
+
+
+def gpu_share(accelerator: str, runs_per_gpu: int) -> float:
+    """The part of a GPU that Ray gives a job; 0 on a CPU, and where this machine, which need not be the cluster, has
+    none and machine.accelerator does not ask for one."""
+    return 1 / runs_per_gpu if accelerator in ("gpu", "cuda") or (accelerator == "auto" and ids()) else 0
+
+
+def gpus_per_node(accelerator: str, devices: Any) -> int | None:
+    """What a job asks Slurm for: machine.devices GPUs where machine.accelerator is one, none elsewhere."""
+    return devices if accelerator in ("gpu", "cuda") and isinstance(devices, int) else None
+
+
+def _folder() -> Path:
+    folder = Path(tempfile.gettempdir()) / f"attnlab-gpus-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _take(name: str, runs_per_gpu: int, stack: ExitStack) -> bool:
+    """Lock one of the GPU's places until the stack is closed, where one is free."""
+    for place in range(runs_per_gpu):
+        file: TextIOWrapper = (_folder() / f"{name.replace('/', '-')}.{place}").open("w")
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            continue
+        stack.enter_context(file)
+        return True
+    return False
+
+
+@contextmanager
+def held(count: int, runs_per_gpu: int) -> Iterator[list[str]]:
+    """Wait until `count` GPUs have a place, take them all at once, and let CUDA see no others; 0: nothing happens.
+
+    The first with the fewest jobs come first. Raises ConfigError where there are not as many.
+    """
+    if not count:
+        yield []
+        return
+    here, said = ids(), False
+    if count > len(here):
+        raise ConfigError(f"machine.devices={count}: allowed on this machine is 1 to {len(here)} GPUs")
+    while True:
+        with ExitStack() as stack:
+            taken: list[str] = []
+            for place in range(1, runs_per_gpu + 1):  # an empty GPU before the second place of another
+                for name in here:
+                    if len(taken) < count and name not in taken and _take(name, place, stack):
+                        taken.append(name)
+            if len(taken) == count:
+                before = os.environ.get(VISIBLE)
+                os.environ[VISIBLE] = ",".join(taken)
+                try:
+                    yield taken
+                finally:
+                    os.environ.pop(VISIBLE) if before is None else os.environ.update({VISIBLE: before})
+                return
+        if not said:
+            print(f"all GPUs are taken ({', '.join(here)}, runs_per_gpu={runs_per_gpu}); this job waits", flush=True)
+            said = True
+        time.sleep(MOMENT)

@@ -1,0 +1,99 @@
+"""A real Slurm of one node for a test: Debian's slurm-wlm and munge, on ports and in a folder of its own."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+QUIET = subprocess.DEVNULL
+CONF = """ClusterName=attnlab
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldPort={ctld}
+SlurmdPort={d}
+ProctrackType=proctrack/pgid
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SchedulerType=sched/backfill
+MpiDefault=none
+ReturnToService=2
+JobCompType=jobcomp/none
+AccountingStorageType=accounting_storage/none
+SlurmdParameters=config_overrides
+NodeName={host} NodeAddr=127.0.0.1 CPUs=4 Boards=1 SocketsPerBoard=1 CoresPerSocket=4 ThreadsPerCore=1 RealMemory=4000
+PartitionName=cpu Nodes={host} Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
+"""
+
+
+def missing() -> str:
+    """Why no Slurm can be started here; empty when one can."""
+    programs = [name for name in ("munged", "slurmctld", "slurmd", "sbatch") if not shutil.which(name)]
+    if programs:
+        return f"{', '.join(programs)} not installed (Debian: slurm-wlm munge)"
+    return "" if os.getuid() == 0 else "only root can start slurmd"
+
+
+def _port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def _answers(*command: str, seconds: float = 20, **popen) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        done = subprocess.run(command, capture_output=True, text=True, **popen)
+        if done.returncode == 0 and "down" not in done.stdout and "unk" not in done.stdout:
+            return True
+        time.sleep(0.3)
+    return False
+
+
+@contextmanager
+def slurm(folder: Path):
+    """The environment in which sbatch and squeue speak to it; RuntimeError with its log when it does not come up."""
+    started = []
+    for name in ("state", "spool"):
+        (folder / name).mkdir(parents=True)
+    munge = Path("/run/munge")
+    if not _answers("munge", "-n", seconds=1):
+        munge.mkdir(mode=0o755, exist_ok=True)
+        shutil.chown(munge, "munge", "munge")
+        started.append(
+            subprocess.Popen(
+                ["su", "-s", "/bin/sh", "munge", "-c", "exec munged --foreground"], stdout=QUIET, stderr=QUIET
+            )
+        )
+    conf = folder / "slurm.conf"
+    conf.write_text(CONF.format(host=socket.gethostname().split(".")[0], folder=folder, ctld=_port(), d=_port()))
+    env = {**os.environ, "SLURM_CONF": str(conf)}
+    log = (folder / "log").open("w")
+    try:
+        if not _answers("munge", "-n"):
+            raise RuntimeError("munged does not answer")
+        for daemon in ("slurmctld", "slurmd"):
+            started.append(subprocess.Popen([daemon, "-D"], env=env, stdout=log, stderr=log, start_new_session=True))
+        if not _answers("sinfo", "--noheader", "--format=%t", env=env):
+            raise RuntimeError(f"Slurm does not answer: {(folder / 'log').read_text()[-2000:]}")
+        yield env
+    finally:
+        subprocess.run(["scancel", "--user=root"], env=env, capture_output=True, timeout=20, check=False)
+        for process in reversed(started):
+            process.send_signal(signal.SIGTERM)
+        for process in started:
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        log.close()

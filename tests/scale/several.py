@@ -1,0 +1,85 @@
+"""Commands of several processes for the tests here, and what is left when they have ended."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SMALL = [
+    "model=resnet8", "dataset.train_size=400", "dataset.test_size=101", "recipe.epochs=2", "recipe.batch_size=50",
+    "recipe.validation.images=99", "tracker=csv", "machine.accelerator=cpu", "machine.threads=1",
+]  # fmt: skip
+DDP = [*SMALL, "machine=ddp", "machine.accelerator=cpu", "machine.devices=2"]
+RESNET_KEYS = ("depth", "shortcut", "bias", "norm_eps", "norm_momentum")
+#: a dataset and a network of ddp_parts.py in place of attnlab's
+DIGITS = "dataset._target_=ddp_parts.Digits"
+PLAIN = ["model._target_=ddp_parts.Plain", *(f"~model.{key}" for key in RESNET_KEYS)]
+
+
+def environment(**more):
+    """With ddp_parts importable and trusted; no process group's variables."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "TORCHELASTIC_"))}
+    path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return kept | {"PYTHONPATH": path, "ATTNLAB_TRUST": "ddp_parts", "OMP_NUM_THREADS": "1"} | more
+
+
+def start(*command, env=None):
+    """A command in a session of its own."""
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env=env or environment(), preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+
+
+def finish(*command, seconds=240, env=None):
+    """(exit status, stdout, stderr); RuntimeError, and nothing left of it, where it does not end."""
+    process = start(*command, env=env)
+    try:
+        out, err = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise RuntimeError(f"hangs: {' '.join(command)}") from None
+    return process.returncode, out, err
+
+
+def run(*overrides, **kwargs):
+    """python -m attnlab.run."""
+    return finish(sys.executable, "-m", "attnlab.run", *overrides, **kwargs)
+
+
+def torchrun(*overrides, processes=2, agent=(), **kwargs):
+    """torchrun of one agent; `agent`: its own arguments."""
+    how = agent or ("--standalone", f"--nproc-per-node={processes}")
+    return finish(sys.executable, "-m", "torch.distributed.run", *how, "-m", "attnlab.run", *overrides, **kwargs)
+
+
+def records(folder):
+    """{seed: record} below an output_dir."""
+    found = [json.loads(path.read_text()) for path in Path(folder).glob("*/result.json")]
+    assert len({record["config"]["seed"] for record in found}) == len(found)
+    return {record["config"]["seed"]: record for record in found}
+
+
+def folders(folder):
+    """The runs' folders; what else lies there is the launcher's `.sweep`."""
+    return [path for path in Path(folder).iterdir() if not path.name.startswith(".")]
+
+
+def left_behind(folder, seconds=10):
+    """Processes whose command line names the folder, once they had time to end."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                if str(folder) in path.read_bytes().decode(errors="replace") and int(path.parent.name) != os.getpid():
+                    found.append(int(path.parent.name))
+            except OSError:
+                continue
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.3)

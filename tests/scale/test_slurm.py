@@ -1,0 +1,68 @@
+"""launcher=slurm on a real Slurm of one node, started and stopped here."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from cluster import missing, slurm
+from several import DDP, SMALL, environment, folders, records, run, start
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing() or "-")]
+QUEUE = ["launcher=slurm", "hydra.launcher.partition=cpu", "hydra.launcher.cpus_per_task=1"]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with slurm(tmp_path_factory.mktemp("slurm")) as env:
+        yield environment(SLURM_CONF=env["SLURM_CONF"])
+
+
+def test_a_sweep_of_ranks_and_its_failure(cluster, tmp_path):
+    """Two tasks a job, from machine.devices; what fails is told by the command that waits."""
+    overrides = [*DDP, "attention=se", "attention.reduction=16,7,8", f"output_dir={tmp_path}"]
+    code, out, err = run("-m", *QUEUE, *overrides, env=cluster, seconds=400)
+    assert code == 1
+    assert "launcher=slurm: 3 jobs" in out
+    assert "1 failed, 0 not finished" in err
+    assert "attention.reduction=7: must divide 16 channels" in err
+    found = [path.parent.name for path in tmp_path.glob("*/result.json")]
+    assert len(found) == 2
+    tasks = sorted(path.name for path in (tmp_path / ".sweep/.submitit").glob("*_0/*_log.out"))
+    assert len(tasks) == 2
+    code, out, err = run("-m", *QUEUE, *overrides, env=cluster, seconds=400)
+    assert out.count("found recorded") == 2
+    assert "launcher=slurm: 1 jobs" in out
+
+
+def test_jobs_of_unequal_devices_are_refused(cluster, tmp_path):
+    code, _, err = run(
+        "-m", *QUEUE, *SMALL, "machine.devices=1,2", "seed=${machine.devices}", f"output_dir={tmp_path}", env=cluster
+    )
+    assert code == 1
+    assert "machine.devices=2: allowed in this sweep is 1" in err
+    assert not folders(tmp_path)
+
+
+def test_a_preempted_job_is_requeued_and_goes_on(cluster, tmp_path):
+    """As Slurm preempts: submitit's signal; the requeued job goes on from last.ckpt, to one record."""
+    overrides = [*SMALL, "dataset.train_size=2000", "recipe.epochs=12", "seed=5", f"output_dir={tmp_path}"]
+    process = start(sys.executable, "-m", "attnlab.run", "-m", *QUEUE, *overrides, env=cluster)
+    deadline = time.monotonic() + 200
+    while not any(tmp_path.glob("*/last.ckpt")) and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.5)
+    (job,) = subprocess.run(
+        ["squeue", "--noheader", "--format=%i"], env=cluster, capture_output=True, text=True
+    ).stdout.split()
+    subprocess.run(["scancel", "--signal=USR2", job], env=cluster, check=True)
+    time.sleep(5)
+    assert not any(tmp_path.glob("*/result.json"))
+    # Slurm lets a requeued job wait for two minutes
+    subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], env=cluster, check=False)
+    out, err = process.communicate(timeout=400)
+    assert process.returncode == 0, err
+    (record,) = records(tmp_path).values()
+    assert record["status"] == "finished"
+    logs = "".join(path.read_text() for path in (tmp_path / ".sweep/.submitit").glob("**/*_log.out"))
+    assert "goes on from last.ckpt" in logs
