@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from warm import warm
 
 from attnlab.bench import COMMANDS, main, measure, read_arguments, show_again
 from attnlab.benches.report import markdown, read_report
@@ -63,9 +64,7 @@ def test_one_command_from_the_shell(tmp_path):
     """roofline, on one gate: table, JSON, exit status."""
     command = [sys.executable, "-m", "attnlab.bench", "roofline", "attention=eca", "shapes=1x16x4x4,2x8x2x2"]
     path = tmp_path / "there" / "roofline.json"
-    done = subprocess.run(
-        [*command, "repeats=2", f"json={path}", "machine.precision=32-true"], capture_output=True, text=True
-    )
+    done = warm([*command, "repeats=2", f"json={path}", "machine.precision=32-true"])
     assert done.returncode == 0, done.stderr
     assert done.stdout.index("ratio") < done.stdout.index("case")
     kept = json.loads(path.read_text())

@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch import Trainer
 from omegaconf import OmegaConf
 from PIL import Image
+from warm import warm
 
 import attnlab
 from attnlab.compose import check
@@ -29,12 +30,7 @@ METRICS = {"test/top1_error", "test/top5_error", "test/loss", "test/calibration_
 
 
 def command(*overrides, **environment):
-    done = subprocess.run(
-        [sys.executable, "-m", "attnlab.run", *overrides],
-        capture_output=True,
-        text=True,
-        env=os.environ | environment,
-    )
+    done = warm([sys.executable, "-m", "attnlab.run", *overrides], env=os.environ | environment)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from warm import warm
 
 import attnlab
 from attnlab.identity import run_id
@@ -28,9 +29,8 @@ def start(*overrides, **popen):
 
 
 def finish(*overrides):
-    process = start(*overrides)
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
+    done = warm([sys.executable, "-m", "attnlab.run", "-m", *overrides])
+    return done.returncode, done.stdout, done.stderr
 
 
 def folder(overrides):

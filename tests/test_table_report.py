@@ -2,12 +2,12 @@
 
 import csv
 import re
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 from synthetic import of_config, record, write
+from warm import warm
 
 from attnlab.compare import compare
 from attnlab.errors import ConfigError
@@ -219,10 +219,10 @@ def test_nothing_recorded_and_unknown_sources(tmp_path):
 
 def test_the_command_line_composes_only(outputs):
     command = [sys.executable, "-m", "attnlab.report", *arguments(outputs)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = warm(command)
     assert done.returncode == 0, done.stderr
     assert "Noise floor: SE minus ISE" in done.stdout
     assert "wrote" in done.stdout
-    failed = subprocess.run([*command, "attention=eca"], capture_output=True, text=True, timeout=300)
+    failed = warm([*command, "attention=eca"])
     assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
     assert failed.stderr.startswith("attnlab: attention=eca: unknown to table=demo")

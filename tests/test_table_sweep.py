@@ -1,9 +1,9 @@
 """`run table=NAME` from the command line: a multirun of its own, resumed by issuing it again, failures at the end."""
 
-import subprocess
 import sys
 
 from conftest import TINY
+from warm import warm
 
 from attnlab.results import gather
 from attnlab.table_report import report_table
@@ -12,7 +12,7 @@ from attnlab.table_report import report_table
 def table(output_dir, *more):
     arguments = ["table=demo", f"output_dir={output_dir}", *TINY, *more]
     command = [sys.executable, "-m", "attnlab.run", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = warm(command)
     return arguments, done.returncode, done.stdout, done.stderr
 
 
@@ -52,6 +52,6 @@ def test_any_launcher_runs_a_table(tmp_path):
 
 def test_the_config_of_a_table_can_be_shown(tmp_path):
     command = [sys.executable, "-m", "attnlab.run", "table=demo", "--cfg", "job"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = warm(command)
     assert (done.returncode, done.stderr) == (0, "")
     assert "\n  rows:\n    none:\n    - attention=none\n" in done.stdout

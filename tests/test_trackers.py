@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from warm import warm
 
 import attnlab
 from attnlab.errors import ConfigError
@@ -24,13 +25,7 @@ def inspect(folder):
 
 def run(*overrides, **environment):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
-    return subprocess.run(
-        [sys.executable, "-m", "attnlab.run", *overrides],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        env=clean | environment,
-    )
+    return warm([sys.executable, "-m", "attnlab.run", *overrides], env=clean | environment)
 
 
 def test_each_job_of_a_sweep_is_its_own_offline_run(tiny, tmp_path):

@@ -2,13 +2,13 @@
 
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 from wandb_stand_in import StandIn
+from warm import warm
 
 import attnlab
 from attnlab.compose import plain
@@ -23,14 +23,7 @@ PATIENCE = 400  # seconds, on the busiest machine; W&B alone has no limit
 
 def run(command, server, home, **environment):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        env=clean | server.environment | {"HOME": str(home)} | environment,
-        timeout=PATIENCE,
-    )
+    return warm(command, env=clean | server.environment | {"HOME": str(home)} | environment, timeout=PATIENCE)
 
 
 def configs(overrides, seeds):

@@ -2,13 +2,13 @@
 
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 from wandb_stand_in import ENTITY, StandIn
+from warm import warm
 
 import attnlab
 from attnlab.errors import ConfigError
@@ -33,14 +33,7 @@ BAD = "recipe.optimizer.lr=1.0e30"
 def run(command, home, **environment):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     home.mkdir(exist_ok=True)
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        env=clean | {"HOME": str(home), "NETRC": str(home / "none")} | environment,
-        timeout=400,
-    )
+    return warm(command, env=clean | {"HOME": str(home), "NETRC": str(home / "none")} | environment)
 
 
 def ask(home, path=f"{ENTITY}/attnlab", ids=None, page=50, timeout=20, **environment):

@@ -5,11 +5,11 @@ The golden file is written anew by: python tests/attention/test_costs.py
 
 import csv
 import io
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from warm import warm
 
 import attnlab
 from attnlab.bench import COLUMNS, zoo
@@ -96,7 +96,7 @@ def test_overheads_of_the_papers(overrides, expected):
 
 def test_the_menu_as_csv():
     command = [sys.executable, "-m", "attnlab.bench", "zoo", "format=csv", "model=resnet8"]
-    rows = list(csv.DictReader(io.StringIO(subprocess.run(command, capture_output=True, text=True, check=True).stdout)))
+    rows = list(csv.DictReader(io.StringIO(warm(command).stdout)))
     found = {row["attention"]: row for row in rows}
     assert list(rows[0]) == list(COLUMNS)
     assert set(found) == {name for name in choices("attention") if "_laakom" not in name}
@@ -113,7 +113,7 @@ def test_bad_input_of_the_menu():
         (["zoo", "format=tex"], "attnlab: format=tex: allowed are table, csv"),
         (["zoo", "attention=sse"], "attnlab: attention=sse: unknown"),
     ):
-        done = subprocess.run([*command, *arguments], capture_output=True, text=True)
+        done = warm([*command, *arguments])
         assert done.returncode == 1
         assert done.stderr.startswith(message)
 

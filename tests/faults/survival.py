@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import torch
+from warm import warm
 
 import attnlab
 from attnlab.identity import run_id
@@ -38,11 +39,10 @@ def start(*overrides, **popen):
     )
 
 
-def finish(*overrides, seconds=300, **popen):
+def finish(*overrides, seconds=300):
     """(exit status, stdout, stderr) of a command."""
-    process = start(*overrides, **popen)
-    out, err = process.communicate(timeout=seconds)
-    return process.returncode, out, err
+    done = warm([sys.executable, "-m", "attnlab.run", *overrides], timeout=seconds)
+    return done.returncode, done.stdout, done.stderr
 
 
 def weights(folder):

@@ -5,13 +5,13 @@ import json
 import os
 import pickle
 import shutil
-import subprocess
 import sys
 import tarfile
 
 import pytest
 import torch
 from omegaconf import OmegaConf
+from warm import warm
 
 import attnlab
 from attnlab.construct import target
@@ -228,9 +228,7 @@ def test_figures_take_any_name():
 
 
 def run(*overrides, **environment):
-    done = subprocess.run(
-        [sys.executable, "-m", "attnlab.run", *overrides], capture_output=True, text=True, env=os.environ | environment
-    )
+    done = warm([sys.executable, "-m", "attnlab.run", *overrides], env=os.environ | environment)
     return done.returncode, done.stdout + done.stderr
 
 
