@@ -33,8 +33,8 @@ demo: $(READY)  ## train none, se, ise, cbam, icbam with 2 seeds, judge where th
 test: $(READY)  ## run the tests, but for the slow ones
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-test-slow: $(READY)  ## run the slow tests: notebooks, faults; a few minutes
-	$(BIN)/python -m pytest -n 2 -m slow
+test-slow: $(READY)  ## run the slow tests: notebooks, faults, several processes, Slurm
+	$(BIN)/python -m pytest -n 3 -m slow
 
 soak: $(READY)  ## the long form of the tests of faults: 20 kills, 1,000 fuzzed configs; half an hour and more
 	ATTNLAB_SOAK=1 $(BIN)/python -m pytest tests/faults

@@ -46,6 +46,7 @@ def test_every_default_part_is_judged_and_written(runs):
     assert found["parts"]["localisation"]["settings"]["versions"]["torch"]
 
 
+@pytest.mark.slow
 def test_it_is_reproducible(runs, tmp_path):
     output_dir, ids = runs
     copy = tmp_path / "outputs"

@@ -132,6 +132,7 @@ def kill_after_first_epoch(overrides):
     process.wait()
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been_killed(tiny):
     overrides = [*tiny, "recipe.epochs=4", "machine.threads=1", "deterministic=true", "attention=cbam"]
     overrides += ["dataset.train_size=2000"]

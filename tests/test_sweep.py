@@ -105,6 +105,7 @@ def test_a_bad_choice_stops_the_sweep_before_it_starts(tiny):
     assert "seed=null: allowed is an integer from 0" in err
 
 
+@pytest.mark.slow
 def test_a_killed_job_is_one_failure_and_is_resumed(tiny):
     overrides = [*tiny, "dataset.train_size=2000", "recipe.epochs=4"]
     process = start(*overrides, "seed=0,1")
@@ -125,6 +126,7 @@ def test_a_killed_job_is_one_failure_and_is_resumed(tiny):
     assert done.stat().st_mtime_ns == stamp
 
 
+@pytest.mark.slow
 def test_a_job_that_is_asked_to_stop_is_told_and_the_sweep_fails(tiny):
     """By a cluster, or a person: not half the data and exit 0."""
     overrides = [*tiny, "dataset.train_size=2000", "recipe.epochs=4"]
@@ -158,6 +160,7 @@ def test_an_error_before_the_task_is_told(tiny):
     assert err.count("machine.accelerator=gpu: torch sees no GPU here") == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_jobs_end_with_their_launcher_and_the_sweep_goes_on(tiny, blow):
     overrides = [*tiny, "dataset.train_size=2000", "recipe.epochs=4", "n_jobs=2"]
@@ -176,6 +179,7 @@ def test_jobs_end_with_their_launcher_and_the_sweep_goes_on(tiny, blow):
     assert "goes on from last.ckpt" in out
 
 
+@pytest.mark.slow
 def test_two_launchers_on_one_folder_never_train_one_id_twice(tiny):
     overrides = [*tiny, "dataset.train_size=2000", "recipe.epochs=3", "seed=0,1"]
     both = [start(*overrides), start(*overrides)]
@@ -186,6 +190,7 @@ def test_two_launchers_on_one_folder_never_train_one_id_twice(tiny):
     assert all(process.returncode in (0, 1) for process in both)
 
 
+@pytest.mark.slow
 def test_the_launcher_does_not_grow(tiny):
     """20 jobs, each of which fails when its network is built: the launcher's resident memory stays."""
     process = start(*tiny, "attention=se", "attention.reduction=64", "seed=range(0,20)")

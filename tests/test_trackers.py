@@ -28,6 +28,7 @@ def run(*overrides, **environment):
     return warm([sys.executable, "-m", "attnlab.run", *overrides], env=clean | environment)
 
 
+@pytest.mark.slow
 def test_each_job_of_a_sweep_is_its_own_offline_run(tiny, tmp_path):
     overrides = [*tiny, "attention=se", "tracker=wandb_offline"]
     done = run("-m", *overrides, "seed=0,1", "attention.reduction=16")

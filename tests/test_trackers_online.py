@@ -31,6 +31,7 @@ def configs(overrides, seeds):
     return [(cfg, run_id(cfg), Path(cfg.output_dir) / run_id(cfg)) for cfg in found]
 
 
+@pytest.mark.slow
 def test_each_job_of_a_sweep_is_its_own_run_and_no_fit_waits_for_the_server(tiny, tmp_path):
     overrides = [*tiny, "attention=se", "machine.precision=32-true", "tracker=wandb"]
     good, bad = "recipe.optimizer.lr=0.02", "recipe.optimizer.lr=1.0e30"
@@ -84,6 +85,7 @@ def test_each_job_of_a_sweep_is_its_own_run_and_no_fit_waits_for_the_server(tiny
     assert [server.runs[name].exit_code for _, name, _ in failed] == [1, 1]
 
 
+@pytest.mark.slow
 def test_no_run_fails_or_hangs_with_its_server(tiny, tmp_path):
     overrides = [*tiny, "recipe.epochs=1", "tracker=wandb"]
     jobs = configs(overrides, range(5))

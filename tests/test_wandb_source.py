@@ -54,6 +54,7 @@ def recorded(folder):
     return json.loads((folder / "result.json").read_text())
 
 
+@pytest.mark.slow
 def test_every_finished_run_comes_back_as_its_record(tiny, tmp_path):
     overrides = [*tiny, "attention=se", "recipe.epochs=1", "machine.precision=32-true", "tracker=wandb"]
     good = folders([*overrides, "recipe.optimizer.lr=0.02"], (0, 1))
@@ -148,6 +149,7 @@ def test_a_trial_is_not_tracked_a_run_hands_over_its_record(tiny, monkeypatch):
     assert handed[1] == (0, record)
 
 
+@pytest.mark.slow
 def test_a_table_from_wandb_equals_the_one_from_files(tiny, tmp_path):
     home, out = tmp_path / "home", tmp_path / "outputs"
     table = ["table=demo", "attention=none,se", "+table.metrics=[test/top1_error,test/loss]", *tiny, "recipe.epochs=1"]

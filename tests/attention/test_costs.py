@@ -31,7 +31,9 @@ def golden() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("model", NETS)
+@pytest.mark.parametrize(
+    "model", [pytest.param(name, marks=[pytest.mark.slow] if name == "resnet50" else []) for name in NETS]
+)
 def test_costs_are_the_golden_ones(model):
     known = {row["attention"]: row for row in golden() if row["model"] == model}
     assert len(known) >= 50

@@ -34,6 +34,7 @@ def test_the_users_overrides_replace_defaults():
     assert found[-3:] == ["attention=se", "model=resnet14", "recipe.steps=2"]
 
 
+@pytest.mark.slow
 def test_a_sweep_marks_each_job(tmp_path):
     runs = startup.overrides(Asked(("dataset.train_size=100", "dataset.test_size=20")))
     seconds = startup.started(["-m", *runs, "seed=0,1"], str(tmp_path))

@@ -40,22 +40,24 @@ VALUES = [
 ]  # fmt: skip
 
 
-def keys():
-    """Every dotted key of the default config."""
+def defaults():
+    """{dotted key: value} of the default config."""
 
     def flat(node, prefix):
         for name, item in node.items():
             key = f"{prefix}.{name}" if prefix else name
-            yield key
+            yield key, item
             if isinstance(item, dict):
                 yield from flat(item, key)
 
     cfg = attnlab.compose.plain(attnlab.config(["attention=cbam", "tracker=csv"]))
-    found = sorted(key for key in flat(cfg, "") if key not in LEFT_ALONE and key not in ("machine", "tracker"))
-    return [*found, "head.levels", "head.dropout", "model.widen", "attention.kernel_size", "dataset.root"]
+    return {
+        key: item for key, item in sorted(flat(cfg, "")) if key not in LEFT_ALONE and key not in ("machine", "tracker")
+    }
 
 
-KEYS = keys()
+DEFAULTS = defaults()
+KEYS = [*DEFAULTS, "head.levels", "head.dropout", "model.widen", "attention.kernel_size", "dataset.root"]
 choice = st.sampled_from([f"{g}={c}" for g in GROUPS for c in choices(g) if c not in BIG and c not in ("ddp", "gpu")])
 value = st.one_of(
     st.sampled_from(VALUES),
@@ -76,9 +78,22 @@ odd = st.one_of(
     st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12).filter(lambda text: not text.startswith("-")),
     st.sampled_from(["attention=se,cbam", "=1", "a=b=c", "attention=", "+attention=se", "hydra.run.dir=''"]),
 )
+#: what a person may well mean: another value of the same kind
+sensible = st.one_of(
+    st.sampled_from([key for key, item in DEFAULTS.items() if isinstance(item, bool)]).flatmap(
+        lambda key: st.sampled_from([f"{key}=true", f"{key}=false"])
+    ),
+    st.sampled_from([key for key, item in DEFAULTS.items() if type(item) is float]).flatmap(
+        lambda key: st.sampled_from([f"{key}={factor * DEFAULTS[key]:.6g}" for factor in (0.1, 0.5, 1, 2)])
+    ),
+    st.sampled_from(
+        [key for key, item in DEFAULTS.items() if type(item) is int and not key.startswith("dataset.t")]
+    ).flatmap(lambda key: st.sampled_from([f"{key}={value}" for value in (DEFAULTS[key], DEFAULTS[key] + 1, 4)])),
+)
 #: a size that is asked for in earnest is made in earnest: these take hours, not one message
 HUGE = re.compile(r"(train_size|test_size|image_size|pass\w+)=.?\d{6,}")
-overrides = st.lists(st.one_of(choice, change, change, odd), min_size=1, max_size=4).filter(
+likely = st.lists(st.one_of(choice, choice, sensible), min_size=1, max_size=2)
+overrides = st.one_of(likely, st.lists(st.one_of(choice, change, change, odd), min_size=1, max_size=4)).filter(
     lambda drawn: not any(HUGE.search(override) for override in drawn)
 )
 

@@ -60,6 +60,14 @@ def _answers(*command: str, seconds: float = 20, **popen) -> bool:
     return False
 
 
+def _naming(folder: Path) -> list[int]:
+    """Batch scripts and steps of its jobs that still run."""
+    found = subprocess.run(
+        ["pgrep", "--full", f"{folder}/spool|srun --unbuffered.*{folder.parent}"], capture_output=True
+    )
+    return [int(pid) for pid in found.stdout.split()]
+
+
 @contextmanager
 def slurm(folder: Path):
     """The environment in which sbatch and squeue speak to it; RuntimeError with its log when it does not come up."""
@@ -88,7 +96,10 @@ def slurm(folder: Path):
             raise RuntimeError(f"Slurm does not answer: {(folder / 'log').read_text()[-2000:]}")
         yield env
     finally:
-        subprocess.run(["scancel", "--user=root"], env=env, capture_output=True, timeout=20, check=False)
+        subprocess.run(["scancel", "--full", "--user=root"], env=env, capture_output=True, timeout=20, check=False)
+        _answers("sh", "-c", 'test -z "$(squeue --noheader)"', env=env)
+        for pid in _naming(folder):  # a step that was requeued away has nobody to end it
+            os.kill(pid, signal.SIGKILL)
         for process in reversed(started):
             process.send_signal(signal.SIGTERM)
         for process in started:
