@@ -1,4 +1,4 @@
-"""Encoded pictures -> uint8 squares: a random box in training, the centre in evaluation; wherever the bytes come from."""
+"""Encoded picture -> uint8 square: a random box in training, the centre in evaluation; whatever the bytes come from."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -49,7 +49,9 @@ class Crops:
     def __init__(self, image_size: int, centre: float, resized_crop: Mapping[str, Any] | None) -> None:
         self.image_size, self.centre, self.resized_crop = image_size, centre, resized_crop
 
-    def __call__(self, data: bytes, name: str, draws: Sequence[float], formats: Sequence[str] | None = None) -> Tensor:
+    def __call__(
+        self, data: bytes, name: str, draws: Sequence[float], formats: tuple[str, ...] | None = None
+    ) -> Tensor:
         """name: of the picture, for messages;  draws: its own of this epoch, the box by the last;  formats: as in
         image_of. Raises DataError for a picture that cannot be read."""
         if draws and self.resized_crop:

@@ -133,7 +133,7 @@ class ImageNet(pl.LightningDataModule):
         """Of the training images with these labels: the numbers (rest, held out for validation), both ascending."""
         images = self.validation.get("images", 0)
         if self.validation.get("order") == "file":
-            raise ConfigError("recipe.validation.order=file: a tree is sorted by class; allowed here is seed")
+            raise ConfigError("recipe.validation.order=file: ImageNet has no order of its own; allowed here is seed")
         if images > len(labels) - self.classes:
             raise ConfigError(
                 f"recipe.validation.images={images}: allowed is 0 to {len(labels) - self.classes}, "

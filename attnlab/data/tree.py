@@ -20,7 +20,7 @@ from attnlab.errors import DataError
 JPEG = b"\xff\xd8"  # how one begins
 
 
-def image_of(data: bytes, name: str, formats: Sequence[str] | None = None) -> Image.Image:
+def image_of(data: bytes, name: str, formats: tuple[str, ...] | None = None) -> Image.Image:
     """One picture, decoded as RGB. formats: Pillow's names of those that are tried; None = all.
 
     Raises DataError naming a picture that cannot be read, a truncated one included.
@@ -33,7 +33,7 @@ def image_of(data: bytes, name: str, formats: Sequence[str] | None = None) -> Im
         raise DataError(f"dataset.root: {name} cannot be read as an image ({_reason(error)})") from error
 
 
-def pixels_of(data: bytes, name: str, formats: Sequence[str] | None = None) -> Tensor:
+def pixels_of(data: bytes, name: str, formats: tuple[str, ...] | None = None) -> Tensor:
     """One picture as uint8 (3, H, W): the pixels of `image_of`, of colour JPEGs by torchvision's decoder, which is
     faster. Grey, CMYK and damaged ones, and other formats, are left to `image_of`."""
     if data[:2] == JPEG:
