@@ -55,6 +55,8 @@ def _evaluate(run: str, split: str, asked: dict[str, Any], other_dataset: bool) 
     values = read_config(folder)
     places = {name: asked["dataset"][name] for name in ("root", "cache") if name in asked["dataset"]}
     values["machine"] = asked["machine"]
+    own = science(values)["dataset"]  # the run's own, named in full because only then it has a root
+    other_dataset = other_dataset and science({**values, "dataset": asked["dataset"]})["dataset"] != own
     trained_on = datamodule({**values, "dataset": values["dataset"] | ({} if other_dataset else places)})
     trained_on.setup()
     data = trained_on

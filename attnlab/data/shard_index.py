@@ -39,6 +39,12 @@ def name_of(shard: str) -> str:
     return found[-1] if found else shard
 
 
+def reason(error: Exception) -> str:
+    """Why a shard could not be read; of a command that failed its exit status, not its text, where keys may stand."""
+    found = re.search(r"exit -?\d+", str(error))
+    return f"its command ended with {found[0]}" if found else str(error)
+
+
 def open_shard(url: str) -> Any:
     """A stream of the shard's bytes, by webdataset where it is remote."""
     if not is_remote(url):
@@ -151,7 +157,7 @@ def _walk(url: str) -> dict[str, Tensor]:
                     }
             finish()
     except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
-        raise DataError(f"dataset.root: {name} cannot be read as a tar file ({error})") from error
+        raise DataError(f"dataset.root: {name} cannot be read as a tar file ({reason(error)})") from error
     if not rows:
         raise DataError(f"dataset.root: {name} holds no samples KEY.jpg and KEY.cls")
     columns = zip(("offset", "size", "crc", "label"), torch.tensor(rows).unbind(1), strict=True)

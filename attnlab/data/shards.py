@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from attnlab.data.shard_index import HEADER, Shards, is_remote, name_of, open_shard
+from attnlab.data.shard_index import HEADER, Shards, is_remote, name_of, open_shard, reason
 from attnlab.errors import ConfigError, DataError
 
 ALLOWED = (
@@ -114,7 +114,7 @@ class Reader:
             try:
                 data = self._piece(lane, url, offset, size)
             except (OSError, ValueError) as error:
-                raise DataError(f"dataset.root: {name_of(url)} cannot be read ({error})") from error
+                raise DataError(f"dataset.root: {name_of(url)} cannot be read ({reason(error)})") from error
             if zlib.crc32(data[:HEADER]) != int(s.crc[row]):
                 raise DataError(
                     f"dataset.root: {name_of(url)} is not what it was when its images were counted; that is kept in "

@@ -14,6 +14,7 @@ from PIL import Image
 from attnlab.compose import check, config
 from attnlab.data.lanes import lane_order
 from attnlab.errors import ConfigError, DataError
+from attnlab.evaluate import evaluate
 from attnlab.identity import run_id
 from attnlab.training import datamodule
 
@@ -203,11 +204,14 @@ def test_what_is_in_the_shards_is_found_out_once(root, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_two_processes_train_on_shards(root, tmp_path):
-    """Gloo, on the CPU; and one process afterwards sees the same id."""
+    """Gloo, on the CPU; and what they learnt is evaluated on the held-out images."""
     command = [sys.executable, "-m", "attnlab.run", *asked(root, "dataset.image_size=64", "model=timm")]
     command += ["model.name=resnet18", "recipe.epochs=1", "machine.threads=1", f"output_dir={tmp_path}", "tracker=csv"]
     command += ["machine.accelerator=cpu", "machine.devices=2", "machine.strategy=ddp", "machine.workers=1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("finished, test error") == 1
-    assert len(list(tmp_path.glob("*/result.json"))) == 1
+    (record,) = tmp_path.glob("*/result.json")
+    same = [o for o in command[3:] if o.startswith(("dataset", "output_dir", "machine.acc", "machine.work"))]
+    scores = evaluate([f"run={record.parent.name}", "split=val", *same])
+    assert scores["data_hash"] == loaded(root).data_hash
