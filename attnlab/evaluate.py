@@ -84,6 +84,8 @@ def _evaluate(run: str, split: str, asked: dict[str, Any], other_dataset: bool) 
     loader = data.evaluation_dataloader(split)
     if not len(loader):
         raise ConfigError(f"split={split}: run {folder.name} held no images out (recipe.validation.images=0)")
+    # What is read image by image is normalised here; Lightning asks the module, where it is given loaders alone.
+    classifier.on_after_batch_transfer = data.on_after_batch_transfer  # type: ignore[method-assign]
     found = trainer.test(classifier, dataloaders=loader, verbose=False)[0]
     scores: dict[str, Any] = {name.split("/")[1]: round(float(value), 6) for name, value in found.items()}
     part = science({**values, "dataset": asked["dataset"] if other_dataset else values["dataset"]})["dataset"]

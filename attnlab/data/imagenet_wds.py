@@ -20,8 +20,8 @@ from attnlab.data.crops import Crops
 from attnlab.data.imagenet import ImageNet
 from attnlab.data.lanes import Part, check_ranks, lane_order, parts, positions
 from attnlab.data.shard_images import Images, Pieces
-from attnlab.data.shard_index import Shards, digest, is_remote, read_index
-from attnlab.data.shards import find_shards
+from attnlab.data.shard_index import Shards, digest, read_index
+from attnlab.data.shard_source import find_shards, is_remote
 from attnlab.errors import ConfigError, DataError
 
 
@@ -103,7 +103,7 @@ def _joined(pieces: list[Pieces]) -> list[Tensor]:
 
 class ImageNetShards(ImageNet):
     """root: a folder of train-*.tar and val-*.tar (`val` is the test set of attnlab), or patterns of URLs: see
-    shards.find_shards;  cache: folder for what is in the shards, or None;
+    shard_source.find_shards;  cache: folder for what is in the shards, or None;
     lanes: contiguous parts of an epoch that are read side by side, a multiple of the ranks;
     shuffle: images, of all lanes together, among which a lane's next one is drawn;  the rest: as ImageNet's.
     """

@@ -11,7 +11,7 @@ from attnlab.data.crops import Crops
 from attnlab.data.imagenet import Item
 from attnlab.data.lanes import Part
 from attnlab.data.shard_index import Shards
-from attnlab.data.shards import Reader
+from attnlab.data.shard_reader import Reader
 from attnlab.errors import DataError
 
 FORMATS = ("JPEG", "PNG")

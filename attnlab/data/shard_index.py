@@ -9,7 +9,7 @@ import hashlib
 import re
 import tarfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from attnlab.data.cache import cached
+from attnlab.data.shard_source import is_remote, name_of, open_shard, reason
 from attnlab.errors import DataError
 
 IMAGES = ("jpg", "jpeg", "png")
@@ -26,32 +27,6 @@ LONGEST = 2**31  # bytes of one image
 STREAMS = 16  # shards that are walked at once: it is waiting, mostly
 HEADER = tarfile.BLOCKSIZE
 NUMBER = re.compile(rb"\s*\d{1,9}\s*")
-
-
-def is_remote(root: str) -> bool:
-    """Whether webdataset opens it, not this module."""
-    return root.startswith("pipe:") or "://" in root
-
-
-def name_of(shard: str) -> str:
-    """The shard's own name, without the folder, host or command it comes by: `train-000000.tar`."""
-    found: list[str] = re.findall(r"[^/\s'\"]+\.tar", shard)
-    return found[-1] if found else shard
-
-
-def reason(error: Exception) -> str:
-    """Why a shard could not be read; of a command that failed its exit status, not its text, where keys may stand."""
-    found = re.search(r"exit -?\d+", str(error))
-    return f"its command ended with {found[0]}" if found else str(error)
-
-
-def open_shard(url: str) -> Any:
-    """A stream of the shard's bytes, by webdataset where it is remote."""
-    if not is_remote(url):
-        return Path(url).open("rb")
-    from webdataset.gopen import gopen
-
-    return gopen(url)
 
 
 class _Header(tarfile.TarInfo):
@@ -95,15 +70,15 @@ class Shards:
         names = [name_of(url) for url in self.urls]
         return [f"{names[shard]}/{key}" for shard, key in zip(self.shard.tolist(), keys, strict=True)]
 
-    def digest_lines(self) -> Iterator[str]:
+    def digest_lines(self) -> list[str]:
         """One line an image: shard, name, bytes, class."""
-        for name, size, label in zip(self.names(), self.size.tolist(), self.labels.tolist(), strict=True):
-            yield f"{name} {size} {label}"
+        rows = zip(self.names(), self.size.tolist(), self.labels.tolist(), strict=True)
+        return [f"{name} {size} {label}" for name, size, label in rows]
 
 
 def digest(*splits: Shards) -> str:
     """16 hexadecimal digits for the names, sizes and classes of all images, as listing_digest's of a tree."""
-    lines = (line for split in splits for line in [*split.digest_lines(), "|"])
+    lines = (line for split in splits for line in (*split.digest_lines(), "|"))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
@@ -157,12 +132,14 @@ def _walk(url: str) -> dict[str, Tensor]:
                     }
             finish()
     except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
+        if isinstance(error.__context__, DataError):  # a command that was cut off for it complains as well
+            raise error.__context__ from None
         raise DataError(f"dataset.root: {name} cannot be read as a tar file ({reason(error)})") from error
     if not rows:
         raise DataError(f"dataset.root: {name} holds no samples KEY.jpg and KEY.cls")
     columns = zip(("offset", "size", "crc", "label"), torch.tensor(rows).unbind(1), strict=True)
-    joined = "\0".join(keys).encode(errors="replace")
-    return {**dict(columns), "keys": torch.frombuffer(bytearray(joined), dtype=torch.uint8)}
+    joined = bytearray("\0".join(keys).encode(errors="replace"))
+    return dict(columns) | {"keys": torch.frombuffer(joined, dtype=torch.uint8)}
 
 
 def read_index(urls: Sequence[str], cache: str | Path | None) -> Shards:
@@ -172,7 +149,7 @@ def read_index(urls: Sequence[str], cache: str | Path | None) -> Shards:
     def walk_all() -> dict[str, Tensor]:
         print(f"attnlab: {len(urls)} shards from {name_of(urls[0])} on: their images are counted, once", flush=True)
         with ThreadPoolExecutor(STREAMS) as pool:
-            try:
+            try:  # the first error ends it
                 tables = list(pool.map(_walk, urls))
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)

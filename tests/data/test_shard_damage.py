@@ -12,7 +12,7 @@ from PIL import Image
 
 from attnlab.compose import check, config, explain
 from attnlab.data.shard_index import read_index
-from attnlab.data.shards import Reader
+from attnlab.data.shard_reader import Reader
 from attnlab.errors import AttnlabError, DataError
 from attnlab.training import datamodule
 
@@ -186,6 +186,8 @@ def test_a_pipe_that_fails_or_breaks_off(root, monkeypatch):
     monkeypatch.setenv("ATTNLAB_TRUST", "pipe")
     pipes = f"pipe:cat {root}/train-000000.tar::pipe:echo {root}/val-000000.tar; exit 3"
     assert "val-000000.tar cannot be read as a tar file (its command ended with exit 3)" in refused(pipes)
+    tar(root / "train-000009.tar", [("x.cls", b"cat"), ("big.jpg", b"0" * 10**6)])
+    assert "x.cls holds b'cat'" in refused(f"pipe:cat {root}/train-000009.tar::{root}/val-000000.tar")
     url = f"pipe:cat {root}/train-000000.tar"
     shards = read_index([url], None)
     reader = Reader(shards)
