@@ -55,6 +55,8 @@ def _evaluate(run: str, split: str, asked: dict[str, Any], other_dataset: bool) 
     values = read_config(folder)
     places = {name: asked["dataset"][name] for name in ("root", "cache") if name in asked["dataset"]}
     values["machine"] = asked["machine"]
+    own = science(values)["dataset"]  # the run's own, named in full because only then it has a root
+    other_dataset = other_dataset and science({**values, "dataset": asked["dataset"]})["dataset"] != own
     trained_on = datamodule({**values, "dataset": values["dataset"] | ({} if other_dataset else places)})
     trained_on.setup()
     data = trained_on
@@ -82,6 +84,8 @@ def _evaluate(run: str, split: str, asked: dict[str, Any], other_dataset: bool) 
     loader = data.evaluation_dataloader(split)
     if not len(loader):
         raise ConfigError(f"split={split}: run {folder.name} held no images out (recipe.validation.images=0)")
+    # What is read image by image is normalised here; Lightning asks the module, where it is given loaders alone.
+    classifier.on_after_batch_transfer = data.on_after_batch_transfer  # type: ignore[method-assign]
     found = trainer.test(classifier, dataloaders=loader, verbose=False)[0]
     scores: dict[str, Any] = {name.split("/")[1]: round(float(value), 6) for name, value in found.items()}
     part = science({**values, "dataset": asked["dataset"] if other_dataset else values["dataset"]})["dataset"]

@@ -126,7 +126,7 @@ def judge_transfer(s: Subject, dataset: str, overrides: Sequence[str]) -> Part:
     overrides: of that dataset's keys. Raises ConfigError when its images have another size.
     """
     size = s.config["dataset"]["image_size"]
-    same = [f"dataset.image_size={size}"] if dataset in ("folder", "imagenet") else []
+    same = [f"dataset.image_size={size}"] if dataset in ("folder", "imagenet", "imagenet_wds") else []
     values = plain(compose_file("run", [f"dataset={dataset}", *same, *overrides]))
     if values["dataset"]["image_size"] != size:
         raise ConfigError(f"transfer={dataset}: its images have {values['dataset']['image_size']} px, the run's {size}")

@@ -39,16 +39,21 @@ def stratified(labels: Tensor, images: int, seed: int) -> tuple[Tensor, Tensor]:
     return (~chosen).nonzero().flatten(), chosen.nonzero().flatten()
 
 
-def training_batches(count: int, batch_size: int, seed: int, epoch: int, rank: int = 0, world: int = 1) -> list[Tensor]:
-    """This rank's index batches of one epoch: a permutation of all images, cut into global batches, each cut by rank.
+def cut(order: Tensor, batch_size: int, world: int) -> list[Tensor]:
+    """The global batches of training images that come in this order.
 
     The last, smaller batch is kept while it gives each rank two images (batch statistics need two).
     """
-    order = torch.randperm(count, generator=generator(seed, 2, epoch))
-    batches = [part.tensor_split(world)[rank] for part in order.split(batch_size)]
-    if len(batches) > 1 and count % batch_size and count % batch_size < 2 * world:
+    batches, rest = list(order.split(batch_size)), len(order) % batch_size
+    if len(batches) > 1 and 0 < rest < 2 * world:
         batches.pop()
     return batches
+
+
+def training_batches(count: int, batch_size: int, seed: int, epoch: int, rank: int = 0, world: int = 1) -> list[Tensor]:
+    """This rank's index batches of one epoch: a permutation of all images, its global batches cut by rank."""
+    order = torch.randperm(count, generator=generator(seed, 2, epoch))
+    return [part.tensor_split(world)[rank] for part in cut(order, batch_size, world)]
 
 
 def evaluation_batches(count: int, batch_size: int, rank: int = 0, world: int = 1) -> list[Tensor]:

@@ -3,88 +3,42 @@
 Workers decode, cut and resize to uint8; flip, crop and normalisation run on the batch, on the device.
 """
 
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
-import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from attnlab.data.augment import DRAWS, Preprocess
 from attnlab.data.batches import evaluation_batches, generator, stratified, taken, training_batches
+from attnlab.data.crops import Crops
 from attnlab.data.listing import classes_of, images_of, listing_digest
-from attnlab.data.tree import open_image, open_pixels
+from attnlab.data.tree import read_picture
 from attnlab.errors import ConfigError
 
 Item = tuple[int, tuple[float, ...]]  # image number, its draws in this epoch (empty: evaluation)
 
 
-def random_box(width: int, height: int, crop: Mapping[str, Any], seed: int) -> tuple[int, int, int, int]:
-    """A box (left, top, right, bottom) of random area and aspect (Szegedy et al. 2015, as torchvision's
-    RandomResizedCrop: ten tries, then the centre)."""
-    (low, high), (narrow, wide) = crop.get("scale", (0.08, 1.0)), crop.get("ratio", (3 / 4, 4 / 3))
-    draw = np.random.default_rng(seed)
-    for _ in range(10):
-        area = width * height * draw.uniform(low, high)
-        aspect = math.exp(draw.uniform(math.log(narrow), math.log(wide)))
-        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
-        if 0 < w <= width and 0 < h <= height:
-            left, top = int(draw.integers(0, width - w + 1)), int(draw.integers(0, height - h + 1))
-            return left, top, left + w, top + h
-    aspect = min(max(width / height, narrow), wide)
-    w, h = min(width, round(height * aspect)), min(height, round(width / aspect))
-    left, top = (width - w) // 2, (height - h) // 2
-    return left, top, left + w, top + h
-
-
-def resized_crop(pixels: Tensor, box: tuple[int, int, int, int], size: int) -> Tensor:
-    """Cut the box (left, top, right, bottom) out of uint8 (3, H, W), then resize it to (3, S, S): bicubic, antialiased,
-    rounded and clipped to uint8 after either direction, as Pillow does (equal but for 1/255 here and there)."""
-    left, top, right, bottom = box
-    part = pixels[None, :, top:bottom, left:right].contiguous(memory_format=torch.channels_last)  # the faster kernel
-    return F.interpolate(part, (size, size), mode="bicubic", antialias=True)[0].contiguous()
-
-
 class Files(Dataset[tuple[Tensor, int, Tensor]]):
-    """(image uint8 (3, S, S), label, draws) of one listed file.
-
-    Training with `resized_crop` cuts a random box; otherwise the centre: short side to S / centre, centre S cut out, by
-    Pillow, as published weights were measured.
-    """
+    """(image uint8 (3, S, S), label, draws) of one listed file: what `Crops` cuts out of it."""
 
     def __init__(
         self, listed: list[tuple[Path, int]], image_size: int, centre: float, resized_crop: Mapping[str, Any] | None
     ) -> None:
         self.paths = [str(path) for path, _ in listed]
         self.labels = [label for _, label in listed]
-        self.image_size, self.centre, self.resized_crop = image_size, centre, resized_crop
+        self.crops = Crops(image_size, centre, resized_crop)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, item: Item) -> tuple[Tensor, int, Tensor]:
         number, draws = item
-        path = Path(self.paths[number])
-        if draws and self.resized_crop:
-            pixels = open_pixels(path)
-            box = random_box(pixels.shape[2], pixels.shape[1], self.resized_crop, seed=int(draws[-1] * 2**53))
-            pixels = resized_crop(pixels, box, self.image_size)
-        else:
-            pixels = self._centre(open_image(path))
+        pixels = self.crops(*read_picture(Path(self.paths[number])), draws)
         return pixels, self.labels[number], torch.tensor(draws[:DRAWS])
-
-    def _centre(self, picture: Image.Image) -> Tensor:
-        side, size = min(picture.size) * min(1.0, self.centre), self.image_size
-        left, top = (picture.width - side) / 2, (picture.height - side) / 2
-        box = (left, top, left + side, top + side)
-        picture = picture.resize((size, size), Image.Resampling.BICUBIC, box=box)
-        return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
 
 
 class _Order(Sampler[list[Item]]):
@@ -160,6 +114,9 @@ class ImageNet(pl.LightningDataModule):
         self.preprocess = Preprocess(normalize, settings, mean=mean, sd=sd)
         self.data_hash: str | None = None
         self.batches_done = 0  # as MemoryData's
+        self.train: Any
+        self.val: Any
+        self.test: Any
 
     def setup(self, stage: str | None = None) -> None:
         if self.data_hash is not None:
@@ -169,16 +126,20 @@ class ImageNet(pl.LightningDataModule):
             raise ConfigError(f"dataset.classes={self.classes}: {self.root}/train has {len(names)} class folders")
         train, test = images_of(self.root, "train", names), images_of(self.root, "val", names)
         self.data_hash = listing_digest(self.root, train + test)
+        rest, drawn = self.held_out(torch.tensor([label for _, label in train]))
+        self.train, self.val, self.test = [train[i] for i in rest], [train[i] for i in drawn], test
+
+    def held_out(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the training images with these labels: the numbers (rest, held out for validation), both ascending."""
         images = self.validation.get("images", 0)
         if self.validation.get("order") == "file":
-            raise ConfigError("recipe.validation.order=file: a tree is sorted by class; allowed here is seed")
-        if images > len(train) - self.classes:
+            raise ConfigError("recipe.validation.order=file: ImageNet has no order of its own; allowed here is seed")
+        if images > len(labels) - self.classes:
             raise ConfigError(
-                f"recipe.validation.images={images}: allowed is 0 to {len(train) - self.classes}, "
-                f"the training set has {len(train)} images"
+                f"recipe.validation.images={images}: allowed is 0 to {len(labels) - self.classes}, "
+                f"the training set has {len(labels)} images"
             )
-        rest, drawn = stratified(torch.tensor([label for _, label in train]), images, self.seed)
-        self.train, self.val, self.test = [train[i] for i in rest], [train[i] for i in drawn], test
+        return stratified(labels, images, self.seed)
 
     def files(self, name: str) -> Files:
         """The images of `train`, `val` or `test`, decoded one by one as in evaluation."""

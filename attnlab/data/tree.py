@@ -3,39 +3,69 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
-from torchvision.io import decode_jpeg, read_file
+from torchvision.io import decode_jpeg
 
 from attnlab.data.cache import cached
 from attnlab.data.listing import classes_of, images_of, masks_of, state
 from attnlab.data.memory import Images, canonical
 from attnlab.errors import DataError
 
+JPEG = b"\xff\xd8"  # how one begins
 
-def open_image(path: Path) -> Image.Image:
-    """One image, decoded as RGB. Raises DataError naming a file that cannot be read, a truncated one included."""
+
+def image_of(data: bytes, name: str, formats: tuple[str, ...] | None = None) -> Image.Image:
+    """One picture, decoded as RGB. formats: Pillow's names of those that are tried; None = all.
+
+    Raises DataError naming a picture that cannot be read, a truncated one included.
+    """
     try:
-        with Image.open(path) as image:
+        with Image.open(BytesIO(data), formats=formats) as image:
             image.load()
             return image if image.mode == "RGB" else image.convert("RGB")
     except (OSError, SyntaxError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"dataset.root: {path.parent.name}/{path.name} cannot be read as an image ({error})") from error
+        raise DataError(f"dataset.root: {name} cannot be read as an image ({_reason(error)})") from error
+
+
+def pixels_of(data: bytes, name: str, formats: tuple[str, ...] | None = None) -> Tensor:
+    """One picture as uint8 (3, H, W): the pixels of `image_of`, of colour JPEGs by torchvision's decoder, which is
+    faster. Grey, CMYK and damaged ones, and other formats, are left to `image_of`."""
+    if data[:2] == JPEG:
+        with suppress(RuntimeError):
+            pixels = decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8))
+            if len(pixels) == 3:
+                return pixels
+    return torch.from_numpy(np.array(image_of(data, name, formats))).permute(2, 0, 1)
+
+
+def read_picture(path: Path) -> tuple[bytes, str]:
+    """(bytes, name for messages) of a file. Raises DataError for one that cannot be read."""
+    name = f"{path.parent.name}/{path.name}"
+    try:
+        return path.read_bytes(), name
+    except OSError as error:
+        raise DataError(f"dataset.root: {name} cannot be read as an image ({error.strerror})") from error
+
+
+def open_image(path: Path) -> Image.Image:
+    """`image_of` a file."""
+    return image_of(*read_picture(path))
 
 
 def open_pixels(path: Path) -> Tensor:
-    """One image as uint8 (3, H, W): the pixels of `open_image`, of colour JPEGs by torchvision's decoder, which is
-    faster. Grey, CMYK and damaged ones, and other formats, are left to `open_image`."""
-    if path.suffix.lower() in (".jpg", ".jpeg"):
-        with suppress(RuntimeError):
-            pixels = decode_jpeg(read_file(str(path)))
-            if len(pixels) == 3:
-                return pixels
-    return torch.from_numpy(np.array(open_image(path))).permute(2, 0, 1)
+    """`pixels_of` a file."""
+    return pixels_of(*read_picture(path))
+
+
+def _reason(error: Exception) -> str:
+    """Without the address of the buffer that Pillow was given."""
+    return "none of the formats known" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 def decode(path: Path, image_size: int) -> np.ndarray:

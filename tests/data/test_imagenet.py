@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from attnlab.data.imagenet import Files, resized_crop
+from attnlab.data.crops import resized_crop
+from attnlab.data.imagenet import Files
 from attnlab.data.tree import open_image, open_pixels
 from attnlab.errors import DataError
 

@@ -244,7 +244,7 @@ def test_images_follow_the_trainer_to_its_device():
 
 
 def test_random_boxes_have_the_asked_areas_and_aspects():
-    from attnlab.data.imagenet import random_box
+    from attnlab.data.crops import random_box
 
     shapes = []
     for seed in range(500):
