@@ -7,6 +7,7 @@ data        augmented images into the step against torchvision in a DataLoader
 overhead    a step of Lightning and our classifier against a bare PyTorch loop
 startup     a job of a sweep against a cold attnlab.run, launch to first step
 roofline    a gate against the time its bytes take to move                         attention=se,cbam shapes=128x16x32x32
+same        are runs that were done twice the same within seed noise?           OUTPUT_DIR OTHER  json=FILE
 show        the tables of kept JSON files, again                                  FILE ... format=markdown
 
 repeats=N: rounds (11; startup: 3), in each of which all sides are timed, turn by turn;  json=FILE: where everything
@@ -97,6 +98,21 @@ def show_again(arguments: Sequence[str]) -> None:
         print(report.markdown(found)) if layout == "markdown" else report.show(found)
 
 
+def same_runs(arguments: Sequence[str]) -> None:
+    """Print how runs of two folders differ. Raises ConfigError."""
+    from attnlab.benches.same import markdown, same
+    from attnlab.results import write_json
+
+    file = next((a.partition("=")[2] for a in arguments if a.startswith("json=")), None)
+    folders = [a for a in arguments if not a.startswith("json=")]
+    if len(folders) != 2:
+        raise ConfigError("same: which two folders of runs? e.g. outputs/float32 outputs/bf16")
+    found = same(*folders)
+    print(markdown(found))
+    if file:
+        write_json(Path(file), found)
+
+
 def menu(arguments: Sequence[str]) -> None:
     """Print the menu of attentions. Raises ConfigError."""
     layout = next((a.partition("=")[2] for a in arguments if a.startswith("format=")), "table")
@@ -125,8 +141,10 @@ def main() -> None:
             menu(rest)
         elif command == "show":
             show_again(rest)
+        elif command == "same":
+            same_runs(rest)
         elif command not in COMMANDS:
-            raise ConfigError(f"{command}: no such benchmark; allowed are zoo, {', '.join(COMMANDS)}, show")
+            raise ConfigError(f"{command}: no such benchmark; allowed are zoo, {', '.join(COMMANDS)}, same, show")
         else:
             from attnlab.benches import report
 
