@@ -91,7 +91,7 @@ CHECKS: dict[str, tuple[Test, str]] = {
     ),
     "machine.strategy": (lambda value: value in ("auto", "ddp"), "auto, ddp"),
     "machine.devices": (
-        lambda value: _integer(value, 1) or value == "auto" or isinstance(value, list),
+        lambda value: _integer(value, 1) or value == "auto" or (isinstance(value, list) and bool(value)),
         "an integer from 1, a list of device numbers, auto",
     ),
     "machine.nodes": _positive,

@@ -68,8 +68,8 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
-def to_go_on(folder: Path, validates: bool) -> tuple[Path | None, str]:
-    """(last.ckpt, "") when the run can go on from it; (None, why not) when it begins anew, "" where nothing was done.
+def to_go_on(folder: Path, validates: bool) -> tuple[bool, str]:
+    """(True, "") when the run can go on from last.ckpt; (False, why not) when it begins anew, "" where nothing was.
 
     What is damaged is kept beside, as NAME.damaged. best.ckpt belongs to last.ckpt: without one the other is nothing.
     """
@@ -91,26 +91,32 @@ def to_go_on(folder: Path, validates: bool) -> tuple[Path | None, str]:
             if is_first():
                 path.replace(path.with_name(f"{path.name}.damaged"))
     if needed and not reason:
-        return last, ""
+        return True, ""
     if is_first():
         for path in (last, best):
             path.unlink(missing_ok=True)
-    return None, reason
+    return False, reason
 
 
 class Last(Checkpoint):
-    """last.ckpt: at the end of each epoch, and within one when the last is `minutes` old (None: never)."""
+    """last.ckpt: at the end of each epoch, and within one when the last is `minutes` old (None: never).
 
-    def __init__(self, folder: Path, minutes: float | None) -> None:
+    batch_statistics: over what BN takes them (machine.batch_statistics); `mixed` where a run has gone on otherwise.
+    """
+
+    def __init__(self, folder: Path, minutes: float | None, batch_statistics: str) -> None:
+        self.batch_statistics = batch_statistics
         self.path, self.minutes = folder / "last.ckpt", minutes
         self._saved = 0.0
         self._batches = 0  # of the epoch, that are in the checkpoint
 
     def state_dict(self) -> dict[str, Any]:
-        return {"batches": self._batches}
+        return {"batches": self._batches, "batch_statistics": self.batch_statistics}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._batches = state_dict["batches"]
+        if state_dict.get("batch_statistics", self.batch_statistics) != self.batch_statistics:
+            self.batch_statistics = "mixed"
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The loader begins at the batch and epoch that come next; Lightning asked it before it knew them."""

@@ -217,11 +217,11 @@ def _unknown_key(key: str, text: str, overrides: list[str]) -> str:
 
 def register_resolvers() -> None:
     """Make the resolvers of conf/ known to OmegaConf: `${class_folders:DIR}`, `${folder_listing:DIR}`, and those of
-    conf/launcher/: `${jobs_at_a_time:N,RUNS}`, `${gpu_share:WHERE,RUNS}`, `${gpus_per_node:WHERE,DEVICES}`."""
+    conf/launcher/: functions of attnlab.gpus."""
     from attnlab import gpus
     from attnlab.data.listing import class_count, fingerprint
 
-    for resolve in (gpus.jobs_at_a_time, gpus.gpu_share, gpus.gpus_per_node):
+    for resolve in (gpus.jobs_at_a_time, gpus.gpu_share, gpus.tasks_per_node, gpus.gpus_per_node):
         OmegaConf.register_new_resolver(resolve.__name__, resolve, replace=True)
     OmegaConf.register_new_resolver("class_folders", class_count, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("folder_listing", fingerprint, replace=True, use_cache=True)

@@ -4,6 +4,7 @@ Each job is composed and checked before the first one is handed over, what is re
 failure is told at the end. Jobs write the records that launcher=local gives.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -43,7 +44,13 @@ class Engine(Launcher):
         elif waiting:
             print(f"launcher={self.name}: {len(waiting)} jobs", flush=True)
             own = [*self._own()]
-            ended = self.inner.launch([[*job.overrides, *own] for job in waiting], initial_job_idx)
+            try:
+                ended = self.inner.launch([[*job.overrides, *own] for job in waiting], initial_job_idx)
+            except KeyboardInterrupt:
+                if self.name == "slurm":
+                    stay = "launcher=slurm: the jobs stay in its queue (squeue --me; scancel ends them)"
+                    print(f"attnlab: {stay}", file=sys.stderr, flush=True)
+                raise
             for job, returned in zip(waiting, ended, strict=True):
                 job.state = "done" if returned.status == JobStatus.COMPLETED else "failed"
                 job.value = returned._return_value if job.state == "done" else None
@@ -62,24 +69,21 @@ class Engine(Launcher):
                     "launcher=local and launcher=slurm run jobs on several devices"
                 )
             return
-        if not isinstance(devices, int):
-            raise ConfigError(f"machine.devices={devices}: allowed with launcher=slurm is an integer from 1")
-        for key, job, all_jobs in (
-            ("machine.devices", devices, self.config.machine.devices),
-            ("machine.nodes", config.machine.nodes, self.config.machine.nodes),
-        ):
+        tasks, nodes = self.config.hydra.launcher.tasks_per_node, self.config.hydra.launcher.nodes
+        for key, job, all_jobs in (("machine.devices", devices, tasks), ("machine.nodes", config.machine.nodes, nodes)):
             if job != all_jobs:
                 raise ConfigError(
-                    f"{key}={job}: allowed in this sweep is {all_jobs}; with launcher=slurm all its jobs have as many"
+                    f"{key}={job}: allowed in this sweep is {all_jobs}, as hydra.launcher has it; with launcher=slurm "
+                    "all its jobs have as many"
                 )
 
     def _own(self) -> Sequence[str]:
         """What jobs that share this machine must know: their part of its cores."""
         from attnlab.machine import cores
 
-        if self.name != "joblib" or self.config.n_jobs in (None, 1):
+        if self.name != "joblib" or self.config.hydra.launcher.n_jobs == 1:
             return []
-        part = max(1, cores() // self.config.n_jobs)
+        part = max(1, cores() // max(1, self.config.hydra.launcher.n_jobs))
         return [f"machine.{key}={part}" for key in ("threads", "workers") if self.config.machine[key] is None]
 
 
@@ -92,6 +96,10 @@ def work(cfg: DictConfig) -> float | None:
     ranks.alone()
     try:
         values = check(cfg)
+        if int(os.environ.get("SLURM_RESTART_COUNT", 0)):  # what force=true asked for was done when it first started
+            values["force"] = False
+        if values["machine"]["devices"] != 1 and not ranks.by_srun():
+            raise ConfigError(f"machine.devices={values['machine']['devices']}: this job was given one task")
         shared = HydraConfig.get().runtime.choices.get("hydra/launcher") == "joblib"
         with gpus.held(gpus.wanted(values["machine"]) if shared else 0, values["runs_per_gpu"]):
             return train(values)["metrics"]["val/top1_error"]

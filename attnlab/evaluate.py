@@ -47,9 +47,9 @@ def _evaluate(run: str, split: str, asked: dict[str, Any], other_dataset: bool) 
     from attnlab.classifier import Classifier
     from attnlab.digest import digest
     from attnlab.identity import science
+    from attnlab.parts import datamodule
     from attnlab.quiet import quiet
     from attnlab.results import find_run, read_config, write_json
-    from attnlab.training import datamodule
 
     folder = find_run(run, asked["output_dir"])
     values = read_config(folder)

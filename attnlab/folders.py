@@ -44,9 +44,9 @@ def make_writable(folder: Path, output_dir: str) -> None:
     """The folder, once a file could be written there. Raises ConfigError naming output_dir."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".write"
+        probe = folder / f".write-{os.getpid()}"  # ranks may meet here
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"output_dir={output_dir}: cannot be written ({error.strerror})") from error
 

@@ -14,7 +14,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from attnlab.errors import ConfigError
+from attnlab.errors import AttnlabError, ConfigError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 MOMENT = 0.5  # seconds between two tries
@@ -29,9 +29,29 @@ def ids() -> list[str]:
     return [str(number) for number in range(torch.cuda.device_count())]
 
 
-def jobs_at_a_time(n_jobs: int | None, runs_per_gpu: int) -> int:
-    """n_jobs; null: runs_per_gpu on every GPU, one where there is none."""
-    return n_jobs or max(1, runs_per_gpu * len(ids()))
+def jobs_at_a_time(n_jobs: Any, runs_per_gpu: Any, accelerator: str = "auto", devices: Any = 1) -> int:
+    """n_jobs; null: as many as GPUs have place for, runs_per_gpu on each, one on a CPU.
+
+    Raises ConfigError for what is no number, and for several jobs that are given no number of GPUs each.
+    """
+    _check(n_jobs=n_jobs, runs_per_gpu=runs_per_gpu)
+    if not isinstance(devices, int):
+        if (n_jobs or 1) > 1:
+            raise ConfigError(
+                f"n_jobs={n_jobs}: allowed with machine.devices={devices} is 1: each job takes those GPUs"
+            )
+        return 1
+    there = 0 if accelerator in ("cpu", "mps") else len(ids())
+    return n_jobs or max(1, runs_per_gpu * there // devices)
+
+
+def _check(**counts: Any) -> None:
+    for key, count in counts.items():
+        if count is None and key == "n_jobs":
+            continue
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            null = ", or null" if key == "n_jobs" else ""
+            raise ConfigError(f"{key}={count}: allowed is an integer from 1{null}")
 
 
 def wanted(machine: Mapping[str, Any]) -> int:
@@ -43,7 +63,15 @@ def wanted(machine: Mapping[str, Any]) -> int:
 def gpu_share(accelerator: str, runs_per_gpu: int) -> float:
     """The part of a GPU that Ray gives a job; 0 on a CPU, and where this machine, which need not be the cluster, has
     none and machine.accelerator does not ask for one."""
+    _check(runs_per_gpu=runs_per_gpu)
     return 1 / runs_per_gpu if accelerator in ("gpu", "cuda") or (accelerator == "auto" and ids()) else 0
+
+
+def tasks_per_node(devices: Any) -> int:
+    """What a job of Slurm has on each node. Raises ConfigError where machine.devices is no number."""
+    if not isinstance(devices, int) or isinstance(devices, bool) or devices < 1:
+        raise ConfigError(f"machine.devices={devices}: allowed with launcher=slurm is an integer from 1")
+    return devices
 
 
 def gpus_per_node(accelerator: str, devices: Any) -> int | None:
@@ -54,6 +82,8 @@ def gpus_per_node(accelerator: str, devices: Any) -> int | None:
 def _folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"attnlab-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise AttnlabError(f"{folder}: belongs to another user; remove it, or set TMPDIR")
     return folder
 
 

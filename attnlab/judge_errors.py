@@ -17,9 +17,9 @@ from attnlab.judges import background, calibration, health
 from attnlab.judges.attacks import fgsm, pgd
 from attnlab.judges.corruptions import CORRUPTIONS, corrupt
 from attnlab.judges.transfer import features, linear_error
+from attnlab.parts import datamodule
 from attnlab.scores import Part, score
 from attnlab.subject import BATCH, Subject
-from attnlab.training import datamodule
 
 EPSILONS = (2, 4, 8)  # of 255
 SEVERITIES = (1, 2, 3, 4, 5)

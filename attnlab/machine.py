@@ -76,12 +76,12 @@ def several(machine: Mapping[str, Any]) -> bool:
     return ranks(machine) * (machine.get("nodes") or 1) > 1
 
 
-def batch_statistics(net: nn.Module, machine: Mapping[str, Any], world_size: int) -> str:
+def batch_statistics(net: nn.Module, machine: Mapping[str, Any]) -> str:
     """Over which images BN takes its mean and variance in training, for the record: `batch`, the whole one;
     `rank`, each process's part of it, which is another science than one process's; `none` without BN."""
     if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules()):
         return "none"
-    return "batch" if world_size == 1 or machine.get("sync_batchnorm") else "rank"
+    return "rank" if several(machine) and not machine.get("sync_batchnorm") else "batch"
 
 
 def too_little_memory(values: Mapping[str, Any], error: Exception) -> str:

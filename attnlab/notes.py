@@ -22,6 +22,8 @@ ONE_THING: dict[str, Callable[[Record], str]] = {
     "devices": lambda run: run["device"],
     "precisions": lambda run: run["precision"],
     "numbers of processes": lambda run: str(run["world_size"]),
+    # of the whole batch, or of each rank's part of it; a net without BN is at home with both
+    "batch statistics": lambda run: {"rank": "rank", "mixed": "mixed"}.get(str(run.get("batch_statistics")), "batch"),
     "versions of torch": lambda run: run["versions"]["torch"],
 }
 

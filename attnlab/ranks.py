@@ -4,10 +4,19 @@ torchrun and srun start all of them; otherwise the first one starts the others (
 """
 
 import os
+import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from attnlab.errors import ConfigError
+
+
+class Lost(NamedTuple):
+    """Another rank that has ended: why, and whether it was asked to."""
+
+    reason: str
+    asked: bool
+
 
 #: set by a first rank for those it starts: its process id
 STARTED_BY = "ATTNLAB_FIRST_RANK"
@@ -15,7 +24,7 @@ STARTED_BY = "ATTNLAB_FIRST_RANK"
 GROUP = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", STARTED_BY)
 
 #: in a first rank: how others ended, where not well; and what is told of it, should this process not end by itself
-lost: list[str] = []
+lost: list["Lost"] = []
 on_lost: list[Callable[[str], None]] = []
 
 
@@ -25,8 +34,9 @@ def by_torchrun() -> bool:
 
 
 def by_srun() -> bool:
-    """Whether srun started this process as one of several."""
-    return "SLURM_STEP_ID" in os.environ and os.environ.get("SLURM_NTASKS", "1") != "1"
+    """Whether srun started this process as one of several; an interactive step of salloc is one of one."""
+    tasks = os.environ.get("SLURM_STEP_NUM_TASKS") or os.environ.get("SLURM_NTASKS", "1")
+    return "SLURM_STEP_ID" in os.environ and tasks != "1"
 
 
 def is_first() -> bool:
@@ -41,6 +51,12 @@ def is_first() -> bool:
 def is_further() -> bool:
     """Whether a first rank of attnlab's started this process, to be another rank of its run."""
     return os.environ.get(STARTED_BY) == str(os.getppid())
+
+
+def name() -> str:
+    """`rank 1`, for messages."""
+    numbers = (os.environ.get(key) for key in ("RANK", "SLURM_PROCID" if by_srun() else "LOCAL_RANK"))
+    return f"rank {next(filter(None, numbers), '0')}"
 
 
 def alone() -> None:
@@ -68,6 +84,16 @@ def check(machine: Mapping[str, Any], ranks: int) -> None:
                     "allowed are as many devices a node, times nodes"
                 )
             return
+    if ranks > 1 and not is_further() and sys.argv[0] in ("", "-", "-c"):
+        raise ConfigError(
+            f"machine.devices={devices}: further ranks repeat the command, and this Python was given none; allowed are "
+            "python -m attnlab.run, and a script (all of which every rank runs)"
+        )
+    if nodes > 1 and "NODE_RANK" not in os.environ:
+        raise ConfigError(
+            f"machine.nodes={nodes}: this run would wait for the other machines for ever, on which nobody starts it; "
+            "allowed is 1, or under torchrun --nnodes and launcher=slurm, which do, their number"
+        )
     if "LOCAL_RANK" in os.environ and not is_further():
         raise ConfigError(
             f"LOCAL_RANK={os.environ['LOCAL_RANK']} is set in the environment, by neither torchrun nor srun: "

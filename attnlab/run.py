@@ -18,8 +18,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from attnlab import ranks
-from attnlab.compose import CONF, check, choices, explain, register_resolvers
-from attnlab.errors import AttnlabError
+from attnlab.compose import CONF, PACKAGES, check, choices, explain, register_resolvers
+from attnlab.errors import AttnlabError, ConfigError
 from attnlab.identity import run_id
 from attnlab.jobs import STOPS, die_with
 from attnlab.results import read_record
@@ -37,6 +37,11 @@ def job(cfg: DictConfig) -> float | None:
     """One run; returns its validation error in percent, for sweepers that optimise it. A failed one is told at once."""
     try:
         values = check(cfg)
+        launcher = HydraConfig.get().runtime.choices.get("hydra/launcher")
+        if launcher in PACKAGES:
+            raise ConfigError(
+                f"launcher={PACKAGES[launcher][1]}: is for sweeps and tables; allowed without -m is local"
+            )
         if values["dry_run"]:
             if ranks.is_first():
                 print(f"dry run: {state(values)}")
@@ -53,7 +58,7 @@ def job(cfg: DictConfig) -> float | None:
         message = hide(explain(error) if isinstance(error, EXPECTED) else f"{type(error).__name__}: {error}")
         if not ranks.is_first():
             time.sleep(HEARD)  # where every rank fails the first one tells, and this one ends with it
-            message = f"rank {os.environ.get('RANK') or os.environ.get('LOCAL_RANK')}: {message}"
+            message = f"{ranks.name()}: {message}"
         if os.environ.get("ATTNLAB_TRACEBACK") or not isinstance(error, EXPECTED):
             print(hide(traceback.format_exc()), end="", file=sys.stderr)
         print(f"attnlab: {message}", file=sys.stderr, flush=True)
@@ -117,7 +122,8 @@ def main() -> None:
     except (*EXPECTED, *UNEXPECTED_OF_HYDRA) as error:
         if os.environ.get("ATTNLAB_TRACEBACK"):
             raise
-        print(f"attnlab: {hide(explain(error, sys.argv[1:]))}", file=sys.stderr)
+        if ranks.is_first():
+            print(f"attnlab: {hide(explain(error, sys.argv[1:]))}", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:  # `| head`: nobody listens any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -128,7 +134,8 @@ def main() -> None:
     except KeyboardInterrupt:
         for number in STOPS:  # once more is not needed: it ends
             signal.signal(number, signal.SIG_IGN)
-        print("attnlab: interrupted; the same command goes on from here", file=sys.stderr)
+        if ranks.is_first():
+            print("attnlab: interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
     if failures:
         sys.exit(1)

@@ -5,6 +5,7 @@ others end with it, and the exit status is 1.
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,10 +18,13 @@ from lightning.fabric.utilities.distributed import _set_num_threads_if_needed
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
-from attnlab.ranks import STARTED_BY, lost, on_lost
+from attnlab.jobs import INTERRUPTED
+from attnlab.ranks import STARTED_BY, Lost, by_srun, by_torchrun, lost, name, on_lost
 
 LOOK = 0.5  # seconds between two looks at the other ranks
 FROM = "the last checkpoint"
+#: what gloo and NCCL say when a process at the other end is gone
+OF_PEERS = re.compile("closed by peer|Connection reset|Broken pipe|NCCL|remote process exited", re.IGNORECASE)
 GRACE = 10.0  # seconds for the first rank to end by itself, as gloo makes it; NCCL waits for ever
 
 
@@ -51,24 +55,32 @@ def watch(processes: list[subprocess.Popen[Any]]) -> None:
         failed = [(rank, code) for rank, code in enumerate(codes, start=1) if code]
         if failed:
             rank, code = failed[0]
-            lost.append(f"rank {rank} of {len(processes) + 1} {ended(code)}; the same command goes on from {FROM}")
+            reason = f"rank {rank} of {len(processes) + 1} {ended(code)}; the same command goes on from {FROM}"
+            lost.append(Lost(reason, code in (INTERRUPTED, -signal.SIGINT)))
             break
         time.sleep(LOOK)
     time.sleep(GRACE)
     for tell in on_lost:
-        tell(lost[0])
-    print(f"attnlab: {lost[0]}", file=sys.stderr, flush=True)
+        tell(lost[0].reason)
+    print(f"attnlab: {lost[0].reason}", file=sys.stderr, flush=True)
     for process in processes:
         process.kill()
-    os._exit(1)
+    os._exit(INTERRUPTED if lost[0].asked else 1)
 
 
-def lost_rank() -> str | None:
-    """How another rank was lost, or None; a failed collective is seen before the process that it waited for."""
+def lost_rank(error: Exception) -> str | None:
+    """How another rank was lost, or None; a failed collective is seen before the process that it waited for.
+
+    Raises KeyboardInterrupt where that rank was asked to stop, as this one was.
+    """
+    if (by_torchrun() or by_srun()) and OF_PEERS.search(str(error)):
+        return f"{name()} has lost another rank of the run; why, that rank has told itself"
     deadline = time.monotonic() + 4 * LOOK
     while STARTED_BY in os.environ and not lost and time.monotonic() < deadline:
         time.sleep(LOOK / 5)
-    return lost[0] if lost else None
+    if lost and lost[0].asked:
+        raise KeyboardInterrupt
+    return lost[0].reason if lost else None
 
 
 class DDP(DDPStrategy):

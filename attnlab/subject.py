@@ -18,8 +18,8 @@ from attnlab.data.memory import Images
 from attnlab.data.sample import sample
 from attnlab.errors import ConfigError
 from attnlab.identity import name_of
+from attnlab.parts import datamodule
 from attnlab.results import Record, find_run, read_config, read_record
-from attnlab.training import datamodule
 
 BATCH = 250  # images at a time
 

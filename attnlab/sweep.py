@@ -44,7 +44,8 @@ class Sweep:
         if n_jobs is not None and (not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or n_jobs < 1):
             raise ConfigError(f"n_jobs={n_jobs}: allowed is an integer from 1, or null")
         self.context, self.task, self.config = context, task, config
-        self.n_jobs = n_jobs or gpus.jobs_at_a_time(None, config.runs_per_gpu)
+        hardware = config.machine
+        self.n_jobs = gpus.jobs_at_a_time(n_jobs, config.runs_per_gpu, hardware.accelerator, hardware.devices)
         self.jobs: list[Job] = []
         self.stopping = False
 
@@ -152,6 +153,7 @@ class Sweep:
             for key in ("threads", "workers") if self.n_jobs > 1 else ():
                 if job.config.machine[key] is None:  # each job gets its share of the cores
                     job.config.machine[key] = max(1, cores() // (self.n_jobs * max(1, devices)))
+                    sys.argv.append(f"machine.{key}={job.config.machine[key]}")
         HydraConfig.instance().set_config(job.config)
         with self.place(job):
             return self.task(_without_hydra(job.config))

@@ -23,7 +23,9 @@ def jobs(arguments: Sequence[str], config: DictConfig) -> list[list[str]]:
     for reason in left_out:
         print(f"left out: {reason}")
     book = ledger(grid, [] if config.force else records)
-    print(book.heading(grid.name, jobs_at_a_time(config.n_jobs, config.runs_per_gpu)), flush=True)
+    hardware = config.machine
+    at_a_time = jobs_at_a_time(config.n_jobs, config.runs_per_gpu, hardware.accelerator, hardware.devices)
+    print(book.heading(grid.name, at_a_time), flush=True)
     if elsewhere := len({record["id"] for record in gather(RESULTS)[0]} & set(book.to_do.values())):
         print(f"table {grid.name}: {elsewhere} of them are in ./{RESULTS}, which reports show; they are run here anew")
     if grid.changed:

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import Any
 
-from torch.distributed import TCPStore
+from torch.distributed import PrefixStore, TCPStore
 
 from attnlab.board import Bars, Lines
 from attnlab.errors import ConfigError
@@ -25,7 +25,16 @@ from attnlab.ranks import GROUP
 from attnlab.sweep import GRACE, NOT_INHERITED, Sweep
 
 PATIENCE = timedelta(hours=1)  # with another rank's launcher
+AGENT_PORT = "ATTNLAB_AGENT_PORT"
 SLOW = 2.0  # seconds by which the word of a failure may come later than the failure that it caused here
+
+
+def ranks_store() -> PrefixStore:
+    """torchrun's own, what an earlier attempt of --max-restarts has left in it apart."""
+    env = os.environ
+    port = int(env.setdefault(AGENT_PORT, env["MASTER_PORT"]))  # a job of a sweep has another MASTER_PORT
+    store = TCPStore(env["MASTER_ADDR"], port, is_master=False, timeout=PATIENCE)
+    return PrefixStore(f"attnlab/{env.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
 
 
 class Silent(Lines):
@@ -36,7 +45,7 @@ class Silent(Lines):
 
 
 class RanksSweep(Sweep):
-    """One rank's part of the sweep. What the launchers agree on has keys `attnlab/...` in the store."""
+    """One rank's part of the sweep."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -44,15 +53,15 @@ class RanksSweep(Sweep):
             raise ConfigError(f"n_jobs={self.n_jobs}: allowed under torchrun, whose processes share each job, is 1")
         env = os.environ
         self.first = env["RANK"] == "0"
-        self.store = TCPStore(env["MASTER_ADDR"], int(env["MASTER_PORT"]), is_master=False, timeout=PATIENCE)
+        self.store = ranks_store()
         self.kill_at = float("inf")
 
     def prepare(self, job_overrides: Sequence[Sequence[str]]) -> list[Job]:
         """What the first rank has found recorded is so for all."""
         super().prepare(job_overrides)
         if self.first:
-            self.store.set("attnlab/states", json.dumps([(job.id, job.state) for job in self.jobs]))
-        told = json.loads(self.store.get("attnlab/states"))
+            self.store.set("states", json.dumps([(job.id, job.state) for job in self.jobs]))
+        told = json.loads(self.store.get("states"))
         if [name for name, _ in told] != [job.id for job in self.jobs]:
             raise ConfigError("torchrun: the ranks were given different commands; allowed is one for all")
         for job, (_, state) in zip(self.jobs, told, strict=True):
@@ -67,15 +76,15 @@ class RanksSweep(Sweep):
         """By the first rank; the others end after it, as torchrun ends all with the first that fails."""
         if self.first:
             super().summary()
-            self.store.set("attnlab/end", "")
-        self.store.wait(["attnlab/end"])
+            self.store.set("end", "")
+        self.store.wait(["end"])
 
     def board(self) -> Bars | Lines:
         return super().board() if self.first else Silent(self.jobs, 1)
 
     def place(self, job: Job) -> AbstractContextManager[Any]:
         """A port of its own, at which the job's processes meet; their ranks are those of the launchers."""
-        key = f"attnlab/{job.number}/port"
+        key = f"{job.number}/port"
         if self.first:
             with socket.socket() as free:
                 free.bind(("", 0))
@@ -105,9 +114,9 @@ class RanksSweep(Sweep):
             job.elsewhere = elsewhere
         super()._ended(job, status, board)
         if job.state == "failed" and not job.elsewhere:
-            self.store.set(f"attnlab/{job.number}/failed", f"rank {os.environ['RANK']}: {job.reason}")
+            self.store.set(f"{job.number}/failed", f"rank {os.environ['RANK']}: {job.reason}")
 
     def _reason(self, job: Job) -> str:
         """Why the job failed on another rank; empty where it did not."""
-        key = f"attnlab/{job.number}/failed"
+        key = f"{job.number}/failed"
         return self.store.get(key).decode() if self.store.check([key]) else ""

@@ -1,26 +1,22 @@
 """One config -> one run -> one record: build, fit, test once, write down."""
 
-import tempfile
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, ProgressBar
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 
 from attnlab import machine, ranks
+from attnlab.agree import agreed, trial_folder
 from attnlab.assemble import build
 from attnlab.callbacks import EpochLog
-from attnlab.checkpoints import SCORE, Best, Draws, Last, WholeFiles, last_is_best, read, to_go_on
-from attnlab.classifier import Classifier
+from attnlab.checkpoints import SCORE, Best, Draws, Last, last_is_best, read, to_go_on
 from attnlab.compose import check
-from attnlab.construct import construct, target
 from attnlab.costs import count_macs
 from attnlab.errors import ConfigError, DataError, TrainingError
 from attnlab.folders import (
@@ -35,12 +31,14 @@ from attnlab.folders import (
     write_error,
 )
 from attnlab.identity import run_id
+from attnlab.jobs import die_with
+from attnlab.parts import datamodule, make_classifier, make_trainer
 from attnlab.progress import progress_of
 from attnlab.quiet import quiet
 from attnlab.ranks import is_first
 from attnlab.results import Record, fault, read_record, seal, write_json
 from attnlab.start import start_from
-from attnlab.strategy import DDP, lost_rank
+from attnlab.strategy import lost_rank
 from attnlab.trackers import Tracker
 from attnlab.whole import write_text
 
@@ -53,14 +51,16 @@ def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
     """
     values = check(cfg)
     ranks.alone()
+    if ranks.is_further():  # of a script that no attnlab.run has started
+        die_with(os.getppid())
     ranks.check(values["machine"], machine.ranks(values["machine"]))
     name = run_id(values)
     folder = Path(values["output_dir"]) / name
     if values["machine"]["batches"] is not None:
-        with tempfile.TemporaryDirectory() as trial:
+        with trial_folder(name, values["output_dir"]) as trial:
             say(f"{name}: machine.batches={values['machine']['batches']}: a trial, which leaves no record")
             untracked = values | {"tracker": {"name": "csv"}}  # it has the id of the real run, and must not add to it
-            return _train(untracked, name, Path(trial)) | {"status": "trial"}
+            return _train(untracked, name, trial) | {"status": "trial"}
     if not values["force"] and (finished := read_record(folder)) is not None:
         if reason := fault(finished, name):
             raise ConfigError(f"{name}/result.json {reason}; force=true puts it aside and runs anew")
@@ -73,7 +73,12 @@ def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
         if not values["force"] and (finished := read_record(folder)) is not None:
             return finished
         aside = put_aside(folder) if values["force"] and is_first() else None
-        ranks.on_lost.append(lambda reason: write_error(folder, name, values, TrainingError(reason)))
+
+        def tell(reason: str) -> None:
+            if read_record(folder) is None:
+                write_error(folder, name, values, TrainingError(reason))
+
+        ranks.on_lost.append(tell)
         try:
             return _train(values, name, folder)
         except BaseException as error:
@@ -87,6 +92,8 @@ def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
                 else:
                     write_error(folder, name, values, error)
             raise
+        finally:
+            ranks.on_lost.remove(tell)
 
 
 def _train(values: dict[str, Any], name: str, folder: Path) -> Record:
@@ -100,7 +107,7 @@ def _train(values: dict[str, Any], name: str, folder: Path) -> Record:
     except torch.OutOfMemoryError as error:
         raise TrainingError(machine.too_little_memory(values, error)) from error
     except RuntimeError as error:
-        if reason := lost_rank():
+        if reason := lost_rank(error):
             raise TrainingError(reason) from error
         raise
     except OSError as error:
@@ -122,7 +129,8 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
     quiet()
     classifier = make_classifier(values, net)
     validates = recipe["validation"]["images"] > 0
-    resume, reason = to_go_on(folder, validates)
+    goes_on, reason = agreed(f"{name}/resume", lambda: to_go_on(folder, validates), values["output_dir"])
+    resume = folder / "last.ckpt" if goes_on else None
     if reason:
         say(f"{name}: {reason}")
     if values.get("start_from") and resume is None:
@@ -132,7 +140,7 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
     if machine.compiles(hardware):
         net.compile()
     best, log = Best(folder) if validates else None, EpochLog(folder / "log.csv", name)
-    last = Last(folder, hardware.get("checkpoint_minutes"))
+    last = Last(folder, hardware.get("checkpoint_minutes"), machine.batch_statistics(net, hardware))
     watching = (Draws(values["seed"]), log, best, last, progress_of(log))
     callbacks: list[Callback] = [callback for callback in watching if callback is not None]
     if values["tracker"].get("images"):
@@ -174,7 +182,7 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
             "peak_memory": machine.peak_memory(trainer.strategy.root_device),
             "seconds": round(log.seconds, 2),
             "world_size": trainer.world_size,
-            "batch_statistics": machine.batch_statistics(net, hardware, trainer.world_size),
+            "batch_statistics": last.batch_statistics,
             "device": machine.device_name(trainer.strategy.root_device),
             "precision": str(trainer.precision),
             "data_hash": data.data_hash,
@@ -190,70 +198,3 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
     test_error = record["metrics"]["test/top1_error"]
     say(f"{name}: finished, test error {test_error:.2f} %, {record['seconds']:.0f} s")
     return record
-
-
-def datamodule(values: Mapping[str, Any]) -> Any:
-    """The LightningDataModule of a config: the dataset, with what the recipe says about batches and augmentation."""
-    recipe, make = values["recipe"], target(values["dataset"], "dataset")
-    # Only datasets that are read image by image ask for them.
-    workers = (
-        {"workers": machine.share(values["machine"], "workers")} if "workers" in signature(make).parameters else {}
-    )
-    return construct(
-        values["dataset"],
-        "dataset",
-        **workers,
-        batch_size=recipe["batch_size"],
-        validation=recipe["validation"],
-        normalize=recipe["normalize"],
-        augment=recipe["augment"],
-        order_seed=values["seed"],
-        passes_per_epoch=recipe.get("passes_per_epoch") or 1,
-    )
-
-
-def make_classifier(values: Mapping[str, Any], net: nn.Module) -> Classifier:
-    """The LightningModule around `net`, with what the recipe says about its training."""
-    recipe = values["recipe"]
-    return Classifier(
-        net,
-        classes=values["dataset"]["classes"],
-        optimizer=recipe["optimizer"],
-        schedule=recipe["schedule"],
-        weight_decay=recipe["weight_decay"],
-        label_smoothing=recipe["label_smoothing"],
-    )
-
-
-def make_trainer(
-    values: Mapping[str, Any], folder: Path, callbacks: Sequence[Callback], loggers: Sequence[Logger]
-) -> pl.Trainer:
-    """The Trainer of a config's recipe and machine, which writes into `folder`."""
-    recipe, hardware = values["recipe"], values["machine"]
-    steps = recipe["steps"]
-    machine.check_devices(hardware)
-    return pl.Trainer(
-        accelerator=machine.accelerator(hardware),
-        devices=hardware["devices"],
-        num_nodes=hardware.get("nodes") or 1,
-        strategy=DDP() if machine.several(hardware) else hardware["strategy"],
-        sync_batchnorm=hardware.get("sync_batchnorm") or False,
-        precision=machine.precision(hardware),  # type: ignore[arg-type]
-        max_epochs=-1 if steps is not None else recipe["epochs"],
-        max_steps=steps if steps is not None else -1,
-        gradient_clip_val=recipe["grad_clip"],
-        deterministic=values["deterministic"],
-        callbacks=list(callbacks),
-        plugins=[WholeFiles()],
-        logger=list(loggers) or False,
-        log_every_n_steps=10**9,  # curves have a point an epoch
-        limit_train_batches=hardware["batches"],
-        limit_val_batches=hardware["batches"],
-        limit_test_batches=hardware["batches"],
-        detect_anomaly=hardware["detect_anomaly"],
-        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        default_root_dir=folder,
-    )

@@ -161,7 +161,7 @@ def test_a_picture_at_most_ten_times_and_never_of_the_test_set(tmp_path, monkeyp
     assert titles[0].endswith("after epoch 1")
     assert titles[-1].endswith("after epoch 23")
     from attnlab.compose import plain
-    from attnlab.training import datamodule
+    from attnlab.parts import datamodule
 
     data = datamodule(plain(attnlab.config(overrides)))
     data.setup()

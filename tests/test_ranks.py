@@ -1,6 +1,7 @@
 """Which process of a run this is, and what must not be taken for one."""
 
 import os
+import sys
 
 import pytest
 import torch
@@ -18,6 +19,15 @@ def alone(monkeypatch):
     for name in os.environ:
         if name in ranks.GROUP or name.startswith(("SLURM_", "TORCHELASTIC_")):
             monkeypatch.delenv(name)
+    monkeypatch.setattr(sys, "argv", ["run.py"])  # a worker of pytest has none
+
+
+def test_a_python_without_a_command_starts_no_ranks(monkeypatch):
+    for name in ("", "-", "-c"):
+        monkeypatch.setattr(sys, "argv", [name])
+        with pytest.raises(ConfigError, match="machine.devices=2: further ranks repeat the command"):
+            ranks.check(HARDWARE, 2)
+        ranks.check(HARDWARE | {"devices": 1}, 1)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +66,7 @@ def test_a_batch_script_of_one_task_is_a_machine_like_any_other(monkeypatch):
         ({"TORCHELASTIC_RUN_ID": "a", "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "3"}, "torchrun started 3"),
         ({"SLURM_STEP_ID": "0", "SLURM_NTASKS": "3", "SLURM_PROCID": "0"}, "srun started 3"),
         ({"LOCAL_RANK": "0"}, "LOCAL_RANK=0 is set"),
+        ({"nodes": "2"}, "machine.nodes=2: this run would wait for the other machines for ever"),
         ({"LOCAL_RANK": "1", ranks.STARTED_BY: "1"}, "LOCAL_RANK=1 is set"),
     ],
 )
@@ -63,7 +74,7 @@ def test_other_processes_than_asked_for(monkeypatch, environment, who):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=who):
-        ranks.check(HARDWARE, 2)
+        ranks.check(HARDWARE | {"nodes": int(environment.get("nodes", 1))}, 2)
 
 
 def test_as_many_as_asked_for(monkeypatch):
@@ -87,10 +98,10 @@ def test_a_process_group_of_an_earlier_run_is_refused(tmp_path):
 
 def test_what_a_record_says_of_batch_statistics():
     net, plain = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), nn.Conv2d(3, 4, 1)
-    assert machine.batch_statistics(net, HARDWARE, 1) == "batch"
-    assert machine.batch_statistics(net, HARDWARE, 2) == "rank"
-    assert machine.batch_statistics(net, HARDWARE | {"sync_batchnorm": True}, 2) == "batch"
-    assert machine.batch_statistics(plain, HARDWARE, 2) == "none"
+    assert machine.batch_statistics(net, HARDWARE | {"devices": 1}) == "batch"
+    assert machine.batch_statistics(net, HARDWARE) == "rank"
+    assert machine.batch_statistics(net, HARDWARE | {"sync_batchnorm": True}) == "batch"
+    assert machine.batch_statistics(plain, HARDWARE) == "none"
 
 
 def test_too_little_memory_is_a_clear_word(tiny, monkeypatch):

@@ -20,7 +20,7 @@ import attnlab
 from attnlab.compose import check
 from attnlab.errors import AttnlabError, ConfigError, DataError, TrainingError
 from attnlab.identity import run_id
-from attnlab.training import datamodule
+from attnlab.parts import datamodule
 
 RECORD_KEYS = {
     "id", "status", "config", "metrics", "best_epoch", "params", "macs", "images_per_second", "peak_memory", "seconds",

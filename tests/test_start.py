@@ -11,9 +11,9 @@ import attnlab
 from attnlab.compose import check, plain
 from attnlab.errors import ConfigError
 from attnlab.identity import run_id, science
+from attnlab.parts import datamodule
 from attnlab.start import start_from
 from attnlab.tables import tabulate
-from attnlab.training import datamodule
 
 #: enough to learn its 400 training images by heart
 MORE = [

@@ -26,7 +26,7 @@ from attnlab.data.batches import training_batches
 from attnlab.data.imagenet import ImageNet
 from attnlab.data.memory import Batches, Images, MemoryData
 from attnlab.errors import ConfigError
-from attnlab.training import datamodule
+from attnlab.parts import datamodule
 
 DEFAULTS = ("recipe=modern", "model=resnet20")
 WORKERS = 2

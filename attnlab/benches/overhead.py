@@ -32,8 +32,8 @@ from attnlab.checkpoints import Draws, Last
 from attnlab.construct import target
 from attnlab.data.memory import Batches
 from attnlab.errors import ConfigError
+from attnlab.parts import datamodule, make_classifier, make_trainer
 from attnlab.quiet import quiet
-from attnlab.training import datamodule, make_classifier, make_trainer
 
 DEFAULTS = ("recipe=modern", "tracker=csv", "dataset.train_size=2000", "recipe.validation.images=0")
 STEPS = {"linear": 50, "net": 3}  # of a turn
@@ -114,7 +114,7 @@ def ours(values: Mapping[str, Any], net: nn.Module, loader: Turns, here: Setting
     """What attnlab.training does between the build of the net and its test."""
     recipe = values["recipe"] | {"steps": len(loader)}
     with tempfile.TemporaryDirectory() as folder:
-        last = Last(Path(folder), values["machine"]["checkpoint_minutes"])
+        last = Last(Path(folder), values["machine"]["checkpoint_minutes"], "batch")
         callbacks = [Draws(values["seed"]), EpochLog(Path(folder) / "log.csv", "bench"), last]
         trainer = make_trainer(dict(values) | {"recipe": recipe}, Path(folder), callbacks, [])
         trainer.fit(make_classifier(values, net), datamodule=Loaded(loader))

@@ -26,7 +26,7 @@ from attnlab.attention.pse import CPSE, PSE
 from attnlab.attention.se import SE
 from attnlab.compose import check, choices
 from attnlab.errors import ConfigError
-from attnlab.training import datamodule
+from attnlab.parts import datamodule
 
 X = torch.randn(3, 32, 7, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 

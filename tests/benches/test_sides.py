@@ -10,7 +10,7 @@ from attnlab.benches.loop import Step, as_set, random_batch
 from attnlab.benches.overhead import DEFAULTS, in_turns, loops
 from attnlab.benches.setting import Asked, Setting, plain_setting, setting
 from attnlab.benches.twins import TWINS, pair
-from attnlab.training import datamodule
+from attnlab.parts import datamodule
 
 FLOAT32 = Setting(torch.device("cpu"), "32-true", False)
 SMALL = ("model=resnet8", "recipe.batch_size=8", "machine.accelerator=cpu")

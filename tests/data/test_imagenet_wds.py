@@ -16,7 +16,7 @@ from attnlab.data.lanes import lane_order
 from attnlab.errors import ConfigError, DataError
 from attnlab.evaluate import evaluate
 from attnlab.identity import run_id
-from attnlab.training import datamodule
+from attnlab.parts import datamodule
 
 SHARDS = {"train-000000": 11, "train-000001": 5, "train-000002": 9, "val-000000": 6, "val-000001": 1}
 MODES = {3: "L", 4: "CMYK"}

@@ -10,7 +10,7 @@ from attnlab.data.memory import canonical
 from attnlab.data.sample import sample
 from attnlab.data.tree import read_tree, read_trees
 from attnlab.errors import DataError
-from attnlab.training import datamodule
+from attnlab.parts import datamodule
 
 
 def bright(images):

@@ -14,7 +14,7 @@ from attnlab.compose import check, config, explain
 from attnlab.data.shard_index import read_index
 from attnlab.data.shard_reader import Reader
 from attnlab.errors import AttnlabError, DataError
-from attnlab.training import datamodule
+from attnlab.parts import datamodule
 
 
 def picture(number=0):

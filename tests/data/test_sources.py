@@ -13,7 +13,7 @@ from attnlab.data import cifar as cifar_module
 from attnlab.data.cache import cached
 from attnlab.data.memory import Images, canonical, content_hash
 from attnlab.errors import AttnlabError, ConfigError, DataError
-from attnlab.training import datamodule
+from attnlab.parts import datamodule
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 

@@ -7,6 +7,7 @@ import pytest
 from survival import SMALL, SOAK, equal, folder_of, weights
 
 import attnlab
+from attnlab.digest import canonical
 from attnlab.errors import AttnlabError
 
 #: how a file is damaged
@@ -66,7 +67,9 @@ def test_damaged_records_logs_and_configs_are_told_in_one_line(tmp_path, record_
                 tried += 1
                 try:
                     if name == "result.json":
-                        assert attnlab.train(attnlab.config(overrides)) == record, kind
+                        assert canonical(attnlab.train(attnlab.config(overrides))) == canonical(record), (
+                            kind
+                        )  # no null counts
                     else:
                         attnlab.load(folder.name, folder.parent)
                 except AttnlabError:  # anything else fails

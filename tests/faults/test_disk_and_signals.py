@@ -172,7 +172,7 @@ def test_who_is_asked_to_stop_says_so_and_goes_on(tmp_path, record_property, blo
         _, err = process.communicate(timeout=60)
         assert time.monotonic() - begun < 60
         assert "Traceback" not in err, err
-        if process.returncode == 0:  # it had ended before
+        if process.returncode == 0 or (not many and (first / "result.json").exists()):  # it had ended before
             continue
         assert process.returncode in (1, 130, -signal.SIGTERM, -signal.SIGINT), (process.returncode, err)
         assert "goes on" in err or "the same command runs them" in err

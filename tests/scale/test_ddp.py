@@ -47,6 +47,34 @@ def test_a_run_with_bn_says_that_its_statistics_are_local(tmp_path):
     assert (record["world_size"], record["batch_statistics"]) == (2, "rank")
 
 
+@pytest.mark.slow
+def test_a_trial_leaves_nothing(tmp_path):
+    code, out, err = run(*DDP, "machine.batches=2", f"output_dir={tmp_path}")
+    assert code == 0, err
+    assert "a trial, which leaves no record" in out
+    assert not folders(tmp_path)
+    code, out, err = torchrun(*DDP, "machine.batches=2", f"output_dir={tmp_path}")
+    assert code == 0, err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_run_that_goes_on_with_other_ranks_says_that_its_statistics_are_mixed(tmp_path):
+    overrides = [*SMALL, "recipe.epochs=6", "dataset.train_size=2000", f"output_dir={tmp_path}"]
+    process = start(sys.executable, "-m", "attnlab.run", *overrides, "machine.devices=2")
+    for line in process.stdout:
+        if "epoch 2/6" in line:
+            break
+    process.kill()
+    process.wait()
+    assert not left_behind(tmp_path)
+    code, out, err = run(*overrides)
+    assert code == 0, err
+    assert "goes on from last.ckpt" in out
+    (record,) = records(tmp_path).values()
+    assert (record["world_size"], record["batch_statistics"]) == (1, "mixed")
+
+
 def test_sync_batchnorm_is_for_gpus(tmp_path):
     code, _, err = run(*DDP, "machine.sync_batchnorm=true", f"output_dir={tmp_path}")
     assert code == 1

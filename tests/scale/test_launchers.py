@@ -71,6 +71,35 @@ def test_a_wrong_value_is_told_before_anything_is_handed_over(tmp_path, launcher
     assert not folders(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["launcher=joblib", "runs_per_gpu=abc", "n_jobs=null", "seed=0,1"], "runs_per_gpu=abc: allowed is an integer"),
+        (
+            ["launcher=slurm", "machine.devices=auto", "seed=0,1"],
+            "machine.devices=auto: allowed with launcher=slurm is",
+        ),
+        (["n_jobs=2", "machine.devices=auto", "seed=0,1"], "n_jobs=2: allowed with machine.devices=auto is 1"),
+        (
+            ["launcher=slurm", "hydra.launcher.tasks_per_node=2", "seed=0,1"],
+            "machine.devices=1: allowed in this sweep is 2",
+        ),
+    ],
+)
+def test_wrong_numbers_are_one_message(tmp_path, overrides, message):
+    code, _, err = run("-m", *SMALL, *overrides, f"output_dir={tmp_path}")
+    assert code == 1
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert not folders(tmp_path)
+
+
+def test_a_launcher_without_a_sweep_is_refused(tmp_path):
+    code, _, err = run(*SMALL, "launcher=joblib", f"output_dir={tmp_path}")
+    assert code == 1
+    assert "launcher=joblib: is for sweeps and tables; allowed without -m is local" in err
+
+
 def test_a_launcher_that_is_not_installed_says_what_it_needs(monkeypatch):
     error = Exception(
         "Could not find 'hydra/launcher/submitit_slurm'\n\nAvailable options in 'hydra/launcher':\n\tbasic"

@@ -46,7 +46,14 @@ def test_jobs_of_unequal_devices_are_refused(cluster, tmp_path):
 
 def test_a_preempted_job_is_requeued_and_goes_on(cluster, tmp_path):
     """As Slurm preempts: submitit's signal; the requeued job goes on from last.ckpt, to one record."""
-    overrides = [*SMALL, "dataset.train_size=2000", "recipe.epochs=12", "seed=5", f"output_dir={tmp_path}"]
+    overrides = [
+        *SMALL,
+        "dataset.train_size=2000",
+        "recipe.epochs=12",
+        "seed=5",
+        "force=true",
+        f"output_dir={tmp_path}",
+    ]
     process = start(sys.executable, "-m", "attnlab.run", "-m", *QUEUE, *overrides, env=cluster)
     deadline = time.monotonic() + 200
     while not any(tmp_path.glob("*/last.ckpt")) and time.monotonic() < deadline:

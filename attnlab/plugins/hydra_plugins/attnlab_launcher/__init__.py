@@ -25,10 +25,13 @@ class AttnlabLauncher(Launcher):
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from attnlab.ranks import by_torchrun
+        from attnlab.errors import ConfigError
+        from attnlab.ranks import by_srun, by_torchrun
         from attnlab.sweep import Sweep
 
         make: type[Sweep] = Sweep
+        if by_srun():
+            raise ConfigError("srun: starts the ranks of single runs; sweeps: launcher=slurm, or torchrun within srun")
         if by_torchrun():
             from attnlab.torchrun import RanksSweep
 

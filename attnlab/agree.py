@@ -1,0 +1,87 @@
+"""What the first rank of a run decides, told to those that torchrun or srun started beside it.
+
+All look at one folder, which the first changes meanwhile: none of the others may judge by what it sees. Ranks that
+attnlab starts itself come after all that is decided, and decide alike.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from attnlab.errors import AttnlabError
+from attnlab.ranks import by_srun, by_torchrun, is_first, is_further
+from attnlab.whole import write_text
+
+TRIAL = "ATTNLAB_TRIAL"
+PATIENCE = 3600.0  # seconds, with a first rank that has slow files to read
+MOMENT = 0.2
+
+
+def agreed(what: str, decide: Callable[[], Any], output_dir: str) -> Any:
+    """decide() of the first rank, plain data. Raises AttnlabError on the others where it failed there."""
+    if not (by_torchrun() or by_srun()):
+        return decide()
+    tell, ask = _by_store(what) if by_torchrun() else _by_file(what, Path(output_dir))
+    if not is_first():
+        told = json.loads(ask())
+        if "error" in told:
+            raise AttnlabError(f"the first rank has failed: {told['error']}")
+        return told["value"]
+    try:
+        value = decide()
+    except BaseException as error:
+        tell(json.dumps({"error": str(error)}))
+        raise
+    tell(json.dumps({"value": value}))
+    return value
+
+
+def _by_store(what: str) -> tuple[Callable[[str], None], Callable[[], str]]:
+    from attnlab.torchrun import ranks_store
+
+    store = ranks_store()
+    return lambda text: store.set(f"run/{what}", text), lambda: store.get(f"run/{what}").decode()
+
+
+def _by_file(what: str, folder: Path) -> tuple[Callable[[str], None], Callable[[], str]]:
+    start = "-".join(os.environ.get(f"SLURM_{key}", "0") for key in ("JOB_ID", "STEP_ID", "RESTART_COUNT"))
+    path = folder / f".{what.replace('/', '-')}-{start}"
+
+    def ask() -> str:
+        deadline = time.monotonic() + PATIENCE
+        while not path.exists():
+            if time.monotonic() > deadline:
+                raise AttnlabError(f"the first rank of this run has said nothing for {PATIENCE / 60:.0f} min ({path})")
+            time.sleep(MOMENT)
+        return path.read_text()
+
+    folder.mkdir(parents=True, exist_ok=True)
+    return lambda text: write_text(path, text), ask
+
+
+@contextmanager
+def trial_folder(run: str, output_dir: str) -> Iterator[Path]:
+    """One for all ranks, which is gone in the end."""
+    if is_further():
+        yield Path(os.environ[TRIAL])
+        return
+    apart = by_torchrun() or by_srun()  # on several machines perhaps, which share output_dir
+
+    def make() -> str:
+        if apart:
+            Path(output_dir).mkdir(parents=True, exist_ok=True)
+        return tempfile.mkdtemp(prefix=".trial-", dir=output_dir if apart else None)
+
+    folder = agreed(f"{run}/trial", make, output_dir)
+    os.environ[TRIAL] = folder
+    try:
+        yield Path(folder)
+    finally:
+        if is_first():
+            shutil.rmtree(folder, ignore_errors=True)
