@@ -25,7 +25,7 @@ def alone(monkeypatch):
 def test_a_python_without_a_command_starts_no_ranks(monkeypatch):
     for name in ("", "-", "-c"):
         monkeypatch.setattr(sys, "argv", [name])
-        with pytest.raises(ConfigError, match="machine.devices=2: further ranks repeat the command"):
+        with pytest.raises(ConfigError, match=r"machine.devices=2: further ranks repeat the command"):
             ranks.check(HARDWARE, 2)
         ranks.check(HARDWARE | {"devices": 1}, 1)
 
