@@ -1,6 +1,7 @@
 """Runs done twice: paired by id, told apart by where they ran, and no more sure than so many seeds allow."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +59,11 @@ def test_the_json_gives_the_table_again(twice, tmp_path, capsys):
     same_runs([*map(str, twice), f"json={tmp_path / 'same.json'}"])
     printed = capsys.readouterr().out
     assert markdown(json.loads((tmp_path / "same.json").read_text())) in printed
+
+
+def test_the_shipped_table_is_that_of_the_shipped_runs():
+    kept = Path(__file__).parent.parent.parent / "results" / "precision"
+    assert markdown(json.loads((kept / "runs.json").read_text())) in (kept / "README.md").read_text()
 
 
 def test_nothing_in_common(tmp_path):
