@@ -169,7 +169,7 @@ def explain(error: BaseException, overrides: Iterable[str] = ()) -> str:
         group, choice = found[2], found[1].rsplit("/", 1)[-1]
         if group == "hydra/launcher" and choice in PACKAGES:
             package, launcher = PACKAGES[choice]
-            return f"launcher={launcher}: needs the package {package} (pip install 'attnlab[{launcher}]')"
+            return f"launcher={launcher}: needs the package {package} (attnlab[{launcher}])"
         return _unknown(f"{group}={choice}", choice, choices(group))
     if found := re.search(r"Could not (?:override|delete)[^']*'([^']+)'", text):
         return _unknown_key(found[1], text, list(overrides))

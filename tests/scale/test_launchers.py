@@ -104,7 +104,7 @@ def test_a_launcher_that_is_not_installed_says_what_it_needs(monkeypatch):
     error = Exception(
         "Could not find 'hydra/launcher/submitit_slurm'\n\nAvailable options in 'hydra/launcher':\n\tbasic"
     )
-    assert explain(error) == "launcher=slurm: needs the package hydra-submitit-launcher (pip install 'attnlab[slurm]')"
+    assert explain(error) == "launcher=slurm: needs the package hydra-submitit-launcher (attnlab[slurm])"
     assert set(compose.PACKAGES) == {"joblib", "ray", "submitit_slurm"}
 
 
