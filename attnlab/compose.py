@@ -203,7 +203,7 @@ def _unknown_key(key: str, text: str, overrides: list[str]) -> str:
     try:
         groups = [o for o in overrides if "=" in o and (CONF / o.split("=", 1)[0]).is_dir()]
         with _composer():
-            node: Any = compose("run", groups)
+            node: Any = compose("run", groups, return_hydra_config=key.startswith("hydra."))
         *parents, last = key.split(".")
         for number, part in enumerate(parents, start=1):
             node, above = node._get_node(part), ".".join(parents[:number])

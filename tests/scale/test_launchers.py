@@ -79,6 +79,7 @@ def test_a_wrong_value_is_told_before_anything_is_handed_over(tmp_path, launcher
             ["launcher=slurm", "machine.devices=auto", "seed=0,1"],
             "machine.devices=auto: allowed with launcher=slurm is",
         ),
+        (["launcher=slurm", "hydra.launcher.partitionn=gpu", "seed=0,1"], "did you mean hydra.launcher.partition?"),
         (["n_jobs=2", "machine.devices=auto", "seed=0,1"], "n_jobs=2: allowed with machine.devices=auto is 1"),
         (
             ["launcher=slurm", "hydra.launcher.tasks_per_node=2", "seed=0,1"],
