@@ -59,8 +59,9 @@ def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
     if values["machine"]["batches"] is not None:
         with trial_folder(name, values["output_dir"]) as trial:
             say(f"{name}: machine.batches={values['machine']['batches']}: a trial, which leaves no record")
-            untracked = values | {"tracker": {"name": "csv"}}  # it has the id of the real run, and must not add to it
-            return _train(untracked, name, trial) | {"status": "trial"}
+            short = values["recipe"] | {"epochs": 1, "steps": None}
+            # its tracker: it has the id of the real run, and must not add to it
+            return _train(values | {"tracker": {"name": "csv"}, "recipe": short}, name, trial) | {"status": "trial"}
     if not values["force"] and (finished := read_record(folder)) is not None:
         if reason := fault(finished, name):
             raise ConfigError(f"{name}/result.json {reason}; force=true puts it aside and runs anew")
