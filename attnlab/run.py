@@ -1,5 +1,6 @@
 """Train: `python -m attnlab.run attention=cbam`, or a sweep: `python -m attnlab.run -m attention=se,ise,cbam,icbam`."""
 
+import atexit
 import os
 import re
 import signal
@@ -132,13 +133,19 @@ def main() -> None:
         print(f"attnlab: output_dir: {error.filename} cannot be written ({error.strerror})", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        for number in STOPS:  # once more is not needed: it ends
-            signal.signal(number, signal.SIG_IGN)
+        be_deaf()  # once more is not needed: it ends
         if ranks.is_first():
             print("attnlab: interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
+    atexit.register(be_deaf)
     if failures:
         sys.exit(1)
+
+
+def be_deaf() -> None:
+    """Hear no signal any more: all is done, and Python's own end would answer with a traceback."""
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":
