@@ -110,10 +110,9 @@ def work(cfg: DictConfig) -> float | None:
 
 
 def of(config: DictConfig, launcher: Launcher) -> Launcher:
-    """The launcher of a sweep: attnlab's as it is, another one as an Engine. Raises ConfigError for one not known."""
+    """A sweep's launcher that is not attnlab's: an Engine, where it is one of ENGINES. Raises ConfigError for another one,
+    as Hydra's basic, that would be given jobs of several devices."""
     name = config.hydra.runtime.choices["hydra/launcher"]
-    if name == "attnlab":
-        return launcher
     if name not in ENGINES:
         if config.machine.devices != 1 or config.machine.nodes != 1:
             raise ConfigError(

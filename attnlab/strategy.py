@@ -21,10 +21,10 @@ from lightning.pytorch.strategies.launchers.subprocess_script import _Subprocess
 from attnlab.jobs import INTERRUPTED
 from attnlab.ranks import STARTED_BY, Lost, by_srun, by_torchrun, lost, name, on_lost
 
-LOOK = 0.5  # seconds between two looks at the other ranks
-FROM = "the last checkpoint"
+AGAIN = "the same command goes on from the last checkpoint"
 #: what gloo and NCCL say when a process at the other end is gone
 OF_PEERS = re.compile("closed by peer|Connection reset|Broken pipe|NCCL|remote process exited", re.IGNORECASE)
+LOOK = 0.5  # seconds between two looks at the other ranks
 GRACE = 10.0  # seconds for the first rank to end by itself, as gloo makes it; NCCL waits for ever
 
 
@@ -55,7 +55,7 @@ def watch(processes: list[subprocess.Popen[Any]]) -> None:
         failed = [(rank, code) for rank, code in enumerate(codes, start=1) if code]
         if failed:
             rank, code = failed[0]
-            reason = f"rank {rank} of {len(processes) + 1} {ended(code)}; the same command goes on from {FROM}"
+            reason = f"rank {rank} of {len(processes) + 1} {ended(code)}; {AGAIN}"
             lost.append(Lost(reason, code in (INTERRUPTED, -signal.SIGINT)))
             break
         time.sleep(LOOK)
