@@ -110,8 +110,10 @@ def work(cfg: DictConfig) -> float | None:
 
 
 def of(config: DictConfig, launcher: Launcher) -> Launcher:
-    """A sweep's launcher that is not attnlab's: an Engine, where it is one of ENGINES. Raises ConfigError for another one,
-    as Hydra's basic, that would be given jobs of several devices."""
+    """A sweep's launcher that is not attnlab's: an Engine, where it is one of ENGINES.
+
+    Raises ConfigError for another one, as Hydra's basic, that would be given jobs of several devices.
+    """
     name = config.hydra.runtime.choices["hydra/launcher"]
     if name not in ENGINES:
         if config.machine.devices != 1 or config.machine.nodes != 1:
