@@ -85,11 +85,12 @@ class RanksSweep(Sweep):
     def place(self, job: Job) -> AbstractContextManager[Any]:
         """A port of its own, at which the job's processes meet; their ranks are those of the launchers."""
         key = f"{job.number}/port"
+        store = ranks_store()  # in the job's process: the launcher goes on asking by the connection that both hold
         if self.first:
             with socket.socket() as free:
                 free.bind(("", 0))
-                self.store.set(key, str(free.getsockname()[1]))
-        os.environ["MASTER_PORT"] = self.store.get(key).decode()
+                store.set(key, str(free.getsockname()[1]))
+        os.environ["MASTER_PORT"] = store.get(key).decode()
         os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "False"  # the store holds what the job before has left
         for name in set(NOT_INHERITED) - set(GROUP):
             os.environ.pop(name, None)

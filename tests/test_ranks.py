@@ -10,6 +10,8 @@ from torch import nn
 import attnlab
 from attnlab import machine, ranks
 from attnlab.errors import ConfigError
+from attnlab.jobs import Job
+from attnlab.torchrun import RanksSweep, ranks_store
 
 HARDWARE = {"accelerator": "cpu", "devices": 2, "nodes": 1}
 
@@ -115,3 +117,19 @@ def test_too_little_memory_is_a_clear_word(tiny, monkeypatch):
         "the GPU has too little memory left (2.00 GiB more were needed); runs_per_gpu=3: fewer, or "
         "recipe.batch_size=50: a smaller one, or more machine.devices"
     )
+
+
+def test_a_job_under_torchrun_has_a_connection_of_its_own(monkeypatch):
+    """Its launcher goes on asking by the one that both hold after the fork: an answer must not go to the other."""
+    server = torch.distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    for name, value in {"RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": str(server.port)}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ATTNLAB_AGENT_PORT", str(server.port))
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    monkeypatch.delenv("NODE_RANK", raising=False)
+    launcher = object.__new__(RanksSweep)  # holds no store: whoever asks it, fails
+    launcher.first = True
+    with launcher.place(Job(number=3, overrides=[], config=None, id="a")):
+        port = os.environ["MASTER_PORT"]
+        assert port != str(server.port)
+    assert ranks_store().get("3/port").decode() == port

@@ -1,4 +1,7 @@
-"""A real Slurm of one node for a test: Debian's slurm-wlm and munge, on ports and in a folder of its own."""
+"""A real Slurm of one node for a test: Debian's slurm-wlm and munge, on ports and in a folder of its own.
+
+So that several can run side by side, as those of several test workers do, each has a munged of its own as well.
+"""
 
 import os
 import shutil
@@ -15,6 +18,7 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -72,23 +76,21 @@ def _naming(folder: Path) -> list[int]:
 def slurm(folder: Path):
     """The environment in which sbatch and squeue speak to it; RuntimeError with its log when it does not come up."""
     started = []
-    for name in ("state", "spool"):
+    for name in ("state", "spool", "munge"):
         (folder / name).mkdir(parents=True)
-    munge = Path("/run/munge")
-    if not _answers("munge", "-n", seconds=1):
-        munge.mkdir(mode=0o755, exist_ok=True)
-        shutil.chown(munge, "munge", "munge")
-        started.append(
-            subprocess.Popen(
-                ["su", "-s", "/bin/sh", "munge", "-c", "exec munged --foreground"], stdout=QUIET, stderr=QUIET
-            )
-        )
+    (folder / "munge/key").write_bytes(os.urandom(128))
+    (folder / "munge/key").chmod(0o600)
+    socket_ = folder / "munge/socket"
+    files = [f"--{what}-file={folder / 'munge' / what}" for what in ("key", "log", "pid", "seed")]
     conf = folder / "slurm.conf"
     conf.write_text(CONF.format(host=socket.gethostname().split(".")[0], folder=folder, ctld=_port(), d=_port()))
     env = {**os.environ, "SLURM_CONF": str(conf)}
     log = (folder / "log").open("w")
     try:
-        if not _answers("munge", "-n"):
+        # forced: the folders above it are not of the kind that munge likes
+        munged = ["munged", "--foreground", "--force", f"--socket={socket_}", *files]
+        started.append(subprocess.Popen(munged, stdout=QUIET, stderr=log, start_new_session=True))
+        if not _answers("munge", "--no-input", f"--socket={socket_}"):
             raise RuntimeError("munged does not answer")
         for daemon in ("slurmctld", "slurmd"):
             started.append(subprocess.Popen([daemon, "-D"], env=env, stdout=log, stderr=log, start_new_session=True))

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -24,7 +25,8 @@ def environment(**more):
     """With ddp_parts importable and trusted; no process group's variables."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "TORCHELASTIC_"))}
     path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return kept | {"PYTHONPATH": path, "ATTNLAB_TRUST": "ddp_parts", "OMP_NUM_THREADS": "1"} | more
+    ours = {"PYTHONPATH": path, "ATTNLAB_TRUST": "ddp_parts", "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
+    return kept | ours | more
 
 
 def start(*command, env=None):
@@ -36,14 +38,29 @@ def start(*command, env=None):
 
 
 def finish(*command, seconds=240, env=None):
-    """(exit status, stdout, stderr); RuntimeError, and nothing left of it, where it does not end."""
+    """(exit status, stdout, stderr); RuntimeError with where each of its processes stood where it does not end."""
     process = start(*command, env=env)
     try:
         out, err = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        raise RuntimeError(f"hangs: {' '.join(command)}") from None
+        for how in (signal.SIGABRT, signal.SIGKILL):  # faulthandler answers the first with tracebacks
+            for pid in [*descendants(process.pid), process.pid]:
+                with suppress(OSError):
+                    os.kill(pid, how)
+            time.sleep(1)
+        out, err = process.communicate()
+        raise RuntimeError(f"hangs: {' '.join(command)}\n{out}\n{err}") from None
     return process.returncode, out, err
+
+
+def descendants(pid):
+    """The processes that a process started, those that they started, and so on; the last first."""
+    listed = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in pairs if parent == one]
+    return found[:0:-1]
 
 
 def run(*overrides, **kwargs):

@@ -54,7 +54,7 @@ def test_a_preempted_job_is_requeued_and_goes_on(cluster, tmp_path):
     overrides = [
         *SMALL,
         "dataset.train_size=2000",
-        "recipe.epochs=12",
+        "recipe.epochs=20",
         "seed=5",
         "force=true",
         f"output_dir={tmp_path}",
@@ -64,9 +64,8 @@ def test_a_preempted_job_is_requeued_and_goes_on(cluster, tmp_path):
     while not any(tmp_path.glob("*/last.ckpt")) and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
         time.sleep(0.5)
-    (job,) = subprocess.run(
-        ["squeue", "--noheader", "--format=%i"], env=cluster, capture_output=True, text=True
-    ).stdout.split()
+    queue = ["squeue", "--noheader", "--format=%i"]
+    (job,) = subprocess.run(queue, env=cluster, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
     subprocess.run(["scancel", "--signal=USR2", job], env=cluster, check=True)
     time.sleep(5)
     assert not any(tmp_path.glob("*/result.json"))
