@@ -69,8 +69,15 @@ def test_a_preempted_job_is_requeued_and_goes_on(cluster, tmp_path):
     subprocess.run(["scancel", "--signal=USR2", job], env=cluster, check=True)
     time.sleep(5)
     assert not any(tmp_path.glob("*/result.json"))
-    # Slurm lets a requeued job wait for two minutes
-    subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], env=cluster, check=False)
+    # Slurm lets a requeued job wait for two minutes, and no sooner than it is back in the queue can that be changed
+    now = ["scontrol", "update", f"JobId={job}", "StartTime=now"]
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        log = subprocess.run(["scontrol", "show", "job", job], env=cluster, capture_output=True, text=True).stdout
+        if "Restarts=1" in log and "JobState=RUNNING" in log:
+            break
+        subprocess.run(now, env=cluster, capture_output=True, check=False)
+        time.sleep(1)
     out, err = process.communicate(timeout=400)
     assert process.returncode == 0, err
     (record,) = records(tmp_path).values()
