@@ -1,5 +1,6 @@
 """Every conf/attention/*.yaml, under every mask it can carry, keeps the contract of an attention module."""
 
+from functools import cache
 from inspect import signature
 
 import pytest
@@ -15,6 +16,7 @@ ATTENTIONS = choices("attention")
 MASKS = choices("attention/mask")
 
 
+@cache
 def node(attention: str, mask: str | None = None) -> dict:
     overrides = [f"attention={attention}"] + ([f"attention/mask={mask}"] if mask else [])
     return plain(compose_file("run", overrides))["attention"]
