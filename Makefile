@@ -31,7 +31,7 @@ demo: $(READY)  ## train none, se, ise, cbam, icbam with 2 seeds, judge where th
 	@$(BIN)/python -m attnlab.report table=demo
 
 test: $(READY)  ## run the tests, but for the slow ones
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow"
 
 test-slow: $(READY)  ## run the slow tests: notebooks, faults, several processes, Slurm
 	$(BIN)/python -m pytest -n 3 -m slow

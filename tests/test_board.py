@@ -76,6 +76,7 @@ def on_a_terminal(*overrides):
     return process.wait(), re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
 
 
+@pytest.mark.slow
 def test_bars_of_a_sweep_on_a_terminal(tiny):
     overrides = [*tiny, "dataset.train_size=1500", "attention=se", "attention.reduction=64,16,8", "n_jobs=2"]
     code, shown = on_a_terminal(*overrides)

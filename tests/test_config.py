@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from omegaconf import OmegaConf
+from warm import warm
 
 import attnlab
 from attnlab.compose import CONF, check, choices, compose_file, plain
@@ -284,7 +285,7 @@ def test_the_sweep_flag_may_stand_anywhere():
     overrides = ["attention=se,ise", "dry_run=true"]
     outs = []
     for arguments in (["-m", *overrides], [overrides[0], "-m", overrides[1]], [*overrides, "--multirun"]):
-        done = subprocess.run([sys.executable, "-m", "attnlab.run", *arguments], capture_output=True, text=True)
+        done = warm([sys.executable, "-m", "attnlab.run", *arguments])
         assert done.returncode == 0, done.stderr
         outs.append(done.stdout)
     assert outs[0] == outs[1] == outs[2]

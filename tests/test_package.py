@@ -32,6 +32,7 @@ def test_the_wheel_holds_conf_and_the_launcher_once(wheel):
     assert not [name for name in names if name.startswith(("tests/", "outputs/", "conf/"))]
 
 
+@pytest.mark.slow
 def test_an_installed_wheel_runs_a_sweep(wheel, tiny, tmp_path):
     """Into an environment of its own; the dependencies, gigabytes of them, are lent by path, without the checkout."""
     home = tmp_path / "environment"

@@ -284,7 +284,7 @@ def test_what_was_trained_is_kept_when_the_test_fails(tiny, monkeypatch):
     assert not (folder / "error.json").exists()
 
 
-@pytest.mark.parametrize("blow", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("blow", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_an_interrupted_run_says_so(tiny, blow):
     overrides = [*tiny, "dataset.train_size=2000", "recipe.epochs=30"]
     process = subprocess.Popen(

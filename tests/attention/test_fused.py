@@ -1,6 +1,7 @@
 """Fused gates equal their plain form, keep no second feature map, and say so where they cannot go."""
 
 import copy
+from functools import cache
 
 import pytest
 import torch
@@ -37,11 +38,14 @@ LAYOUTS = {
 }
 
 
+@cache
+def node(name: str) -> dict:
+    return values(compose_file("run", [f"attention={name.split()[0]}", *name.split()[1:]]))["attention"]
+
+
 def made(name: str, channels: int = 16) -> nn.Module:
     torch.manual_seed(1)
-    module = make_attention(
-        values(compose_file("run", [f"attention={name.split()[0]}", *name.split()[1:]]))["attention"], channels
-    )
+    module = make_attention(node(name), channels)
     with torch.no_grad():
         for parameter in module.parameters():  # away from CBAM's start, where no gradient reaches the map
             parameter.add_(0.2 * torch.randn_like(parameter))

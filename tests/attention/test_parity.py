@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -135,8 +136,13 @@ def theirs(ours: str, prefixes: dict[str, str]) -> str:
     return ours
 
 
+@cache
+def node_of(*overrides: str) -> dict:
+    return plain(compose_file("run", overrides))["attention"]
+
+
 def ours_for(name: str, size: int, overrides: list[str] | None = None) -> torch.nn.Module:
-    node = plain(compose_file("run", overrides or PAIRS[name][0]))["attention"]
+    node = node_of(*(overrides or PAIRS[name][0]))
     known = {"size": size} | ({"in_channels": CHANNELS, "stride": 1} if node["place"] == "kernel" else {})
     return make_attention(node, CHANNELS, **known).double()
 

@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -54,8 +55,13 @@ def asked(root, *more, held=4):
     ]  # fmt: skip
 
 
+@cache
+def checked(*overrides):
+    return check(config(overrides))
+
+
 def loaded(root, *more, rank=0, world=1, epoch=0, held=4):
-    data = datamodule(check(config(asked(root, *more, held=held))))
+    data = datamodule(checked(*asked(root, *more, held=held)))
     data.trainer = SimpleNamespace(global_rank=rank, world_size=world, current_epoch=epoch)
     data.setup()
     return data

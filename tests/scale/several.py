@@ -9,6 +9,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from warm import warm
+
 HERE = Path(__file__).parent
 SMALL = [
     "model=resnet8", "dataset.train_size=400", "dataset.test_size=101", "recipe.epochs=2", "recipe.batch_size=50",
@@ -66,6 +68,12 @@ def descendants(pid):
 def run(*overrides, **kwargs):
     """python -m attnlab.run."""
     return finish(sys.executable, "-m", "attnlab.run", *overrides, **kwargs)
+
+
+def refused(*overrides, **more):
+    """(exit status, stderr) of a command that trains nothing; `more`: of its environment."""
+    done = warm([sys.executable, "-m", "attnlab.run", *overrides], env=environment(**more), timeout=100)
+    return done.returncode, done.stderr
 
 
 def torchrun(*overrides, processes=2, agent=(), **kwargs):

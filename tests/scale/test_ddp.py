@@ -7,7 +7,7 @@ import socket
 import time
 
 import pytest
-from several import DDP, DIGITS, PLAIN, SMALL, finish, folders, left_behind, records, run, start, sys, torchrun
+from several import DDP, DIGITS, PLAIN, SMALL, finish, folders, left_behind, records, refused, run, start, sys, torchrun
 
 PLANTED = [*DDP, DIGITS, "recipe.epochs=3", "seed=1"]
 
@@ -76,7 +76,7 @@ def test_a_run_that_goes_on_with_other_ranks_says_that_its_statistics_are_mixed(
 
 
 def test_sync_batchnorm_is_for_gpus(tmp_path):
-    code, _, err = run(*DDP, "machine.sync_batchnorm=true", f"output_dir={tmp_path}")
+    code, err = refused(*DDP, "machine.sync_batchnorm=true", f"output_dir={tmp_path}")
     assert code == 1
     assert "machine.sync_batchnorm=true: allowed on GPUs only" in err
     assert "Traceback" not in err
@@ -120,9 +120,7 @@ def test_torchrun_with_another_number_of_processes_is_refused(tmp_path):
 
 
 def test_another_rank_of_nothing_is_refused(tmp_path):
-    from several import environment
-
-    code, _, err = run(*DDP, f"output_dir={tmp_path}", env=environment(LOCAL_RANK="1"))
+    code, err = refused(*DDP, f"output_dir={tmp_path}", LOCAL_RANK="1")
     assert code == 1
     assert "LOCAL_RANK=1 is set in the environment, by neither torchrun nor srun" in err
     assert not folders(tmp_path)

@@ -2,7 +2,7 @@
 leaves one record and one folder; or is refused with one message."""
 
 import pytest
-from several import DDP, DIGITS, SMALL, folders, left_behind, records, run, torchrun
+from several import DDP, DIGITS, SMALL, folders, left_behind, records, refused, run, torchrun
 
 SEEDS = "seed=1,2,3"
 
@@ -85,7 +85,7 @@ def test_torchrun_ends_a_failed_job_on_all_ranks(tmp_path, who):
 
 @pytest.mark.parametrize("launcher", ["launcher=joblib", "launcher=ray", "hydra/launcher=submitit_local"])
 def test_what_cannot_start_ranks_is_refused(tmp_path, launcher):
-    code, _, err = run("-m", *DDP, "seed=1,2", launcher, f"output_dir={tmp_path}")
+    code, err = refused("-m", *DDP, "seed=1,2", launcher, f"output_dir={tmp_path}")
     assert code == 1
     assert f"machine.devices=2: allowed with {launcher} is 1" in err
     assert "Traceback" not in err
