@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 
 from attnlab.attention.fused import Pooling, enter, leave
@@ -23,8 +24,9 @@ def plain() -> Iterator[None]:
 
 
 def fuses() -> bool:
-    """Whether gates run fused here: not within `plain`."""
-    return _fused
+    """Whether gates run fused here: not within `plain`, nor within torch.compile, which fuses the plain form better
+    (results/bench/NOTES.md)."""
+    return _fused and not torch.compiler.is_compiling()
 
 
 class PooledScore(nn.Module):

@@ -1,7 +1,7 @@
 """The functions of passes.c on tensors: each allocates its results and calls. What they compute: passes.py.
 
-All maps are bfloat16 in channels_last on a CPU (passes.fast says when). A compiler sees each as one operator
-attnlab::NAME of torch.library; eager code calls the function itself, which is quicker to call.
+All maps are bfloat16 in channels_last on a CPU (passes.fast says when). A compiler fuses passes itself (gate.fuses); it
+sees the convolution of a few planes alone, which it cannot do fast, as an operator attnlab::NAME of torch.library.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,8 @@ from attnlab.attention.kernels import call
 
 
 def operator(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function itself, and within torch.compile its operator: its own allocations tell the compiler the shapes."""
+    """The function itself, which is quicker to call, and within torch.compile an operator; its own allocations tell
+    the compiler the shapes."""
     custom = torch.library.custom_op(f"attnlab::{function.__name__}", function, mutates_args=())
     custom.register_fake(function)
 
@@ -29,7 +30,6 @@ def _sizes(x: Tensor) -> tuple[int, int, int]:
     return x.shape[0], x.shape[2] * x.shape[3], x.shape[1]
 
 
-@operator
 def mean_positions(x: Tensor) -> Tensor:
     """passes.mean_positions."""
     mean = x.new_empty(*x.shape[:2], 1, 1)
@@ -37,7 +37,6 @@ def mean_positions(x: Tensor) -> Tensor:
     return mean
 
 
-@operator
 def mean_max_positions(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """passes.mean_max_positions."""
     mean, most = x.new_empty(*x.shape[:2], 1, 1), x.new_empty(*x.shape[:2], 1, 1)
@@ -46,7 +45,6 @@ def mean_max_positions(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return mean, most, where
 
 
-@operator
 def pool_channels(x: Tensor) -> tuple[Tensor, Tensor]:
     """passes.pool_channels."""
     most, mean = x.new_empty(x.shape[0], 1, *x.shape[2:]), x.new_empty(x.shape[0], 1, *x.shape[2:])
@@ -54,7 +52,6 @@ def pool_channels(x: Tensor) -> tuple[Tensor, Tensor]:
     return most, mean
 
 
-@operator
 def times(x: Tensor, m: Tensor) -> Tensor:
     """passes.times."""
     y, m, (b, p, c) = torch.empty_like(x), m.contiguous(), _sizes(x)
@@ -65,7 +62,6 @@ def times(x: Tensor, m: Tensor) -> Tensor:
     return y
 
 
-@operator
 def dot_positions(a: Tensor, b: Tensor) -> Tensor:
     """passes.dot, over positions."""
     d = a.new_empty(*a.shape[:2], 1, 1)
@@ -73,7 +69,6 @@ def dot_positions(a: Tensor, b: Tensor) -> Tensor:
     return d
 
 
-@operator
 def dot_channels(a: Tensor, b: Tensor) -> Tensor:
     """passes.dot, over channels."""
     d = a.new_empty(a.shape[0], 1, *a.shape[2:])
@@ -81,7 +76,6 @@ def dot_channels(a: Tensor, b: Tensor) -> Tensor:
     return d
 
 
-@operator
 def pool_positions_backward(
     dy: Tensor, m: Tensor, share: Tensor | None, dmost: Tensor | None, where: Tensor | None
 ) -> Tensor:
@@ -92,7 +86,6 @@ def pool_positions_backward(
     return dx
 
 
-@operator
 def pool_channels_backward(dy: Tensor, m: Tensor, share: Tensor, dmost: Tensor, x: Tensor, most: Tensor) -> Tensor:
     """passes.pool_channels_backward."""
     dx, positions = torch.empty_like(dy), x.shape[0] * x.shape[2] * x.shape[3]
@@ -111,7 +104,6 @@ def _axes(x: Tensor) -> tuple[Tensor, Tensor]:
     return x.new_empty(x.shape[0], x.shape[2], x.shape[1]), x.new_empty(x.shape[0], x.shape[3], x.shape[1])
 
 
-@operator
 def pool_axes(x: Tensor) -> tuple[Tensor, Tensor]:
     """passes.pool_axes."""
     rows, columns = _axes(x)
@@ -119,7 +111,6 @@ def pool_axes(x: Tensor) -> tuple[Tensor, Tensor]:
     return rows, columns
 
 
-@operator
 def times_axes(x: Tensor, p: Tensor, q: Tensor, g: Tensor | None, h: Tensor | None) -> Tensor:
     """passes.times_axes, plus g + h: passes.pool_axes_backward."""
     y = torch.empty_like(x)
@@ -128,7 +119,6 @@ def times_axes(x: Tensor, p: Tensor, q: Tensor, g: Tensor | None, h: Tensor | No
     return y
 
 
-@operator
 def dot_axes(dy: Tensor, x: Tensor, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
     """passes.dot_axes."""
     dp, dq = _axes(x)

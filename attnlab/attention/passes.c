@@ -159,40 +159,49 @@ void times_positions_backward(const bf16 *dy, const bf16 *x, long N, long C, con
   }
 }
 
-/* The planes of one image, (C, H, W), as floats with a border of r zeros. */
-static void padded(const bf16 *planes, long C, long H, long W, long r, float *out) {
-  long wide_row = W + 2 * r, plane = (H + 2 * r) * wide_row;
+typedef float vector __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
+#define AT(from) (*(const vector *)(from))
+#define ROWS 4 /* of an output, computed together: their sums stay in registers */
+#define TAPS 4 /* of a kernel's row, likewise */
+
+/* How far apart rows are, and how many there are, in a plane with room for a border and for whole tiles. */
+static inline long row_length(long W, long k) { return (W + WIDTH - 1) / WIDTH * WIDTH + k - 1 + TAPS; }
+static inline long row_count(long H, long k) { return (H + ROWS - 1) / ROWS * ROWS + k - 1; }
+
+/* The planes of one image, (C, H, W), as floats, with k / 2 zeros before and at least as many behind. */
+static void padded(const bf16 *planes, long C, long H, long W, long k, float *out) {
+  long wide_row = row_length(W, k), plane = row_count(H, k) * wide_row, r = k / 2;
   memset(out, 0, C * plane * sizeof(float));
   for (long c = 0; c < C; c++)
     for (long i = 0; i < H; i++)
       for (long j = 0; j < W; j++) out[c * plane + (i + r) * wide_row + j + r] = wide(planes[(c * H + i) * W + j]);
 }
 
-/* out (O, H, W) = the k x k kernel (O, C, k, k) over padded planes (C, H + k - 1, W + k - 1). */
+/* out (O, H, W) = the k x k kernel (O, C, k, k) over padded planes of C channels. */
 static void correlate(const float *planes, long C, long H, long W, long k, const float *kernel, long O, bf16 *out) {
-  long wide_row = W + k - 1, plane = (H + k - 1) * wide_row;
-  float row[W];
+  long wide_row = row_length(W, k), plane = row_count(H, k) * wide_row;
   for (long o = 0; o < O; o++)
-    for (long i = 0; i < H; i++) {
-      memset(row, 0, W * sizeof(float));
-      for (long c = 0; c < C; c++)
-        for (long u = 0; u < k; u++)
-          for (long v = 0; v < k; v++) {
-            float weight = kernel[((o * C + c) * k + u) * k + v];
-            const float *from = planes + c * plane + (i + u) * wide_row + v;
-#pragma omp simd
-            for (long j = 0; j < W; j++) row[j] += weight * from[j];
-          }
-      for (long j = 0; j < W; j++) out[(o * H + i) * W + j] = narrow(row[j]);
-    }
+    for (long i0 = 0; i0 < H; i0 += ROWS)
+      for (long j0 = 0; j0 < W; j0 += WIDTH) {
+        vector sums[ROWS] = {0};
+        for (long c = 0; c < C; c++)
+          for (long u = 0; u < k; u++)
+            for (long v = 0; v < k; v++) {
+              float weight = kernel[((o * C + c) * k + u) * k + v];
+              const float *from = planes + c * plane + (i0 + u) * wide_row + j0 + v;
+              for (long r = 0; r < ROWS; r++) sums[r] += weight * AT(from + r * wide_row);
+            }
+        for (long r = 0; r < ROWS && i0 + r < H; r++)
+          for (long j = 0; j < WIDTH && j0 + j < W; j++) out[(o * H + i0 + r) * W + j0 + j] = narrow(sums[r][j]);
+      }
 }
 
 /* planes (B, C, H, W), kernel float32 (C, k, k) -> out (B, H, W): a `same` convolution to one channel. */
 void conv_planes(const bf16 *planes, long B, long C, long H, long W, const float *kernel, long k, bf16 *out) {
 #pragma omp parallel for
   for (long b = 0; b < B; b++) {
-    float *buffer = malloc(C * (H + k - 1) * (W + k - 1) * sizeof(float));
-    padded(planes + b * C * H * W, C, H, W, k / 2, buffer);
+    float *buffer = malloc(C * row_count(H, k) * row_length(W, k) * sizeof(float));
+    padded(planes + b * C * H * W, C, H, W, k, buffer);
     correlate(buffer, C, H, W, k, kernel, 1, out + b * H * W);
     free(buffer);
   }
@@ -202,26 +211,28 @@ void conv_planes(const bf16 *planes, long B, long C, long H, long W, const float
  * degrees, (C, k, k). */
 void conv_planes_backward(const bf16 *dout, const bf16 *planes, long B, long C, long H, long W, const float *flipped,
                           long k, bf16 *dplanes, float *dkernel) {
+  long wide_row = row_length(W, k), plane = row_count(H, k) * wide_row;
 #pragma omp parallel for
   for (long b = 0; b < B; b++) {
-    long wide_row = W + k - 1, plane = (H + k - 1) * wide_row;
     float *buffer = malloc((C + 1) * plane * sizeof(float)), *g = buffer + C * plane;
-    padded(planes + b * C * H * W, C, H, W, k / 2, buffer);
-    padded(dout + b * H * W, 1, H, W, k / 2, g);
+    padded(planes + b * C * H * W, C, H, W, k, buffer);
+    padded(dout + b * H * W, 1, H, W, k, g);
     correlate(g, 1, H, W, k, flipped, C, dplanes + b * C * H * W);
-    float column[W];
     for (long c = 0; c < C; c++)
       for (long u = 0; u < k; u++)
-        for (long v = 0; v < k; v++) {
-          memset(column, 0, W * sizeof(float));
-          for (long i = 0; i < H; i++) {
-            const float *from = buffer + c * plane + (i + u) * wide_row + v, *grad = g + (i + k / 2) * wide_row + k / 2;
-#pragma omp simd
-            for (long j = 0; j < W; j++) column[j] += grad[j] * from[j];
+        for (long v0 = 0; v0 < k; v0 += TAPS) {
+          vector sums[TAPS] = {0};
+          for (long i = 0; i < H; i++)
+            for (long j = 0; j < W; j += WIDTH) { /* beyond W the gradient is 0 */
+              vector grad = AT(g + (i + k / 2) * wide_row + k / 2 + j);
+              const float *from = buffer + c * plane + (i + u) * wide_row + j + v0;
+              for (long v = 0; v < TAPS; v++) sums[v] += grad * AT(from + v);
+            }
+          for (long v = 0; v < TAPS && v0 + v < k; v++) {
+            float sum = 0;
+            for (long j = 0; j < WIDTH; j++) sum += sums[v][j];
+            dkernel[((b * C + c) * k + u) * k + v0 + v] = sum;
           }
-          float sum = 0;
-          for (long j = 0; j < W; j++) sum += column[j];
-          dkernel[((b * C + c) * k + u) * k + v] = sum;
         }
     free(buffer);
   }

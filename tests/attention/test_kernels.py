@@ -4,8 +4,10 @@ import shutil
 import subprocess
 
 import pytest
+import torch
+import torch.nn.functional as F
 
-from attnlab.attention import kernels
+from attnlab.attention import kernels, passes
 
 
 def test_without_a_compiler_or_when_told_not_to(monkeypatch):
@@ -47,3 +49,23 @@ def test_the_source_compiles_without_a_warning(tmp_path):
         text=True,
     )
     assert (told.returncode, told.stderr) == (0, "")
+
+
+@compiler
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 9), (16, 16), (17, 33)])
+@pytest.mark.parametrize("kernel", [1, 3, 5, 7, 9])
+def test_the_convolution_of_a_few_planes_is_a_convolution(size, kernel):
+    """Of any size: its tiles have rows and columns to spare."""
+    draw = torch.Generator().manual_seed(0)
+    planes, dout = (torch.randn(3, c, *size, generator=draw).bfloat16() for c in (2, 1))
+    weight = torch.randn(1, 2, kernel, kernel, generator=draw)
+    ours = [planes.clone().requires_grad_(), weight.clone().requires_grad_()]
+    truth = [planes.double().requires_grad_(), weight.double().requires_grad_()]
+    out = passes.conv_planes(*ours)
+    expected = F.conv2d(*truth, padding=kernel // 2)
+    assert out.dtype == torch.bfloat16
+    assert torch.allclose(out.double(), expected, rtol=1 / 128, atol=1e-5)
+    out.backward(dout)
+    expected.backward(dout.double())
+    assert torch.allclose(ours[0].grad.double(), truth[0].grad, rtol=1 / 128, atol=1e-5)
+    assert torch.allclose(ours[1].grad.double(), truth[1].grad, rtol=1e-4, atol=1e-4)

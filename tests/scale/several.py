@@ -11,6 +11,8 @@ from pathlib import Path
 
 from warm import warm
 
+from attnlab.results import gather
+
 HERE = Path(__file__).parent
 SMALL = [
     "model=resnet8", "dataset.train_size=400", "dataset.test_size=101", "recipe.epochs=2", "recipe.batch_size=50",
@@ -18,6 +20,11 @@ SMALL = [
 ]  # fmt: skip
 DDP = [*SMALL, "machine=ddp", "machine.accelerator=cpu", "machine.devices=2"]
 RESNET_KEYS = ("depth", "shortcut", "bias", "norm_eps", "norm_momentum")
+#: a table's five cells at one seed, digit for digit the same wherever they run
+TABLE = [
+    "table=demo", "seed=0", *(o for o in SMALL if not o.startswith("model")), "deterministic=true",
+    "machine.precision=32-true",
+]  # fmt: skip
 #: a dataset and a network of ddp_parts.py in place of attnlab's
 DIGITS = "dataset._target_=ddp_parts.Digits"
 PLAIN = ["model._target_=ddp_parts.Plain", *(f"~model.{key}" for key in RESNET_KEYS)]
@@ -87,6 +94,13 @@ def records(folder):
     found = [json.loads(path.read_text()) for path in Path(folder).glob("*/result.json")]
     assert len({record["config"]["seed"] for record in found}) == len(found)
     return {record["config"]["seed"]: record for record in found}
+
+
+def metrics(folder):
+    """{run id: metrics} below an output_dir."""
+    found, left_out = gather(folder)
+    assert not left_out
+    return {record["id"]: record["metrics"] for record in found}
 
 
 def folders(folder):

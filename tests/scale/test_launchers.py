@@ -5,19 +5,13 @@ import subprocess
 import sys
 
 import pytest
-from several import SMALL, folders, left_behind, run
+from several import SMALL, TABLE, folders, left_behind, metrics, refused, run
 
 import attnlab
 from attnlab import compose, gpus
 from attnlab.compose import explain
 from attnlab.errors import ConfigError
 from attnlab.identity import run_id
-from attnlab.results import gather
-
-TABLE = [
-    "table=demo", "seed=0", *(o for o in SMALL if not o.startswith("model")), "deterministic=true",
-    "machine.precision=32-true",
-]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +19,7 @@ def by_local(tmp_path_factory):
     folder = tmp_path_factory.mktemp("local")
     code, _, err = run(*TABLE, "n_jobs=2", f"output_dir={folder}")
     assert code == 0, err
-    return results(folder)
-
-
-def results(folder):
-    """{run id: metrics}."""
-    found, left_out = gather(folder)
-    assert not left_out
-    return {record["id"]: record["metrics"] for record in found}
+    return metrics(folder)
 
 
 @pytest.mark.slow
@@ -43,7 +30,7 @@ def test_a_table_has_the_same_records_on_any_launcher(tmp_path, by_local, launch
     code, out, err = run(*overrides, seconds=400)
     assert code == 0, err
     assert f"launcher={launcher}: 5 jobs" in out
-    assert results(tmp_path / "outputs") == by_local
+    assert metrics(tmp_path / "outputs") == by_local
     assert len(folders(tmp_path / "outputs")) == 5
     code, out, err = run(*overrides)
     assert code == 0, err
@@ -57,14 +44,14 @@ def test_one_failure_is_one_failure(tmp_path, launcher):
     overrides = ["attention=se", "attention.reduction=16,7,8", f"launcher={launcher}", f"output_dir={tmp_path}"]
     code, _, err = run("-m", *SMALL, *overrides, seconds=400)
     assert code == 1
-    assert len(results(tmp_path)) == 2
+    assert len(metrics(tmp_path)) == 2
     assert "1 failed, 0 not finished" in err
     assert "attention.reduction=7: must divide 16 channels" in err
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "ray", "slurm"])
 def test_a_wrong_value_is_told_before_anything_is_handed_over(tmp_path, launcher):
-    code, _, err = run("-m", *SMALL, "recipe.epochs=1,0", f"launcher={launcher}", f"output_dir={tmp_path}")
+    code, err = refused("-m", *SMALL, "recipe.epochs=1,0", f"launcher={launcher}", f"output_dir={tmp_path}")
     assert code == 1
     assert "recipe.epochs=0: allowed is an integer from 1" in err
     assert "Traceback" not in err
@@ -88,7 +75,7 @@ def test_a_wrong_value_is_told_before_anything_is_handed_over(tmp_path, launcher
     ],
 )
 def test_wrong_numbers_are_one_message(tmp_path, overrides, message):
-    code, _, err = run("-m", *SMALL, *overrides, f"output_dir={tmp_path}")
+    code, err = refused("-m", *SMALL, *overrides, f"output_dir={tmp_path}")
     assert code == 1
     assert message in err
     assert len(err.strip().splitlines()) == 1
@@ -96,7 +83,7 @@ def test_wrong_numbers_are_one_message(tmp_path, overrides, message):
 
 
 def test_a_launcher_without_a_sweep_is_refused(tmp_path):
-    code, _, err = run(*SMALL, "launcher=joblib", f"output_dir={tmp_path}")
+    code, err = refused(*SMALL, "launcher=joblib", f"output_dir={tmp_path}")
     assert code == 1
     assert "launcher=joblib: is for sweeps and tables; allowed without -m is local" in err
 

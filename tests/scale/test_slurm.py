@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 from cluster import missing, slurm
-from several import DDP, SMALL, environment, folders, records, run, start
+from several import DDP, SMALL, TABLE, environment, folders, metrics, records, run, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing() or "-")]
 QUEUE = ["launcher=slurm", "hydra.launcher.partition=cpu", "hydra.launcher.cpus_per_task=1"]
@@ -38,6 +38,17 @@ def test_a_sweep_of_ranks_and_its_failure(cluster, tmp_path):
     code, out, err = run("-m", *QUEUE, *overrides, env=cluster, seconds=400)
     assert out.count("found recorded") == 2
     assert "launcher=slurm: 1 jobs" in out
+
+
+def test_a_table_has_the_records_of_any_launcher(cluster, tmp_path):
+    overrides = [*TABLE, "attention=none,cbam"]
+    code, out, err = run(*QUEUE, *overrides, f"output_dir={tmp_path / 'slurm'}", env=cluster, seconds=400)
+    assert code == 0, err
+    assert "launcher=slurm: 2 jobs" in out
+    code, _, err = run(*overrides, f"output_dir={tmp_path / 'local'}")
+    assert code == 0, err
+    assert metrics(tmp_path / "slurm") == metrics(tmp_path / "local")
+    assert len(folders(tmp_path / "slurm")) == 2
 
 
 def test_jobs_of_unequal_devices_are_refused(cluster, tmp_path):
