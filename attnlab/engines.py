@@ -79,11 +79,16 @@ class Engine(Launcher):
 
     def _own(self) -> Sequence[str]:
         """What jobs that share this machine must know: their part of its cores."""
+        if self.name != "joblib":
+            return []
+        from joblib import effective_n_jobs
+
         from attnlab.machine import cores
 
-        if self.name != "joblib" or self.config.hydra.launcher.n_jobs == 1:
+        at_once = effective_n_jobs(self.config.hydra.launcher.n_jobs)  # -1: as many as there are cores
+        if at_once == 1:
             return []
-        part = max(1, cores() // max(1, self.config.hydra.launcher.n_jobs))
+        part = max(1, cores() // at_once)
         return [f"machine.{key}={part}" for key in ("threads", "workers") if self.config.machine[key] is None]
 
 

@@ -5,11 +5,13 @@ import subprocess
 import sys
 
 import pytest
+from omegaconf import OmegaConf
 from several import SMALL, TABLE, folders, left_behind, metrics, refused, run
 
 import attnlab
 from attnlab import compose, gpus
 from attnlab.compose import explain
+from attnlab.engines import Engine
 from attnlab.errors import ConfigError
 from attnlab.identity import run_id
 
@@ -86,6 +88,17 @@ def test_a_launcher_without_a_sweep_is_refused(tmp_path):
     code, err = refused(*SMALL, "launcher=joblib", f"output_dir={tmp_path}")
     assert code == 1
     assert "launcher=joblib: is for sweeps and tables; allowed without -m is local" in err
+
+
+@pytest.mark.parametrize(
+    ("n_jobs", "part"), [(1, []), (-1, ["machine.threads=1", "machine.workers=1"]), (999, ["machine.threads=1"])]
+)
+def test_jobs_of_joblib_share_the_cores(n_jobs, part):
+    """-1, joblib's own way to say as many jobs as there are cores, gives each job one."""
+    engine = Engine(None, "joblib")
+    machine = {"threads": None, "workers": None if n_jobs < 0 else 0}
+    engine.config = OmegaConf.create({"hydra": {"launcher": {"n_jobs": n_jobs}}, "machine": machine})
+    assert engine._own() == part
 
 
 def test_a_launcher_that_is_not_installed_says_what_it_needs(monkeypatch):
