@@ -91,10 +91,12 @@ def test_a_launcher_without_a_sweep_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("n_jobs", "part"), [(1, []), (-1, ["machine.threads=1", "machine.workers=1"]), (999, ["machine.threads=1"])]
+    ("n_jobs", "part"), [(1, []), (-1, ["machine.threads=1", "machine.workers=1"]), (2, ["machine.threads=2"])]
 )
-def test_jobs_of_joblib_share_the_cores(n_jobs, part):
+def test_jobs_of_joblib_share_the_cores(monkeypatch, n_jobs, part):
     """-1, joblib's own way to say as many jobs as there are cores, gives each job one."""
+    monkeypatch.setattr("joblib.effective_n_jobs", lambda n: 4 if n < 0 else n)
+    monkeypatch.setattr("attnlab.machine.cores", lambda: 4)
     engine = Engine(None, "joblib")
     machine = {"threads": None, "workers": None if n_jobs < 0 else 0}
     engine.config = OmegaConf.create({"hydra": {"launcher": {"n_jobs": n_jobs}}, "machine": machine})
