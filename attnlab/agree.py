@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from attnlab.errors import AttnlabError
-from attnlab.ranks import by_srun, by_torchrun, is_first, is_further
+from attnlab.ranks import by_srun, by_torchrun, is_first, is_further, name
+from attnlab.secrecy import hide
 from attnlab.whole import write_text
 
 TRIAL = "ATTNLAB_TRIAL"
 PATIENCE = 3600.0  # seconds, with a first rank that has slow files to read
+SOON = 3.0
 MOMENT = 0.2
 
 
@@ -49,20 +51,52 @@ def _by_store(what: str) -> tuple[Callable[[str], None], Callable[[], str]]:
     return lambda text: store.set(f"run/{what}", text), lambda: store.get(f"run/{what}").decode()
 
 
-def _by_file(what: str, folder: Path) -> tuple[Callable[[str], None], Callable[[], str]]:
+def _path(what: str, folder: Path) -> Path:
     start = "-".join(os.environ.get(f"SLURM_{key}", "0") for key in ("JOB_ID", "STEP_ID", "RESTART_COUNT"))
-    path = folder / f".{what.replace('/', '-')}-{start}"
+    return folder / f".{what.replace('/', '-')}-{start}"
+
+
+def _comes(path: Path, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not (there := path.exists()) and time.monotonic() < deadline:
+        time.sleep(MOMENT)
+    return there
+
+
+def _by_file(what: str, folder: Path) -> tuple[Callable[[str], None], Callable[[], str]]:
+    path = _path(what, folder)
 
     def ask() -> str:
-        deadline = time.monotonic() + PATIENCE
-        while not path.exists():
-            if time.monotonic() > deadline:
-                raise AttnlabError(f"the first rank of this run has said nothing for {PATIENCE / 60:.0f} min ({path})")
-            time.sleep(MOMENT)
+        if not _comes(path, PATIENCE):
+            raise AttnlabError(f"the first rank of this run has said nothing for {PATIENCE / 60:.0f} min ({path})")
         return path.read_text()
 
     folder.mkdir(parents=True, exist_ok=True)
     return lambda text: write_text(path, text), ask
+
+
+def tell_why(error: BaseException, output_dir: str) -> None:
+    """A rank that srun started and that is not the first has failed: leave the reason where the first one looks.
+
+    What the first one says is what the user sees; this rank's own output is in a log that nobody opens.
+    """
+    path = _path("why", Path(output_dir))
+    failed = isinstance(error, Exception)  # and was not asked to stop
+    if (
+        failed and by_srun() and not is_first() and not path.exists()
+    ):  # who comes later has lost the one that came first
+        text = str(error) if isinstance(error, AttnlabError) else f"{type(error).__name__}: {error}"
+        write_text(path, hide(f"{name()}: {text}"))
+
+
+def told_why(output_dir: str) -> str:
+    """What `tell_why` left, if that is soon; otherwise empty."""
+    path = _path("why", Path(output_dir))
+    if not (by_srun() and is_first() and _comes(path, SOON)):
+        return ""
+    text = path.read_text()
+    path.unlink()
+    return text
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def lost_rank(error: Exception) -> str | None:
     Raises KeyboardInterrupt where that rank was asked to stop, as this one was.
     """
     if (by_torchrun() or by_srun()) and OF_PEERS.search(str(error)):
-        return f"{name()} has lost another rank of the run; why, that rank has told itself"
+        return f"{name()} has lost another rank of the run; why, that rank has told itself, in its own output"
     deadline = time.monotonic() + 4 * LOOK
     while STARTED_BY in os.environ and not lost and time.monotonic() < deadline:
         time.sleep(LOOK / 5)

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from attnlab import machine, ranks
-from attnlab.agree import agreed, trial_folder
+from attnlab.agree import agreed, tell_why, told_why, trial_folder
 from attnlab.assemble import build
 from attnlab.callbacks import EpochLog
 from attnlab.checkpoints import SCORE, Best, Draws, Last, last_is_best, read, to_go_on
@@ -83,6 +83,7 @@ def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
         try:
             return _train(values, name, folder)
         except BaseException as error:
+            tell_why(error, values["output_dir"])
             if is_first() and read_record(folder) is None:  # a record stands, whatever failed after it
                 trained = (folder / "last.ckpt").exists()
                 if not trained and (aside is not None or isinstance(error, ConfigError | DataError)):
@@ -109,7 +110,7 @@ def _train(values: dict[str, Any], name: str, folder: Path) -> Record:
         raise TrainingError(machine.too_little_memory(values, error)) from error
     except RuntimeError as error:
         if reason := lost_rank(error):
-            raise TrainingError(reason) from error
+            raise TrainingError(told_why(values["output_dir"]) or reason) from error
         raise
     except OSError as error:
         raise disk_error(error) from error

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 from cluster import missing, slurm
-from several import DDP, SMALL, TABLE, environment, folders, metrics, records, run, start
+from several import DDP, DIGITS, SMALL, TABLE, environment, folders, metrics, records, run, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing() or "-")]
 QUEUE = ["launcher=slurm", "hydra.launcher.partition=cpu", "hydra.launcher.cpus_per_task=1"]
@@ -38,6 +38,16 @@ def test_a_sweep_of_ranks_and_its_failure(cluster, tmp_path):
     code, out, err = run("-m", *QUEUE, *overrides, env=cluster, seconds=400)
     assert out.count("found recorded") == 2
     assert "launcher=slurm: 1 jobs" in out
+
+
+def test_a_rank_that_fails_is_told_by_the_command_that_waits(cluster, tmp_path):
+    """Not in its own log alone."""
+    planted = [DIGITS, "+dataset.breaks={1:[1,error]}", "seed=1,2", f"output_dir={tmp_path}"]
+    code, _, err = run("-m", *QUEUE, *DDP, *planted, env=cluster, seconds=400)
+    assert code == 1
+    assert sorted(records(tmp_path)) == [2]
+    assert "rank 1: RuntimeError: planted" in err
+    assert not [*tmp_path.glob(".why*")]
 
 
 def test_a_table_has_the_records_of_any_launcher(cluster, tmp_path):
