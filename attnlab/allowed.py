@@ -6,6 +6,9 @@ from typing import Any
 
 Test = Callable[[Any], bool]
 
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true", "16-true")
+
 
 def _integer(value: Any, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
@@ -94,6 +97,8 @@ CHECKS: dict[str, tuple[Test, str]] = {
         lambda value: _integer(value, 1) or value == "auto" or (isinstance(value, list) and bool(value)),
         "an integer from 1, a list of device numbers, auto",
     ),
+    "machine.accelerator": (lambda value: value in ACCELERATORS, ", ".join(ACCELERATORS)),
+    "machine.precision": (lambda value: value in PRECISIONS, ", ".join(PRECISIONS)),
     "machine.nodes": _positive,
     "machine.sync_batchnorm": _boolean,
     "machine.compile": (lambda value: isinstance(value, bool) or value == "auto", "auto, true, false"),

@@ -101,19 +101,25 @@ def to_go_on(folder: Path, validates: bool) -> tuple[bool, str]:
 class Last(Checkpoint):
     """last.ckpt: at the end of each epoch, and within one when the last is `minutes` old (None: never).
 
-    batch_statistics: over what BN takes them (machine.batch_statistics); `mixed` where a run has gone on otherwise.
+    batch_statistics: over what BN takes them (machine.batch_statistics); `mixed` where a run has gone on otherwise;
+    data_hash: of the images; a run goes on with those it began with. Raises ConfigError where they are others.
     """
 
-    def __init__(self, folder: Path, minutes: float | None, batch_statistics: str) -> None:
-        self.batch_statistics = batch_statistics
+    def __init__(self, folder: Path, minutes: float | None, batch_statistics: str, data_hash: str | None) -> None:
+        self.batch_statistics, self.data_hash = batch_statistics, data_hash
         self.path, self.minutes = folder / "last.ckpt", minutes
         self._saved = 0.0
         self._batches = 0  # of the epoch, that are in the checkpoint
 
     def state_dict(self) -> dict[str, Any]:
-        return {"batches": self._batches, "batch_statistics": self.batch_statistics}
+        return {"batches": self._batches, "batch_statistics": self.batch_statistics, "data_hash": self.data_hash}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if (before := state_dict.get("data_hash", self.data_hash)) != self.data_hash:
+            raise ConfigError(
+                f"{self.path.name}: was trained on other images (data_hash {before}) than dataset.root has now "
+                f"({self.data_hash}); allowed are the same ones, or force=true, which begins anew"
+            )
         self._batches = state_dict["batches"]
         if state_dict.get("batch_statistics", self.batch_statistics) != self.batch_statistics:
             self.batch_statistics = "mixed"

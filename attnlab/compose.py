@@ -128,6 +128,10 @@ def compose_file(name: str, overrides: Sequence[str] = ()) -> DictConfig:
             return compose(name, list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(explain(error, overrides)) from error
+    except ValueError as error:  # of a group that was given null, by Hydra
+        if "Config group override must be" not in str(error):
+            raise
+        raise ConfigError(explain(error, overrides)) from error
 
 
 def chosen(overrides: Sequence[str]) -> dict[str, str]:
@@ -201,7 +205,8 @@ def _unknown_key(key: str, text: str, overrides: list[str]) -> str:
             chosen = next((o.split("=", 1)[1] for o in overrides if o.startswith(f"{parent}=")), "the chosen one")
             return f"{key}: {parent}={chosen} has none (it is not a gate that multiplies by a mask)"
     try:
-        groups = [o for o in overrides if "=" in o and (CONF / o.split("=", 1)[0]).is_dir()]
+        # of a sweep the first choice
+        groups = [o.split(",")[0] for o in overrides if "=" in o and (CONF / o.split("=", 1)[0]).is_dir()]
         with _composer():
             node: Any = compose("run", groups, return_hydra_config=key.startswith("hydra."))
         *parents, last = key.split(".")
@@ -216,15 +221,16 @@ def _unknown_key(key: str, text: str, overrides: list[str]) -> str:
 
 
 def register_resolvers() -> None:
-    """Make the resolvers of conf/ known to OmegaConf: `${class_folders:DIR}`, `${folder_listing:DIR}`, and those of
-    conf/launcher/: functions of attnlab.gpus."""
+    """Make the resolvers of conf/ known to OmegaConf: `${class_folders:DIR}`, `${folder_listing:DIR}`,
+    `${own_listing:DIR,CLASSES}`, and those of conf/launcher/: functions of attnlab.gpus."""
     from attnlab import gpus
-    from attnlab.data.listing import class_count, fingerprint
+    from attnlab.data.listing import class_count, fingerprint, own_listing
 
     for resolve in (gpus.jobs_at_a_time, gpus.gpu_share, gpus.tasks_per_node, gpus.gpus_per_node):
         OmegaConf.register_new_resolver(resolve.__name__, resolve, replace=True)
     OmegaConf.register_new_resolver("class_folders", class_count, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("folder_listing", fingerprint, replace=True, use_cache=True)
+    OmegaConf.register_new_resolver("own_listing", own_listing, replace=True, use_cache=True)
 
 
 __all__ = ["CONF", "check", "choices", "compose_file", "config", "explain", "plain"]

@@ -39,11 +39,11 @@ class Engine(Launcher):
         waiting = sweep.prepare(job_overrides)
         for job in waiting:
             self._check(job.config)
+        own = [*self._own()]
         if self.config.dry_run:
             sweep.list()
         elif waiting:
             print(f"launcher={self.name}: {len(waiting)} jobs", flush=True)
-            own = [*self._own()]
             try:
                 ended = self.inner.launch([[*job.overrides, *own] for job in waiting], initial_job_idx)
             except KeyboardInterrupt:
@@ -61,6 +61,10 @@ class Engine(Launcher):
         return sweep.returned()
 
     def _check(self, config: DictConfig) -> None:
+        if self.config.hydra.job.chdir:
+            raise ConfigError(
+                f"hydra.job.chdir=true: allowed with launcher={self.name} is false; output_dir would be another folder"
+            )
         devices = config.machine.devices
         if self.name != "slurm":
             if devices != 1 or config.machine.nodes != 1:
@@ -85,7 +89,10 @@ class Engine(Launcher):
 
         from attnlab.machine import cores
 
-        at_once = effective_n_jobs(self.config.hydra.launcher.n_jobs)  # -1: as many as there are cores
+        n_jobs = self.config.hydra.launcher.n_jobs
+        if not isinstance(n_jobs, int) or not n_jobs:
+            raise ConfigError(f"hydra.launcher.n_jobs={n_jobs}: allowed is an integer from 1, or -1: as many as cores")
+        at_once = effective_n_jobs(n_jobs)
         if at_once == 1:
             return []
         part = max(1, cores() // at_once)

@@ -21,6 +21,8 @@ def evaluate(overrides: Sequence[str]) -> dict[str, Any]:
     overrides: `run=ID`, `split=test|val|train`, `output_dir=DIR`, `dataset=...`, `dataset.KEY=...`,
     `machine=...`, `machine.KEY=...`. Raises ConfigError when the run, the split or the class counts do not fit.
     """
+    if bare := [override for override in overrides if "=" not in override]:
+        raise ConfigError(f"{bare[0]}: allowed is KEY=VALUE, as run=ID")
     own = dict(override.split("=", 1) for override in overrides if override.split("=", 1)[0] in ("run", "split"))
     rest = [override for override in overrides if override.split("=", 1)[0] not in ("run", "split")]
     for override in rest:

@@ -16,10 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from attnlab.allowed import ACCELERATORS, PRECISIONS
 from attnlab.errors import ConfigError
 
-ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true", "16-true")
 PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "torchmetrics", "timm", "numpy")
 
 

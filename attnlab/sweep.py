@@ -65,15 +65,17 @@ class Sweep:
         common = set.intersection(*(set(job.overrides) for job in self.jobs)) if len(self.jobs) > 1 else set()
         for job in self.jobs:
             job.differs = [o for o in filter_overrides(job.overrides) if o not in common]
-        seen: set[str] = set()
+        seen: dict[str, int] = {}
         for job in self.jobs:
             if job.id in seen:
                 job.state = "double"
+                if ranks.is_first() and not self.config.dry_run:
+                    print(f"{job.title}: the same run as #{seen[job.id]}, trained once", flush=True)
             elif self._is_recorded(job):
                 job.state = "recorded"
                 if ranks.is_first():
                     print(f"{job.id}: found recorded, not run again (force=true would)", flush=True)
-            seen.add(job.id)
+            seen.setdefault(job.id, job.number)
         return [job for job in self.jobs if job.state == "waiting"]
 
     def _compose(self, number: int, overrides: list[str]) -> Job:

@@ -142,7 +142,7 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
     if machine.compiles(hardware):
         net.compile()
     best, log = Best(folder) if validates else None, EpochLog(folder / "log.csv", name)
-    last = Last(folder, hardware.get("checkpoint_minutes"), machine.batch_statistics(net, hardware))
+    last = Last(folder, hardware.get("checkpoint_minutes"), machine.batch_statistics(net, hardware), data.data_hash)
     watching = (Draws(values["seed"]), log, best, last, progress_of(log))
     callbacks: list[Callback] = [callback for callback in watching if callback is not None]
     if values["tracker"].get("images"):

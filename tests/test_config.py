@@ -281,6 +281,11 @@ def test_help_and_cfg_cost_at_most_three_imports_of_hydra():
         assert cpu_seconds("-m", "attnlab.run", *option) < 3 * bare
 
 
+def test_a_group_that_is_null_is_one_message():
+    with pytest.raises(ConfigError, match=r"^head=null: allowed are linear"):
+        attnlab.config(["head=null"])
+
+
 def test_the_sweep_flag_may_stand_anywhere():
     overrides = ["attention=se,ise", "dry_run=true"]
     outs = []

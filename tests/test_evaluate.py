@@ -27,3 +27,8 @@ def test_evaluate(tiny):
             evaluate([*where, bad])
     with pytest.raises(ConfigError, match=r"run=zz: no such finished run"):
         evaluate(["run=zz", where[1]])
+
+
+def test_a_word_that_is_no_override():
+    with pytest.raises(ConfigError, match=r"^run: allowed is KEY=VALUE"):
+        evaluate(["run"])

@@ -176,8 +176,8 @@ def test_a_sweep_runs_is_skipped_and_reports(tiny):
         ),
         (["recipe.batch_size=0"], "recipe.batch_size=0: allowed is an integer from 1"),
         (["recipe.optimizer.lr=-1"], "recipe.optimizer"),
-        (["machine.precision=8"], "machine.precision=8: allowed are auto, 32-true"),
-        (["machine.accelerator=tpu"], "machine.accelerator=tpu: allowed are auto, cpu"),
+        (["machine.precision=8"], "machine.precision=8: allowed is auto, 32-true"),
+        (["machine.accelerator=tpu"], "machine.accelerator=tpu: allowed is auto, cpu"),
         (["output_dir=FILE/outputs"], "cannot be written"),
     ],
 )

@@ -92,6 +92,8 @@ def test_dry_run_lists_and_ends(tiny):
     assert "dry run: 3 jobs, 1 would run" in out
     states = [line.split()[0] for line in out.splitlines() if "#" in line]
     assert states == ["would", "recorded", "double"]
+    code, out, _ = finish(*tiny, "seed=1,1")
+    assert "the same run as #0, trained once" in out
     assert len(attnlab.load_results(folder(tiny).parent)) == 1
 
 
@@ -103,6 +105,9 @@ def test_a_bad_choice_stops_the_sweep_before_it_starts(tiny):
     code, _, err = finish(*tiny, "seed=0,null")
     assert code == 1
     assert "seed=null: allowed is an integer from 0" in err
+    code, _, err = finish(*tiny, "attention=se,ise", "machine.thread=1")
+    assert code == 1
+    assert "machine.thread: no such key; allowed are machine.accelerator, machine.devices" in err
 
 
 @pytest.mark.slow

@@ -102,11 +102,13 @@ class ImageNet(pl.LightningDataModule):
         augment: Mapping[str, Any] | None = None,
         order_seed: int = 0,
         passes_per_epoch: int = 1,
+        listing: str | None = None,
     ) -> None:
         super().__init__()
         self.passes_per_epoch = passes_per_epoch
         self.classes, self.image_size, self.root, self.centre, self.workers = classes, image_size, root, centre, workers
         del mirror  # a fact about the dataset that recipes read from the config: ${dataset.mirror}
+        del listing  # which images they are, for the run's id
         self.seed, self.batch_size, self.order_seed = seed, batch_size, order_seed
         self.validation = dict(validation or {"images": 0, "order": "seed"})
         settings = dict(augment or {})

@@ -1,12 +1,14 @@
 """Image trees, ROOT/<split>/<class>/*: what is in them, and what is missing. Imports no torch."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from attnlab.errors import DataError
 
+IMAGENET = 1000  # classes
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".tif", ".tiff"}
 
 
@@ -67,6 +69,21 @@ def listing_digest(root: str | Path, listed: Sequence[tuple[Path, int]]) -> str:
     """16 hexadecimal digits for the names and sizes of listed files."""
     lines = [f"{path.relative_to(root).as_posix()} {path.stat().st_size}" for path, _ in listed]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def own_listing(root: str, classes: int) -> str | None:
+    """16 hexadecimal digits for the names and sizes of an ImageNet that is somebody's own: a tree, or shards (of URLs
+    the names alone). None for the one of 1,000 classes, which is the same everywhere, and where nothing lies yet."""
+    folder = Path(root)
+    if classes == IMAGENET:
+        return None
+    if not folder.is_dir():
+        names = re.findall(r"[^/\s'\":]+\.tar", root)
+        return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16] if names else None
+    paths = sorted(path for pattern in ("*.tar", "*/*.tar") for path in folder.glob(pattern))
+    if not paths and (folder / "train").is_dir():
+        paths = sorted(path for path in folder.glob("*/*/*") if _is_image(path))
+    return listing_digest(root, [(path, 0) for path in paths]) if paths else None
 
 
 def _files(root: str | Path) -> list[Path]:

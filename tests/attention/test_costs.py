@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from warm import warm
 
 import attnlab
 from attnlab.bench import COLUMNS, zoo
@@ -97,6 +96,8 @@ def test_overheads_of_the_papers(overrides, expected):
 
 
 def test_the_menu_as_csv():
+    from warm import warm  # pytest's alone: this file is a script as well
+
     command = [sys.executable, "-m", "attnlab.bench", "zoo", "format=csv", "model=resnet8"]
     rows = list(csv.DictReader(io.StringIO(warm(command).stdout)))
     found = {row["attention"]: row for row in rows}
@@ -109,6 +110,8 @@ def test_the_menu_as_csv():
 
 
 def test_bad_input_of_the_menu():
+    from warm import warm
+
     command = [sys.executable, "-m", "attnlab.bench"]
     for arguments, message in (
         (["speed"], "attnlab: speed: no such benchmark; allowed are zoo, gates, step"),

@@ -180,6 +180,26 @@ def test_the_pixels_are_the_folders(root):
             theirs.crops.resized_crop = ours.crops.resized_crop = None
 
 
+def test_other_shards_are_another_dataset(root, tmp_path):
+    """But ImageNet itself, of 1,000 classes, is one wherever it lies and however it is cut."""
+    other = samples(tmp_path)
+    (other / "train-000000.tar").write_bytes(b"")
+    assert len({run_id(check(config(asked(where)))) for where in (root, other)}) == 2
+    urls = [
+        f'"https://{host}/train-{{0..3}}.tar::https://{host}/val-{{0..{n}}}.tar"'
+        for host, n in (("a", 1), ("b", 1), ("a", 2))
+    ]
+    ids = [run_id(check(config([*asked(""), f"dataset.root={url}"]))) for url in urls]
+    assert (ids[0] == ids[1], ids[0] == ids[2]) == (True, False)
+    assert len({run_id(check(config([*asked(where), "dataset.classes=1000"]))) for where in (root, other)}) == 1
+    for name in ("a", "b"):
+        for split in ("train", "val"):
+            (tmp_path / "trees" / name / split / "cat").mkdir(parents=True)
+            (tmp_path / "trees" / name / split / "cat" / f"{name}.jpg").write_bytes(b"")
+    trees = ["dataset=imagenet", "dataset.classes=2"]
+    assert len({run_id(check(config([*trees, f"dataset.root={tmp_path / 'trees' / name}"]))) for name in "ab"}) == 2
+
+
 def test_the_id_knows_no_place_and_the_data_are_known_again(root, tmp_path, monkeypatch):
     other = samples(tmp_path)
     ids = [run_id(check(config(asked(where, f"dataset.cache={cache}"))))

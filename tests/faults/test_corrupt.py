@@ -7,8 +7,9 @@ import pytest
 from survival import SMALL, SOAK, equal, folder_of, weights
 
 import attnlab
+from attnlab.checkpoints import read, save
 from attnlab.digest import canonical
-from attnlab.errors import AttnlabError
+from attnlab.errors import AttnlabError, ConfigError
 
 #: how a file is damaged
 DAMAGE = {
@@ -75,6 +76,23 @@ def test_damaged_records_logs_and_configs_are_told_in_one_line(tmp_path, record_
                 except AttnlabError:  # anything else fails
                     refused += 1
     record_property("figure", f"damaged records and configs: {tried} tried, {refused} refused in one message")
+
+
+def test_a_run_does_not_go_on_with_other_images(tmp_path):
+    """Where its id does not know them: CIFAR's own files, ImageNet's shards."""
+    overrides = [*SMALL, "recipe.epochs=1", "dataset.train_size=200", f"output_dir={tmp_path}"]
+    folder = folder_of(overrides)
+    attnlab.train(attnlab.config(overrides))
+    (folder / "result.json").unlink()
+    content = read(folder / "last.ckpt")
+    (kept,) = [state for state in content["callbacks"].values() if "data_hash" in state]
+    kept["data_hash"] = "other"
+    save(content, folder / "last.ckpt")
+    with pytest.raises(ConfigError, match=r"last\.ckpt: was trained on other images \(data_hash other\) than dataset"):
+        attnlab.train(attnlab.config(overrides))
+    assert (folder / "last.ckpt").exists()
+    assert not (folder / "result.json").exists()
+    assert attnlab.train(attnlab.config([*overrides, "force=true"]))["status"] == "finished"
 
 
 @pytest.mark.slow

@@ -69,6 +69,8 @@ def test_a_wrong_value_is_told_before_anything_is_handed_over(tmp_path, launcher
             "machine.devices=auto: allowed with launcher=slurm is",
         ),
         (["launcher=slurm", "hydra.launcher.partitionn=gpu", "seed=0,1"], "did you mean hydra.launcher.partition?"),
+        (["launcher=joblib", "hydra.launcher.n_jobs=0", "seed=0,1"], "hydra.launcher.n_jobs=0: allowed is an integer"),
+        (["launcher=joblib", "hydra.job.chdir=true", "seed=0,1"], "hydra.job.chdir=true: allowed with launcher=joblib"),
         (["n_jobs=2", "machine.devices=auto", "seed=0,1"], "n_jobs=2: allowed with machine.devices=auto is 1"),
         (
             ["launcher=slurm", "hydra.launcher.tasks_per_node=2", "seed=0,1"],
