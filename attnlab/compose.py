@@ -169,6 +169,8 @@ def explain(error: BaseException, overrides: Iterable[str] = ()) -> str:
             return text if "Original Traceback" not in text else text.strip().splitlines()[-1].split(": ", 1)[-1]
         cause = cause.__cause__
     text = str(error) or str(error.__cause__)
+    if found := re.search(r"(?:Config|Data)Error raised while resolving interpolation: (.+)", text):
+        return found[1]  # of a resolver of ours
     if found := re.search(r"Could not find '([^']+)'\n\nAvailable options in '([^']+)'", text):
         group, choice = found[2], found[1].rsplit("/", 1)[-1]
         if group == "hydra/launcher" and choice in PACKAGES:

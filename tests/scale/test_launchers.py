@@ -82,6 +82,7 @@ def test_wrong_numbers_are_one_message(tmp_path, overrides, message):
     code, err = refused("-m", *SMALL, *overrides, f"output_dir={tmp_path}")
     assert code == 1
     assert message in err
+    assert "interpolation" not in err
     assert len(err.strip().splitlines()) == 1
     assert not folders(tmp_path)
 
