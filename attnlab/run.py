@@ -52,7 +52,7 @@ def job(cfg: DictConfig) -> float | None:
             print(f"{run_id(values)}: {' '.join(typed) or 'defaults'}", flush=True)
         from attnlab.training import train
 
-        return train(values)["metrics"]["val/top1_error"]
+        return train(values)["metrics"].get("val/top1_error")
     except BrokenPipeError:
         raise
     except Exception as error:

@@ -6,6 +6,8 @@ import pytest
 import synthetic
 from synthetic import record
 
+import attnlab
+from attnlab.errors import ConfigError
 from attnlab.results import gather, load_results, records, seal
 
 
@@ -27,12 +29,31 @@ def test_a_whole_record_is_believed(written, tmp_path):
     ("damage", "reason"),
     [
         (lambda r: json.dumps(r)[:-40], "cannot be read as a record"),
-        (lambda r: "[1]", "is not a record: it lacks checksum, config"),
+        (lambda r: "[1]", "is not a record: it lacks checksum, commit, config"),
         (lambda r: {name: item for name, item in r.items() if name != "checksum"}, "it lacks checksum"),
         (lambda r: r | {"metrics": {"test/top1_error": 1.0}}, "was changed after it was written"),
         (lambda r: seal(r | {"config": r["config"] | {"seed": 5}}), "its config is that of run"),
         (lambda r: seal(r | {"config": {"seed": 5}}), "its config is none"),
+        (lambda r: seal(r | {"config": "x"}), "its config is none"),
+        (lambda r: seal(r | {"config": dict.fromkeys(r["config"], "x")}), "its config is none"),
         (lambda r: seal(r | {"id": "0123456789ab"}), "is the record of 0123456789ab"),
+        (lambda r: "[" * 100_000, "cannot be read as a record"),
+        (lambda r: json.dumps(r)[:-1] + ', "deep": ' + "[" * 900 + "]" * 900 + "}", "is not a record"),
+        (lambda r: seal(r | {"metrics": None}), "is not a record: metrics=None, allowed is a mapping"),
+        (
+            lambda r: seal(r | {"metrics": r["metrics"] | {"test/top1_error": "x"}}),
+            "is not a record: metrics.test/top1_error='x', allowed is a number",
+        ),
+        (lambda r: seal(r | {"metrics": {"test/top1_error": 1.0, "other": []}}), "metrics.other=[], allowed is"),
+        (lambda r: seal(r | {"metrics": {"test/top1_error": float("nan")}}), "metrics.test/top1_error=nan"),
+        (lambda r: seal(r | {"metrics": {}}), "metrics.test/top1_error=None, allowed is a number"),
+        (lambda r: seal(r | {"versions": {}}), "versions.torch=None, allowed is a text"),
+        (lambda r: seal(r | {"params": 10**400}), "params=1000"),
+        (lambda r: seal(r | {"seconds": None}), "seconds=None, allowed is a number"),
+        (lambda r: seal(r | {"seconds": True}), "seconds=True, allowed is a number"),
+        (lambda r: seal(r | {"commit": 5}), "commit=5, allowed is a text or null"),
+        (lambda r: seal(r | {"device": {}}), "device={}, allowed is a text"),
+        (lambda r: seal(r | {"finished": 5}), "finished=5, allowed is a text or null"),
     ],
 )
 def test_what_cannot_be_believed_is_left_out_and_named(written, tmp_path, damage, reason):
@@ -50,6 +71,13 @@ def test_what_cannot_be_believed_is_left_out_and_named(written, tmp_path, damage
         assert records(tmp_path / "outputs") == [good]
     with pytest.warns(UserWarning, match=bad["id"]):
         assert load_results(tmp_path / "outputs").id.tolist() == [good["id"]]
+
+
+def test_a_record_of_another_kind_fails_its_run_in_one_line(written, tmp_path):
+    bad = record()
+    written(seal(bad | {"metrics": {"test/top1_error": "x"}}))
+    with pytest.raises(ConfigError, match=r"^\w+/result\.json is not a record: .*; force=true puts it aside"):
+        attnlab.train(attnlab.config([f"output_dir={tmp_path / 'outputs'}"]))
 
 
 def test_of_two_results_of_one_run_the_first_counts(written, tmp_path):
