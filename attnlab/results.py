@@ -37,14 +37,21 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
-def read_record(folder: Path) -> Record | None:
-    """The record of a run's folder, or None when the run has not finished. Raises ConfigError for what is no JSON."""
+def read_record(folder: Path, *, key: str = "") -> Record | None:
+    """The record of a run's folder, or None when the run has not finished. Raises ConfigError for what is no JSON.
+
+    key: under which the user gave a run that is not to be trained, for the message.
+    """
     try:
         return json.loads((folder / "result.json").read_text())
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{folder.name}/result.json cannot be read ({error})") from error
+        if key:
+            raise ConfigError(f"{key}={folder.name}: its result.json cannot be read ({error})") from error
+        raise ConfigError(
+            f"{folder.name}/result.json cannot be read ({error}); force=true puts it aside and runs anew"
+        ) from error
 
 
 def seal(record: Mapping[str, Any]) -> Record:

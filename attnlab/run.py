@@ -70,7 +70,7 @@ def job(cfg: DictConfig) -> float | None:
 def state(values: dict[str, Any]) -> str:
     """Whether a run is recorded or would be run, with its id."""
     name = run_id(values)
-    recorded = read_record(Path(values["output_dir"]) / name) is not None and not values["force"]
+    recorded = not values["force"] and read_record(Path(values["output_dir"]) / name) is not None
     return f"{name} {'is recorded' if recorded else 'would run'}"
 
 

@@ -7,8 +7,10 @@ import synthetic
 from synthetic import record
 
 import attnlab
+from attnlab.compose import check
 from attnlab.errors import ConfigError
-from attnlab.results import gather, load_results, records, seal
+from attnlab.results import gather, load_results, read_record, records, seal
+from attnlab.run import state
 
 
 @pytest.fixture
@@ -78,6 +80,18 @@ def test_a_record_of_another_kind_fails_its_run_in_one_line(written, tmp_path):
     written(seal(bad | {"metrics": {"test/top1_error": "x"}}))
     with pytest.raises(ConfigError, match=r"^\w+/result\.json is not a record: .*; force=true puts it aside"):
         attnlab.train(attnlab.config([f"output_dir={tmp_path / 'outputs'}"]))
+
+
+@pytest.mark.parametrize("damage", [b'{"id": "', b"\x80\x81", b"[" * 100_000])
+def test_a_record_that_cannot_be_read_says_how_to_go_on(written, tmp_path, damage):
+    cfg = attnlab.config([f"output_dir={tmp_path / 'outputs'}"])
+    path = written(record())
+    path.write_bytes(damage)
+    with pytest.raises(ConfigError, match=r"^\w+/result\.json cannot be read \(.*; force=true puts it aside and runs"):
+        attnlab.train(cfg)
+    with pytest.raises(ConfigError, match=r"^run=\w+: its result\.json cannot be read \(.*\)$"):
+        read_record(path.parent, key="run")
+    assert state(check(attnlab.config([f"output_dir={tmp_path / 'outputs'}", "force=true"]))).endswith("would run")
 
 
 def test_of_two_results_of_one_run_the_first_counts(written, tmp_path):
