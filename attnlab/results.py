@@ -176,11 +176,14 @@ def read_config(folder: Path, *, key: str = "run") -> dict[str, Any]:
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
+    from yaml import AliasToken, YAMLError, scan
 
     from attnlab.identity import SECTIONS
 
     try:
+        # a few lines of them can stand for a value without end
+        if any(isinstance(token, AliasToken) for token in scan((folder / "config.yaml").read_text())):
+            raise ValueError("it has a YAML alias, which attnlab never writes")
         found = OmegaConf.load(folder / "config.yaml")
         values: Any = OmegaConf.to_container(found, resolve=False)
         if missing := [
@@ -190,7 +193,7 @@ def read_config(folder: Path, *, key: str = "run") -> dict[str, Any]:
         return values
     except FileNotFoundError as error:
         raise ConfigError(f"{key}={folder.name}: its config.yaml is missing") from error
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+    except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(
             f"{key}={folder.name}: its config.yaml cannot be read ({str(error).splitlines()[0]})"
         ) from error

@@ -9,7 +9,7 @@ from synthetic import record
 import attnlab
 from attnlab.compose import check
 from attnlab.errors import ConfigError
-from attnlab.results import gather, load_results, read_record, records, seal
+from attnlab.results import gather, load_results, read_config, read_record, records, seal
 from attnlab.run import state
 
 
@@ -92,6 +92,25 @@ def test_a_record_that_cannot_be_read_says_how_to_go_on(written, tmp_path, damag
     with pytest.raises(ConfigError, match=r"^run=\w+: its result\.json cannot be read \(.*\)$"):
         read_record(path.parent, key="run")
     assert state(check(attnlab.config([f"output_dir={tmp_path / 'outputs'}", "force=true"]))).endswith("would run")
+
+
+ALIASES = "it has a YAML alias, which attnlab never writes"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("dataset: &a [*a]\n", ALIASES),
+        ("a0: &a0 x\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 6)), ALIASES),
+        ("dataset: " + "[" * 5000, "maximum recursion depth exceeded"),
+    ],
+)
+def test_a_config_that_would_not_end_is_refused_in_one_line(tmp_path, text, reason):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ConfigError) as told:
+        read_config(tmp_path, key="start_from")
+    assert str(told.value).startswith(f"start_from={tmp_path.name}: its config.yaml cannot be read ({reason}")
+    assert "\n" not in str(told.value)
 
 
 def test_of_two_results_of_one_run_the_first_counts(written, tmp_path):
