@@ -43,7 +43,7 @@ def judge(
         if name not in PARTS and (kind != "transfer" or dataset not in choices("dataset")):
             raise ConfigError(f"parts={name}: no such part; allowed are {', '.join(PARTS)}, all")
     folder = find_run(run, output_dir)
-    record = read_record(folder) or {}
+    record = read_record(folder, key="run") or {}
     known = dict((read_judgement(folder, record) or {}).get("parts", {}))
     done = {name for name, part in known.items() if part["settings"]["asked"] == images and not force}
     to_do = [name for name in dict.fromkeys(parts or DEFAULT) if name not in done]

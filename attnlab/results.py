@@ -1,6 +1,7 @@
 """Records: one JSON file a finished run, OUTPUT_DIR/<run id>/result.json, written whole or not at all."""
 
 import json
+import reprlib
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +20,16 @@ RESULTS = Path("results")
 #: what every table needs
 RECORD_KEYS = {
     "checksum", "id", "config", "metrics", "params", "data_hash", "device", "precision", "world_size", "versions",
+    "seconds", "commit", "dirty",
 }  # fmt: skip
+#: what tables and runs take a record's values for; all other metrics are numbers or null as well
+KINDS = {
+    "metrics.test/top1_error": "a number", "versions.torch": "a text",
+    "params": "a number", "macs": "a number or null", "seconds": "a number", "images_per_second": "a number or null",
+    "peak_memory": "a number or null", "world_size": "a number", "data_hash": "a text", "device": "a text",
+    "precision": "a text", "commit": "a text or null", "dirty": "a boolean or null", "finished": "a text or null",
+}  # fmt: skip
+MOST = 1e100  # of a number: a variance must be one, too
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -27,14 +37,21 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
-def read_record(folder: Path) -> Record | None:
-    """The record of a run's folder, or None when the run has not finished."""
+def read_record(folder: Path, *, key: str = "") -> Record | None:
+    """The record of a run's folder, or None when the run has not finished. Raises ConfigError for what is no JSON.
+
+    key: under which the user gave a run that is not to be trained, for the message.
+    """
     try:
         return json.loads((folder / "result.json").read_text())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{folder.name}/result.json cannot be read ({error})") from error
+    except (OSError, ValueError, RecursionError) as error:
+        if key:
+            raise ConfigError(f"{key}={folder.name}: its result.json cannot be read ({error})") from error
+        raise ConfigError(
+            f"{folder.name}/result.json cannot be read ({error}); force=true puts it aside and runs anew"
+        ) from error
 
 
 def seal(record: Mapping[str, Any]) -> Record:
@@ -63,13 +80,13 @@ def gather(*output_dirs: str | Path) -> tuple[list[Record], list[str]]:
             try:
                 record = json.loads(path.read_text())
                 reason = fault(record, path.parent.name if path.name == "result.json" else path.stem)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, RecursionError) as error:
                 reason = f"cannot be read as a record ({error})"
             if not reason:
                 other = found.setdefault(record["id"], record)
                 if other["metrics"] != record["metrics"]:
                     reason = "the same run was recorded before, with other results, and those count"
-                elif record.get("finished", "") > other.get("finished", ""):
+                elif (record.get("finished") or "") > (other.get("finished") or ""):
                     found[record["id"]] = record  # run again, to the same end
             if reason:
                 left_out.append(f"{path}: {reason}")
@@ -83,16 +100,42 @@ def fault(record: Any, name: str) -> str:
     if not isinstance(record, dict) or not record.keys() >= RECORD_KEYS:
         missing = RECORD_KEYS - set(record) if isinstance(record, dict) else RECORD_KEYS
         return f"is not a record: it lacks {', '.join(sorted(missing))}"
-    if record["checksum"] != checksum(record):
+    try:
+        expected = checksum(record)
+    except RecursionError as error:
+        return f"is not a record ({error})"
+    if record["checksum"] != expected:
         return "was changed after it was written (its checksum differs)"
     if record["id"] != name:
         return f"is the record of {record['id']}"
     try:
         if (science_id := run_id(record["config"])) != name:
             return f"its config is that of run {science_id}: another recipe, model or dataset"
-    except (AttnlabError, KeyError, TypeError) as error:
+    except (AttnlabError, AttributeError, KeyError, TypeError, ValueError) as error:
         return f"its config is none ({error})"
+    return _odd(record)
+
+
+def _odd(record: Record) -> str:
+    """Which value of a record is not what it is taken for; empty when all are."""
+    values = dict(record)
+    for name in ("metrics", "versions"):
+        if not isinstance(record[name], dict):
+            return f"is not a record: {name}={reprlib.repr(record[name])}, allowed is a mapping"
+        values |= {f"{name}.{key}": item for key, item in record[name].items()}
+    kinds = dict.fromkeys((f"metrics.{key}" for key in record["metrics"]), "a number or null") | KINDS
+    for key, kind in kinds.items():
+        if not _fits(values.get(key), kind):
+            return f"is not a record: {key}={reprlib.repr(values.get(key))}, allowed is {kind}"
     return ""
+
+
+def _fits(value: Any, kind: str) -> bool:
+    if value is None:
+        return kind.endswith("null")
+    if kind.startswith("a number"):
+        return type(value) in (int, float) and abs(value) < MOST  # NaN is not
+    return type(value) is (bool if kind.startswith("a boolean") else str)
 
 
 def records(*output_dirs: str | Path) -> list[Record]:
@@ -133,11 +176,14 @@ def read_config(folder: Path, *, key: str = "run") -> dict[str, Any]:
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
+    from yaml import AliasToken, YAMLError, scan
 
     from attnlab.identity import SECTIONS
 
     try:
+        # a few lines of them can stand for a value without end
+        if any(isinstance(token, AliasToken) for token in scan((folder / "config.yaml").read_text())):
+            raise ValueError("it has a YAML alias, which attnlab never writes")
         found = OmegaConf.load(folder / "config.yaml")
         values: Any = OmegaConf.to_container(found, resolve=False)
         if missing := [
@@ -147,7 +193,7 @@ def read_config(folder: Path, *, key: str = "run") -> dict[str, Any]:
         return values
     except FileNotFoundError as error:
         raise ConfigError(f"{key}={folder.name}: its config.yaml is missing") from error
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+    except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(
             f"{key}={folder.name}: its config.yaml cannot be read ({str(error).splitlines()[0]})"
         ) from error

@@ -52,7 +52,7 @@ def job(cfg: DictConfig) -> float | None:
             print(f"{run_id(values)}: {' '.join(typed) or 'defaults'}", flush=True)
         from attnlab.training import train
 
-        return train(values)["metrics"]["val/top1_error"]
+        return train(values)["metrics"].get("val/top1_error")
     except BrokenPipeError:
         raise
     except Exception as error:
@@ -70,7 +70,7 @@ def job(cfg: DictConfig) -> float | None:
 def state(values: dict[str, Any]) -> str:
     """Whether a run is recorded or would be run, with its id."""
     name = run_id(values)
-    recorded = read_record(Path(values["output_dir"]) / name) is not None and not values["force"]
+    recorded = not values["force"] and read_record(Path(values["output_dir"]) / name) is not None
     return f"{name} {'is recorded' if recorded else 'would run'}"
 
 

@@ -93,7 +93,7 @@ def read_subject(
     that are not those it was trained and tested on.
     """
     folder = find_run(run, output_dir)
-    record = read_record(folder)
+    record = read_record(folder, key="run")
     values = read_config(folder)
     dataset = name_of("dataset", values["dataset"], values).split()[0]
     there = plain(compose_file("run", [f"dataset={dataset}", *folders]))["dataset"]

@@ -63,7 +63,7 @@ def _record(run: Mapping[str, Any]) -> Record:
         raise ValueError("holds no record: not attnlab's, or ended without one")
     try:
         record = json.loads(run["text"])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"its record cannot be read ({error})") from error
     if reason := fault(record, record.get("id", "") if isinstance(record, dict) else ""):
         raise ValueError(reason)

@@ -21,7 +21,9 @@ def written_whole(path: Path, ending: str = "part") -> Iterator[Path]:
         finally:
             os.close(descriptor)
         part.replace(path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:  # a full disk does not say
+            error.filename = str(path)
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise

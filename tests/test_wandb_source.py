@@ -92,7 +92,7 @@ def test_every_finished_run_comes_back_as_its_record(tiny, tmp_path):
         records, left_out = ask(home, page=2, **server.environment)
         assert records == here
         told = dict(line.removeprefix("W&B run ").split(": ", 1) for line in left_out)
-        assert told.pop("list").startswith("is not a record: it lacks checksum, config, data_hash, ")
+        assert told.pop("list").startswith("is not a record: it lacks checksum, commit, config, data_hash, ")
         assert told.pop("cut").startswith("its record cannot be read (")
         assert told == {
             failed: "not finished (failed)",

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torchvision
 
+from attnlab.data.downloads import alone
 from attnlab.data.listing import classes_of, images_of
 from attnlab.data.memory import Images, MemoryData, canonical
 from attnlab.data.tree import read_trees
@@ -43,7 +44,12 @@ class CIFAR(MemoryData):
         root = Path(str(self.root))
         present = (root / self.source.base_folder).is_dir()
         try:
-            data = self.source(str(root), train=train, download=not present)
+            try:
+                data = self.source(str(root), train=train)
+            except RuntimeError:  # not there, not whole, or just being unpacked
+                with alone(root):
+                    present = (root / self.source.base_folder).is_dir()
+                    data = self.source(str(root), train=train, download=not present)
         except (RuntimeError, OSError, EOFError) as error:
             if present:
                 raise DataError(

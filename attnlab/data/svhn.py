@@ -3,6 +3,7 @@
 import torch
 import torchvision
 
+from attnlab.data.downloads import alone
 from attnlab.data.memory import Images, MemoryData, canonical
 from attnlab.errors import DataError
 
@@ -16,7 +17,11 @@ class SVHN(MemoryData):
 
     def _part(self, split: str) -> Images:
         try:
-            data = torchvision.datasets.SVHN(str(self.root), split=split, download=True)
+            try:
+                data = torchvision.datasets.SVHN(str(self.root), split=split)
+            except RuntimeError:  # not there, not whole, or just being written
+                with alone(str(self.root)):
+                    data = torchvision.datasets.SVHN(str(self.root), split=split, download=True)
         except (RuntimeError, OSError, EOFError) as error:
             raise DataError(
                 f"dataset.root={self.root}: {split}_32x32.mat is missing or damaged, and the download failed ({error})"

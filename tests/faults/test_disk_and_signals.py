@@ -80,7 +80,7 @@ def test_a_write_that_fails_leaves_the_file_before(tmp_path, monkeypatch, reason
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
     message = disk_error(told.value)
     assert isinstance(message, TrainingError)
-    assert str(message).startswith(os.strerror(reason))
+    assert str(message).startswith(f"{path}: {os.strerror(reason)}; ")
 
 
 def test_a_disk_that_fills_while_it_trains_keeps_the_last_checkpoint(tiny, monkeypatch):
