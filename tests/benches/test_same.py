@@ -19,7 +19,7 @@ def record(folder, attention, seed, error, precision):
         {
             "id": run_id(cfg), "status": "finished", "config": cfg, "metrics": {"test/top1_error": error}, "params": 1,
             "data_hash": "0", "device": "a CPU", "precision": precision, "world_size": 1, "batch_statistics": "batch",
-            "commit": "0" * 40, "versions": {"torch": "2.13.0"},
+            "commit": "0" * 40, "dirty": False, "seconds": 1.0, "versions": {"torch": "2.13.0"},
         }
     )  # fmt: skip
     (folder / made["id"]).mkdir(parents=True)
