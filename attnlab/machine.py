@@ -126,8 +126,9 @@ def keep_memory(machine: Mapping[str, Any]) -> None:
 def compiles(machine: Mapping[str, Any]) -> bool:
     """Whether the network is compiled. machine.compile=auto: never yet.
 
-    On a CPU with AMX a compiled ResNet-20 step was not faster than the eager one with fused gates, and compiling
-    took 50 s (results/bench/NOTES.md). On a GPU it has not been measured; machine.compile=true asks for it.
+    On two CPUs, one with AMX, a compiled ResNet-20 step was not faster than the eager one with fused gates, and
+    compiling took 10 to 50 s (results/bench/NOTES.md). On a GPU it has not been measured; machine.compile=true asks
+    for it.
     """
     return machine["compile"] is True
 
