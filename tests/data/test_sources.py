@@ -1,16 +1,12 @@
 """Datasets on disk: official files, trees, folders; what is incomplete is refused by name."""
 
-import fcntl
-import pickle
 import shutil
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from official import CLASSES, loaded, write_cifar, write_svhn
 from PIL import Image
 
 from attnlab.compose import check, config
@@ -19,14 +15,6 @@ from attnlab.data.cache import cached
 from attnlab.data.memory import Images, canonical, content_hash
 from attnlab.errors import AttnlabError, ConfigError, DataError
 from attnlab.parts import datamodule
-
-CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-
-
-def loaded(*overrides):
-    data = datamodule(check(config([*overrides, "recipe.validation.images=0"])))
-    data.setup()
-    return data
 
 
 def tree(root, each=3, size=(32, 32), splits=("train", "test"), classes=CLASSES[:3], suffix="png", seed=0):
@@ -126,21 +114,6 @@ def test_cifar_files_that_fail_their_checksums_are_refused(tmp_path):
         loaded("dataset=cifar10", f"dataset.root={tmp_path}")
 
 
-def write_cifar(root, monkeypatch, images, labels):
-    """A miniature in the official format: 5 training files and a test file, checksums adapted."""
-    base = root / "cifar-10-batches-py"
-    base.mkdir()
-    source = cifar_module.CIFAR10.source
-    names = [f"data_batch_{n}" for n in range(1, 6)]
-    for number, name in enumerate([*names, "test_batch"]):
-        part = {"data": images[number].reshape(len(images[number]), -1), "labels": labels[number]}
-        (base / name).write_bytes(pickle.dumps(part))
-    (base / "batches.meta").write_bytes(pickle.dumps({"label_names": CLASSES}))
-    monkeypatch.setattr(source, "train_list", [[name, None] for name in names])
-    monkeypatch.setattr(source, "test_list", [["test_batch", None]])
-    monkeypatch.setattr(source, "meta", {"filename": "batches.meta", "key": "label_names", "md5": None})
-
-
 def test_official_files_and_their_order(tmp_path, monkeypatch):
     draw = np.random.default_rng(0)
     images = [draw.integers(0, 256, (20, 3, 32, 32), dtype=np.uint8) for _ in range(6)]
@@ -173,98 +146,6 @@ def test_official_files_and_their_order(tmp_path, monkeypatch):
     sorted_by_class = datamodule(check(config(["dataset=cifar10", *refused])))
     with pytest.raises(ConfigError, match=r"recipe\.validation\.order=file: only the official CIFAR files"):
         sorted_by_class.setup()
-
-
-def write_svhn(root):
-    import scipy.io
-
-    draw = np.random.default_rng(0)
-    for split in ("train", "test"):
-        labels = np.arange(1, 31).reshape(-1, 1) % 10 + 1  # 1..10, where 10 is the digit 0
-        pixels = draw.integers(0, 256, (32, 32, 3, 30), dtype=np.uint8)
-        scipy.io.savemat(root / f"{split}_32x32.mat", {"X": pixels, "y": labels})
-
-
-@pytest.fixture
-def two(monkeypatch):
-    """Two readers of one folder: the second comes when the first has fetched half, which goes on once it is seen at the
-    lock, or has ended without coming there."""
-    half, second_came = threading.Event(), threading.Event()
-    flock = fcntl.flock
-
-    def seen(file, how):
-        if threading.current_thread() is threading.main_thread():
-            second_came.set()
-        flock(file, how)
-
-    def pause():
-        half.set()
-        assert second_came.wait(60)
-
-    def read(data):
-        with ThreadPoolExecutor(1) as pool:
-            first = pool.submit(data.read)
-            assert half.wait(60)
-            try:
-                second = data.read()
-            finally:
-                second_came.set()
-            return [*first.result(), *second]
-
-    monkeypatch.setattr(fcntl, "flock", seen)
-    return SimpleNamespace(pause=pause, read=read)
-
-
-def test_of_two_that_find_no_cifar_one_downloads_and_the_other_waits(tmp_path, monkeypatch, two):
-    there, root = tmp_path / "there", tmp_path / "root"
-    there.mkdir()
-    draw = np.random.default_rng(0)
-    write_cifar(there, monkeypatch, draw.integers(0, 256, (6, 20, 3, 32, 32), dtype=np.uint8), [[*range(10)] * 2] * 6)
-    fetched = []
-
-    def fetch(url, root, **_):
-        fetched.append(url)
-        base = Path(root) / "cifar-10-batches-py"
-        base.mkdir(parents=True)
-        for number, file in enumerate(sorted((there / base.name).iterdir())):
-            if number == 3:
-                two.pause()
-            shutil.copy(file, base)
-
-    monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", fetch)
-    data = datamodule(check(config(["dataset=cifar10", f"dataset.root={root}"])))
-    train, test, *second = two.read(data)
-    assert [len(images) for images in (train, test, *second)] == [100, 20, 100, 20]
-    assert len(fetched) == 1
-    (root / ".download.lock").unlink()
-    data.read()
-    assert not (root / ".download.lock").exists()  # a whole folder needs none
-
-
-def test_of_two_that_find_no_svhn_one_downloads_and_the_other_waits(tmp_path, monkeypatch, two):
-    there, root, fetched = tmp_path / "there", tmp_path / "root", []
-    there.mkdir()
-    write_svhn(there)
-
-    def whole(path, md5=None):
-        return Path(path).exists() and Path(path).stat().st_size == (there / Path(path).name).stat().st_size
-
-    def fetch(url, root, filename, md5):
-        path = Path(root) / filename
-        path.parent.mkdir(exist_ok=True)
-        if whole(path):
-            return
-        fetched.append(filename)
-        path.write_bytes(b"half")
-        if len(fetched) == 1:
-            two.pause()
-        shutil.copy(there / filename, path)
-
-    monkeypatch.setattr("torchvision.datasets.svhn.check_integrity", whole)
-    monkeypatch.setattr("torchvision.datasets.svhn.download_url", fetch)
-    data = datamodule(check(config(["dataset=svhn", f"dataset.root={root}"])))
-    assert [len(images) for images in two.read(data)] == [30] * 4
-    assert fetched == ["train_32x32.mat", "test_32x32.mat"]
 
 
 def test_svhn(tmp_path, monkeypatch):
@@ -325,7 +206,6 @@ def test_equal_names_and_sizes_are_not_equal_folders(tmp_path):
 
 
 def test_images_follow_the_trainer_to_its_device():
-    from types import SimpleNamespace
 
     data = datamodule(check(config(["dataset.train_size=60", "dataset.test_size=20", "recipe.validation.images=10"])))
     data.setup()
