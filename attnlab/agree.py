@@ -81,10 +81,10 @@ def tell_why(error: BaseException, output_dir: str) -> None:
     What the first one says is what the user sees; this rank's own output is in a log that nobody opens.
     """
     path = _path("why", Path(output_dir))
-    failed = isinstance(error, Exception)  # and was not asked to stop
-    if (
-        failed and by_srun() and not is_first() and not path.exists()
-    ):  # who comes later has lost the one that came first
+    asked_to_stop = not isinstance(error, Exception)
+    if asked_to_stop or not by_srun() or is_first():
+        return
+    if not path.exists():  # who comes later has lost the one that came first
         text = str(error) if isinstance(error, AttnlabError) else f"{type(error).__name__}: {error}"
         write_text(path, hide(f"{name()}: {text}"))
 
