@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from attnlab.attention.checks import odd
 from attnlab.attention.excitation import Excitation
 from attnlab.attention.fused import Max, MaxMeanOverChannels, Mean, MeanMax, Pooling
-from attnlab.attention.gate import MakeGate, PooledScore
+from attnlab.attention.gate import MakeGate, PooledScore, is_plain
 from attnlab.attention.passes import conv_planes
 from attnlab.errors import ConfigError
 from attnlab.layers import conv
@@ -85,7 +85,8 @@ class SpatialScore(PooledScore):
 
     def of(self, *pooled: Tensor) -> Tensor:
         ordered = pooled if self.planes == "max-mean" else pooled[::-1]
-        return self.norm(conv_planes(torch.cat(ordered, dim=1), self.conv.weight))
+        planes = torch.cat(ordered, dim=1)
+        return self.norm(self.conv(planes) if is_plain() else conv_planes(planes, self.conv.weight))
 
     def forward(self, x: Tensor) -> Tensor:
         if self.planes == "conv":

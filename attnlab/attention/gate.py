@@ -9,24 +9,34 @@ from torch import Tensor, nn
 from attnlab.attention.fused import Pooling, enter, leave
 from attnlab.errors import ConfigError
 
-_fused = True
+PARTS = ("gates", "norms")
+_fused = set(PARTS)
 
 
 @contextmanager
-def plain() -> Iterator[None]:
-    """Gates run as defined, x * mask(score(x)) in plain operations: slower, and differentiable more than once."""
-    global _fused
-    before, _fused = _fused, False
+def plain(*parts: str) -> Iterator[None]:
+    """Gates run as defined, x * mask(score(x)) in plain operations, and norms (norm.py) as PyTorch has them: slower,
+    and differentiable more than once.
+
+    parts: `gates` or `norms`; none named = both.
+    """
+    before = set(_fused)
+    _fused.difference_update(parts or PARTS)
     try:
         yield
     finally:
-        _fused = before
+        _fused.update(before)
 
 
-def fuses() -> bool:
-    """Whether gates run fused here: not within `plain`, nor within torch.compile, which fuses the plain form better
-    (results/bench/NOTES.md)."""
-    return _fused and not torch.compiler.is_compiling()
+def is_plain(part: str = "gates") -> bool:
+    """Whether gates (or norms) run as defined here, within `plain`."""
+    return part not in _fused
+
+
+def fuses(part: str = "gates") -> bool:
+    """Whether gates (or norms) run fused here: not within `plain`, nor within torch.compile, which fuses the plain form
+    better (results/bench/NOTES.md)."""
+    return not is_plain(part) and not torch.compiler.is_compiling()
 
 
 class PooledScore(nn.Module):

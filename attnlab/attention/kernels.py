@@ -1,7 +1,7 @@
-"""passes.c, compiled by this machine's C compiler when it is first needed (a second), and kept in the user's cache.
+"""passes.c and norms.c, compiled by this machine's C compiler when first needed (seconds), kept in the user's cache.
 
 Without a compiler, or with ATTNLAB_KERNELS=0, `library` is None and passes.py computes the same in plain operations.
-The file is named by a hash of the source, the compiler, its flags and the CPU, and is made anew when it cannot be
+The file is named by a hash of the sources, the compiler, its flags and the CPU, and is made anew when it cannot be
 loaded; its folder is the user's alone (mode 0700).
 """
 
@@ -13,12 +13,13 @@ import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
-SOURCE = Path(__file__).with_name("passes.c")
+SOURCES = [Path(__file__).with_name(name) for name in ("passes.c", "norms.c")]
 FLAGS = ["-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-lm"]
 
 
@@ -41,7 +42,7 @@ def _build(compiler: str, target: Path) -> None:
     with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".part", delete=False) as part:
         pass
     try:
-        made = [compiler, str(SOURCE), "-o", part.name, *FLAGS]
+        made = [compiler, *map(str, SOURCES), "-o", part.name, *FLAGS]
         subprocess.run(made, check=True, capture_output=True, timeout=120)
         os.replace(part.name, target)
     finally:
@@ -55,7 +56,8 @@ def library() -> ctypes.CDLL | None:
     if os.environ.get("ATTNLAB_KERNELS") == "0" or compiler is None:
         return None
     try:
-        key = hashlib.sha256("\0".join([SOURCE.read_text(), compiler, *FLAGS, _cpu()]).encode()).hexdigest()[:16]
+        made_of = [*(source.read_text() for source in SOURCES), compiler, *FLAGS, _cpu()]
+        key = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:16]
         target = _folder() / f"passes-{key}.so"
         if not target.exists():
             _build(compiler, target)
@@ -74,8 +76,17 @@ def available() -> bool:
     return library() is not None
 
 
-def call(name: str, *arguments: Tensor | int | None) -> None:
-    """Call a function of passes.c: tensors as pointers, integers as C's long. What it writes is among the tensors.
+def _as_c(value: Tensor | float | None) -> Any:
+    if isinstance(value, int):
+        return ctypes.c_long(value)
+    if isinstance(value, float):
+        return ctypes.c_double(value)
+    return ctypes.c_void_p(None if value is None else value.data_ptr())
+
+
+def call(name: str, *arguments: Tensor | float | None) -> None:
+    """Call one of the C functions: tensors as pointers, integers as long, floats as double. What it writes is among the
+    tensors.
 
     Tensors without memory, of which a compiler only wants to know the shapes, are left alone.
     """
@@ -83,9 +94,4 @@ def call(name: str, *arguments: Tensor | int | None) -> None:
         return
     found = library()
     assert found is not None
-    getattr(found, name)(
-        *(
-            ctypes.c_long(a) if isinstance(a, int) else ctypes.c_void_p(None if a is None else a.data_ptr())
-            for a in arguments
-        )
-    )
+    getattr(found, name)(*map(_as_c, arguments))

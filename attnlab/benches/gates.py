@@ -54,11 +54,11 @@ def passes(module: nn.Module, x: torch.Tensor, here: Setting) -> Callable[[], ob
     return run
 
 
-def defined(run: Callable[[], object]) -> Callable[[], object]:
-    """`run` with our gates as they are defined, not fused."""
+def defined(run: Callable[[], object], *parts: str) -> Callable[[], object]:
+    """`run` with our gates and norms, or those of the two that are named, as they are defined, not fused."""
 
     def unfused() -> object:
-        with plain():
+        with plain(*parts):
             return run()
 
     return unfused

@@ -1,8 +1,9 @@
 """A training step: forward, loss, backward and the optimizer's step, on a batch that is on the device already.
 
 The same net in float32, NCHW and eager, its gates in their plain form, over the same net under `machine`; and what an
-attention adds there, gate / no gate - 1: ours, ours as defined (`plain`), and timm's module in the same slot. Compiled
-is the first of the two where machine.compile=true, both where compiled=true. Recipe: modern, unless another is named.
+attention adds there, gate / no gate - 1: ours, its gates as defined (`plain`), and timm's module in the same slot.
+Compiled is the first of the two where machine.compile=true, both where compiled=true. Recipe: modern, unless another is
+named.
 """
 
 from collections.abc import Callable
@@ -44,7 +45,7 @@ def sides(asked: Asked, here: Setting, name: str) -> dict[str, Callable[[], obje
         found["ours"] = stepping(values, extra)
     found["none"] = stepping(asked.values(*DEFAULTS), extra)
     if "mask" in values["attention"]:
-        found["plain"] = defined(stepping(values, extra))
+        found["plain"] = defined(stepping(values, extra), "gates")
     if timms := with_timm(values, name):
         found["timm"] = stepping(timms, extra)
     return found

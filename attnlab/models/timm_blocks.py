@@ -12,7 +12,15 @@ from typing import Any
 import timm.models.resnet as timm_resnet
 from torch import Tensor, nn
 
+from attnlab.attention.norm import gated_norm_add_relu, in_turn, norm_relu, normed
 from attnlab.slots import Slot, attend
+
+
+def _norm_act(norm: nn.Module, drop: nn.Module, act: nn.Module, x: Tensor) -> Tensor:
+    """act(drop(norm(x)))."""
+    if type(act) is nn.ReLU and isinstance(drop, nn.Identity):
+        return norm_relu(norm, x)
+    return act(drop(normed(norm, x)))
 
 
 class _Layers(nn.Module):
@@ -29,6 +37,9 @@ class _Layers(nn.Module):
     se: nn.Module
     drop_path: nn.Module
     downsample: nn.Module
+    at_branch: nn.Module
+    at_shortcut: nn.Module
+    at_post: nn.Module
 
     def __init__(self, block: Any) -> None:
         super().__init__()
@@ -37,6 +48,14 @@ class _Layers(nn.Module):
         for name in ("se", "drop_path", "downsample"):
             if getattr(block, name) is None:
                 self.add_module(name, nn.Identity())
+
+    def _join(self, norm: nn.Module, act: nn.Module, y: Tensor, x: Tensor) -> Tensor:
+        """The block's end: act(attention(norm(y)) + shortcut(x))."""
+        shortcut = self.at_shortcut(in_turn(self.downsample, x))
+        if type(act) is nn.ReLU and isinstance(self.se, nn.Identity) and isinstance(self.drop_path, nn.Identity):
+            return self.at_post(gated_norm_add_relu(self.at_branch, norm, y, x, shortcut))
+        y = attend(self.at_branch, self.se(normed(norm, y)), x)
+        return self.at_post(act(self.drop_path(y) + shortcut))
 
 
 class BasicBlock(_Layers):
@@ -65,10 +84,9 @@ class BasicBlock(_Layers):
         self.at_post = here("post", channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.bn1(self.conv1(self.at_kernel(self.at_pre(x))))
-        y = self.at_inner(self.aa(self.act1(self.drop_block(y))))
-        y = attend(self.at_branch, self.se(self.bn2(self.at_conv(self.conv2(y)))), x)
-        return self.at_post(self.act2(self.drop_path(y) + self.at_shortcut(self.downsample(x))))
+        y = _norm_act(self.bn1, self.drop_block, self.act1, self.conv1(self.at_kernel(self.at_pre(x))))
+        y = self.at_conv(self.conv2(self.at_inner(self.aa(y))))
+        return self._join(self.bn2, self.act2, y, x)
 
 
 class Bottleneck(_Layers):
@@ -100,11 +118,9 @@ class Bottleneck(_Layers):
         self.at_post = here("post", channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.act1(self.bn1(self.conv1(self.at_pre(x))))
-        y = self.drop_block(self.bn2(self.at_conv(self.conv2(self.at_kernel(y)))))
-        y = self.at_inner(self.aa(self.act2(y)))
-        y = attend(self.at_branch, self.se(self.bn3(self.conv3(y))), x)
-        return self.at_post(self.act3(self.drop_path(y) + self.at_shortcut(self.downsample(x))))
+        y = _norm_act(self.bn1, nn.Identity(), self.act1, self.conv1(self.at_pre(x)))
+        y = _norm_act(self.bn2, self.drop_block, self.act2, self.at_conv(self.conv2(self.at_kernel(y))))
+        return self._join(self.bn3, self.act3, self.conv3(self.at_inner(self.aa(y))), x)
 
 
 #: timm's class, exactly -> ours; its further families (SK, Res2Net, ResNeSt) have other layers

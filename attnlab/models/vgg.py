@@ -11,6 +11,7 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from attnlab.attention.norm import norm_relu
 from attnlab.errors import ConfigError
 from attnlab.layers import conv
 from attnlab.slots import Slot, no_attention
@@ -36,7 +37,7 @@ class ConvBlock(nn.Module):
         self.at_post = here("post", channels, also=("branch",))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.at_post(F.relu(self.norm(self.at_conv(self.conv(self.at_kernel(x))))))
+        return self.at_post(norm_relu(self.norm, self.at_conv(self.conv(self.at_kernel(x)))))
 
 
 class VGG(nn.Module):

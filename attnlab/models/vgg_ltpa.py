@@ -14,6 +14,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from attnlab.attention.norm import norm_relu
 from attnlab.errors import ConfigError
 from attnlab.slots import Slot, no_attention
 
@@ -46,6 +47,16 @@ class ConvUnit(nn.Sequential):
         for name, unit in units.items():
             if name in ("conv", "norm", "relu") or not isinstance(unit, nn.Identity):
                 self.add_module(name, unit)
+
+    def forward(self, x: Tensor) -> Tensor:
+        units = iter(self)
+        for unit in units:
+            if unit is self.norm:
+                x = norm_relu(unit, x)
+                next(units)  # the ReLU
+            else:
+                x = unit(x)
+        return x
 
 
 def initialise(layer: nn.Conv2d | nn.Linear, init: str) -> None:

@@ -1,4 +1,4 @@
-"""passes.c: built once, anew when damaged, from a folder of the user's alone, and done without where it cannot be."""
+"""passes.c and norms.c: built once, anew when damaged, from a folder of the user's alone, and done without where it cannot be."""
 
 import shutil
 import subprocess
@@ -42,9 +42,9 @@ def test_a_folder_others_can_write_to_is_not_loaded_from(tmp_path, monkeypatch):
 
 
 @compiler
-def test_the_source_compiles_without_a_warning(tmp_path):
+def test_the_sources_compile_without_a_warning(tmp_path):
     told = subprocess.run(
-        ["cc", str(kernels.SOURCE), "-o", str(tmp_path / "x.so"), "-Wall", "-Wextra", *kernels.FLAGS],
+        ["cc", *map(str, kernels.SOURCES), "-o", str(tmp_path / "x.so"), "-Wall", "-Wextra", *kernels.FLAGS],
         capture_output=True,
         text=True,
     )
