@@ -1,4 +1,4 @@
-"""passes.c and norms.c: built once, anew when damaged, from a folder of the user's alone, and done without where it cannot be."""
+"""passes.c and norms.c: built once, anew when damaged, from a folder of the user's alone, done without elsewhere."""
 
 import shutil
 import subprocess

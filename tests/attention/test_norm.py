@@ -1,4 +1,4 @@
-"""BN with what follows it, in norms.c, equals its plain form; gates at a branch's end keep no map; what does not fit."""
+"""BN with what follows it, in norms.c, equals its plain form; gates at a branch's end keep no map; what fits not."""
 
 import copy
 from collections.abc import Callable
