@@ -20,6 +20,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
 SOURCES = [Path(__file__).with_name(name) for name in ("passes.c", "norms.c")]
+HEADER = Path(__file__).with_name("bf16.h")
 FLAGS = ["-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-lm"]
 
 
@@ -56,7 +57,7 @@ def library() -> ctypes.CDLL | None:
     if os.environ.get("ATTNLAB_KERNELS") == "0" or compiler is None:
         return None
     try:
-        made_of = [*(source.read_text() for source in SOURCES), compiler, *FLAGS, _cpu()]
+        made_of = [*(source.read_text() for source in [*SOURCES, HEADER]), compiler, *FLAGS, _cpu()]
         key = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:16]
         target = _folder() / f"passes-{key}.so"
         if not target.exists():

@@ -68,7 +68,7 @@ def gated_norm_add_relu(
     gate, rest = _gate_first(attention)
     alone = isinstance(attention, nn.Identity) or (gate is not None and not rest)
     if not alone or not _fits(norm, x) or shortcut.shape != x.shape or shortcut.dtype != x.dtype:
-        return F.relu(gated_norm(attention, norm, x, block_input) + shortcut)
+        return F.relu(gated_norm(attention, norm, x, block_input) + shortcut, inplace=True)
     shortcut = shortcut.contiguous(memory_format=torch.channels_last)
     if gate is None:
         return _Norm.apply(x, norm.weight, norm.bias, shortcut, norm, True)

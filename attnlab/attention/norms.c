@@ -7,39 +7,9 @@
  *
  * stats (5, C): k, mean, 1 / sd, a, b with BN(x) = a x + b; k: the map's first pixel, which sums are taken relative to.
  */
-#include <math.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "bf16.h"
 
-typedef uint16_t bf16;
-#define WIDTH 16
 #define LANES (2 * WIDTH)
-typedef float floats __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
-typedef int32_t ints __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
-typedef uint32_t words __attribute__((vector_size(4 * WIDTH)));
-typedef bf16 halves __attribute__((vector_size(2 * WIDTH), aligned(2), may_alias));
-#define AT(from) (*(floats *)(from))
-
-static inline floats get(const bf16 *from) { return (floats)(__builtin_convertvector(*(const halves *)from, words) << 16); }
-
-static inline void put(bf16 *to, floats f) {
-  words bits = (words)f, nan = (words)(f != f), rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  *(halves *)to = __builtin_convertvector((nan & 0x7fc0) | (~nan & rounded), halves); /* NaN stays NaN */
-}
-
-static inline float wide(bf16 v) {
-  uint32_t bits = (uint32_t)v << 16;
-  float f;
-  memcpy(&f, &bits, 4);
-  return f;
-}
-
-static inline bf16 narrow(float f) {
-  uint32_t bits;
-  memcpy(&bits, &f, 4);
-  return (bf16)(f != f ? 0x7fc0 : (bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
 
 /* f where y > 0 or NaN, else 0: what ReLU lets through. */
 static inline floats through(floats f, floats y) { return (floats)((words)f & ~(words)(y <= 0)); }
@@ -92,7 +62,7 @@ static void places(const bf16 *x, long B, long P, long C, const float *sign, int
         floats v = get(from + r * row) * s;
         ints more = v > largest;
         where = (more & r) | (~more & where);
-        largest = (floats)((more & (ints)v) | (~more & (ints)largest));
+        largest = choose(more, v, largest);
       }
       AT(most) = largest, *(ints *)at = where;
       for (long i = 0; i < WIDTH; i++) {

@@ -3,27 +3,7 @@
  * A map x is (B, P, C): images, positions, channels. Sums are kept in float32, every result is rounded once, to nearest
  * even. What each function computes is said in passes.py, whose plain forms the tests hold these to.
  */
-#include <math.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-typedef uint16_t bf16;
-#define WIDTH 16 /* floats in a vector of AVX512; elsewhere the compiler takes several */
-
-static inline float wide(bf16 v) {
-  uint32_t bits = (uint32_t)v << 16;
-  float f;
-  memcpy(&f, &bits, 4);
-  return f;
-}
-
-static inline bf16 narrow(float f) {
-  uint32_t bits;
-  memcpy(&bits, &f, 4);
-  uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  return (bf16)(f != f ? 0x7fc0 : rounded); /* NaN stays NaN */
-}
+#include "bf16.h"
 
 /* mean, largest, first place of the largest over positions, each (B, C); a null pointer is not computed. */
 void pool_positions(const bf16 *x, long B, long P, long C, bf16 *mean, bf16 *largest, int64_t *place) {
@@ -111,8 +91,15 @@ void pool_channels(const bf16 *x, long N, long C, bf16 *largest, bf16 *mean) {
   for (long n = 0; n < N; n++) {
     const bf16 *pixel = x + n * C;
     float sum = 0, most = -INFINITY;
-#pragma omp simd reduction(+ : sum) reduction(max : most)
-    for (long c = 0; c < C; c++) {
+    if (C >= WIDTH) {
+      floats sums = get(pixel), mosts = sums;
+      for (long c = WIDTH; c + WIDTH <= C; c += WIDTH) {
+        floats v = get(pixel + c);
+        sums += v, mosts = larger(v, mosts);
+      }
+      sum = total(sums), most = largest_of(mosts);
+    }
+    for (long c = C / WIDTH * WIDTH; c < C; c++) {
       float v = wide(pixel[c]);
       sum += v;
       most = v > most ? v : most;
@@ -136,9 +123,12 @@ void times_positions(const bf16 *x, long N, long C, const bf16 *s, bf16 *y) {
 void dot_channels(const bf16 *a, const bf16 *b, long N, long C, bf16 *d) {
 #pragma omp parallel for
   for (long n = 0; n < N; n++) {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (long c = 0; c < C; c++) sum += wide(a[n * C + c]) * wide(b[n * C + c]);
+    const bf16 *u = a + n * C, *v = b + n * C;
+    floats sums = {0};
+    long c = 0;
+    for (; c + WIDTH <= C; c += WIDTH) sums += get(u + c) * get(v + c);
+    float sum = total(sums);
+    for (; c < C; c++) sum += wide(u[c]) * wide(v[c]);
     d[n] = narrow(sum);
   }
 }
@@ -148,19 +138,22 @@ void times_positions_backward(const bf16 *dy, const bf16 *x, long N, long C, con
                               const bf16 *h, const bf16 *largest, bf16 *dx) {
 #pragma omp parallel for
   for (long n = 0; n < N; n++) {
-    const bf16 *pixel = x + n * C;
-    float factor = wide(s[n]), added = wide(g[n]), most = wide(largest[n]), ties = 0;
-#pragma omp simd reduction(+ : ties)
-    for (long c = 0; c < C; c++) ties += wide(pixel[c]) == most ? 1.0f : 0.0f;
+    const bf16 *pixel = x + n * C, *from = dy + n * C;
+    bf16 *to = dx + n * C;
+    float factor = wide(s[n]), added = wide(g[n]), most = wide(largest[n]);
+    const floats one = (floats){0} + 1, none = {0};
+    floats counts = {0};
+    long c = 0;
+    for (; c + WIDTH <= C; c += WIDTH) counts += choose(get(pixel + c) == most, one, none);
+    float ties = total(counts);
+    for (; c < C; c++) ties += wide(pixel[c]) == most ? 1.0f : 0.0f;
     float share = ties > 0 ? wide(h[n]) / ties : 0;
-#pragma omp simd
-    for (long c = 0; c < C; c++)
-      dx[n * C + c] = narrow(wide(dy[n * C + c]) * factor + added + (wide(pixel[c]) == most ? share : 0.0f));
+    for (c = 0; c + WIDTH <= C; c += WIDTH)
+      put(to + c, get(from + c) * factor + added + choose(get(pixel + c) == most, none + share, none));
+    for (; c < C; c++) to[c] = narrow(wide(from[c]) * factor + added + (wide(pixel[c]) == most ? share : 0.0f));
   }
 }
 
-typedef float vector __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
-#define AT(from) (*(const vector *)(from))
 #define ROWS 4 /* of an output, computed together: their sums stay in registers */
 #define TAPS 4 /* of a kernel's row, likewise */
 
@@ -183,7 +176,7 @@ static void correlate(const float *planes, long C, long H, long W, long k, const
   for (long o = 0; o < O; o++)
     for (long i0 = 0; i0 < H; i0 += ROWS)
       for (long j0 = 0; j0 < W; j0 += WIDTH) {
-        vector sums[ROWS] = {0};
+        floats sums[ROWS] = {0};
         for (long c = 0; c < C; c++)
           for (long u = 0; u < k; u++)
             for (long v = 0; v < k; v++) {
@@ -221,10 +214,10 @@ void conv_planes_backward(const bf16 *dout, const bf16 *planes, long B, long C, 
     for (long c = 0; c < C; c++)
       for (long u = 0; u < k; u++)
         for (long v0 = 0; v0 < k; v0 += TAPS) {
-          vector sums[TAPS] = {0};
+          floats sums[TAPS] = {0};
           for (long i = 0; i < H; i++)
             for (long j = 0; j < W; j += WIDTH) { /* beyond W the gradient is 0 */
-              vector grad = AT(g + (i + k / 2) * wide_row + k / 2 + j);
+              floats grad = AT(g + (i + k / 2) * wide_row + k / 2 + j);
               const float *from = buffer + c * plane + (i + u) * wide_row + j + v0;
               for (long v = 0; v < TAPS; v++) sums[v] += grad * AT(from + v);
             }
