@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnlab.attention.fused import Pooling, enter, leave
@@ -56,6 +57,12 @@ class PooledScore(nn.Module):
         return self.of(*self.pooling.plain(x))
 
 
+def spread(m: Tensor, x: Tensor) -> Tensor:
+    """A mask coarser than x (B, C, H, W) to its size, by nearest neighbour; what is 1 wide broadcasts by itself."""
+    fits = all(size in (1, whole) for size, whole in zip(m.shape[-2:], x.shape[-2:], strict=True))
+    return m if fits else F.interpolate(m, size=x.shape[-2:], mode="nearest")
+
+
 #: what x is multiplied by: m; 1 + m, as BAM does (Park et al. 2018, arXiv 1807.06514, equation 1)
 FACTOR: dict[str, Callable[[Tensor], Tensor]] = {"scale": lambda m: m, "residual": lambda m: 1 + m}
 
@@ -63,7 +70,8 @@ FACTOR: dict[str, Callable[[Tensor], Tensor]] = {"scale": lambda m: m, "residual
 class Gate(nn.Module):
     """Features x (B, C, H, W) -> y (B, C, H, W), multiplied by the mask of their own score.
 
-    score: x -> z, broadcastable to x;  mask: z -> m, elementwise;  apply: `scale` or `residual`.
+    score: x -> z, broadcastable to x, or coarser;  mask: z -> m, elementwise, so that a coarse one is spread over x
+    after it;  apply: `scale` or `residual`.
     forward(x, source) scores `source` instead of x: the block's input (PSE), or what two gates share (Coordinate).
     """
 
@@ -84,7 +92,7 @@ class Gate(nn.Module):
 
     def factor(self, z: Tensor, x: Tensor) -> Tensor:
         """What scores z multiply x by: m or 1 + m, m = mask(z)."""
-        return FACTOR[self.how](self.mask(z).to(x.dtype))
+        return spread(FACTOR[self.how](self.mask(z).to(x.dtype)), x)
 
     def extra_repr(self) -> str:
         return f"apply={self.how}"

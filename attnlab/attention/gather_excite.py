@@ -1,11 +1,10 @@
 """Gather-Excite: a score per channel and neighbourhood of extent e (0: the whole map).
 
-GE-theta-: z = upsample(avgpool_e(x)), no parameters; pooling window 2e - 1, stride e, borders averaged
-over real pixels.
-GE-theta: z = upsample(BN(dwconv ... (x))): log2(e) depthwise 3x3 convs of stride 2, each with BN, ReLU between them;
+GE-theta-: z = avgpool_e(x), no parameters; pooling window 2e - 1, stride e, borders averaged over real pixels.
+GE-theta: z = BN(dwconv ... (x)): log2(e) depthwise 3x3 convs of stride 2, each with BN, ReLU between them;
 e = 0: one depthwise conv as large as the map.
-GE-theta+: z = upsample(W2 relu(W1 relu(gather(x)))), gather of GE-theta, W 1x1 convs with C / r hidden channels.
-Upsampling is by nearest neighbour.
+GE-theta+: z = W2 relu(W1 relu(gather(x))), gather of GE-theta, W 1x1 convs with C / r hidden channels.
+The mask of z is upsampled by nearest neighbour, in Gate.
 Source: Hu et al. 2018, Gather-Excite (arXiv 1810.12348), section 3; layers: hujie-frank/GENet@ae791f8 (Caffe).
 Differs from the authors' code in: BN momentum 0.1 (Caffe's 0.95 is 0.05). timm 1.0.31 pads the global conv of GE-theta,
 which then gathers a 7x7 map out of 8x8; here as in the paper 1x1.
@@ -23,18 +22,13 @@ from attnlab.attention.gate import PooledScore
 from attnlab.errors import ConfigError
 
 
-def _spread(z: Tensor, x: Tensor) -> Tensor:
-    """z (B, C, h, w) to the size of x, by nearest neighbour; one position broadcasts by itself."""
-    return z if z.shape[-2:] == (1, 1) else F.interpolate(z, size=x.shape[-2:], mode="nearest")
-
-
 def _check_extent(extent: int) -> None:
     if extent < 0 or extent == 1 or extent & (extent - 1):
         raise ConfigError(f"attention.extent={extent}: allowed are 0 (the whole map), 2, 4, 8, ...")
 
 
 class GEThetaMinus(PooledScore):
-    """x (B, C, H, W) -> z (B, C, 1, 1), or (B, C, H, W) with an extent; no parameters."""
+    """x (B, C, H, W) -> z (B, C, 1, 1), or (B, C, H/e, W/e) with an extent; no parameters."""
 
     def __init__(self, channels: int, *, extent: int = 0) -> None:
         super().__init__()
@@ -49,7 +43,7 @@ class GEThetaMinus(PooledScore):
         if self.pooling is not None:
             return super().forward(x)
         e = self.extent
-        return _spread(F.avg_pool2d(x, 2 * e - 1, e, e - 1, count_include_pad=False), x)
+        return F.avg_pool2d(x, 2 * e - 1, e, e - 1, count_include_pad=False)
 
 
 class Gather(nn.Module):
@@ -79,18 +73,18 @@ class Gather(nn.Module):
 
 
 class GETheta(nn.Module):
-    """x (B, C, H, W) -> z (B, C, 1, 1), or (B, C, H, W) with an extent. size: H = W, of the maps it is built for."""
+    """x (B, C, H, W) -> z (B, C, 1, 1), or (B, C, H/e, W/e) with an extent. size: H = W, of the maps at birth."""
 
     def __init__(self, channels: int, *, size: int, extent: int = 0) -> None:
         super().__init__()
         self.gather = Gather(channels, size=size, extent=extent)
 
     def forward(self, x: Tensor) -> Tensor:
-        return _spread(self.gather(x), x)
+        return self.gather(x)
 
 
 class GEThetaPlus(nn.Module):
-    """x (B, C, H, W) -> z (B, C, 1, 1), or (B, C, H, W) with an extent. reduction: r of the 1x1 convs."""
+    """x (B, C, H, W) -> z (B, C, 1, 1), or (B, C, H/e, W/e) with an extent. reduction: r of the 1x1 convs."""
 
     def __init__(self, channels: int, *, size: int, extent: int = 0, reduction: int = 16) -> None:
         super().__init__()
@@ -99,4 +93,4 @@ class GEThetaPlus(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gathered = torch.relu(self.gather(x))
-        return _spread(self.excite(gathered.movedim(1, -1)).movedim(-1, 1), x)
+        return self.excite(gathered.movedim(1, -1)).movedim(-1, 1)

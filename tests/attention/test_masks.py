@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 
 from attnlab.attention import masks
+from attnlab.attention.gate import Gate, spread
 from attnlab.compose import choices, compose_file, plain
 from attnlab.construct import construct
 from attnlab.errors import ConfigError
@@ -84,3 +86,14 @@ def test_hard_is_a_step_with_the_gradient_of_the_sigmoid():
 def test_a_share_outside_0_to_1_is_refused(make):
     with pytest.raises(ConfigError, match=r"attention\.mask\.\w+=1\.5: allowed is 0 to 1"):
         make(1.5)
+
+
+def test_a_mask_of_coarser_scores_is_spread_over_the_map():
+    """Elementwise masks and nearest neighbours commute; one value a map, a row or a column broadcasts by itself."""
+    x = torch.randn(2, 4, 6, 9)
+    gate = Gate(nn.AvgPool2d(3), nn.Sigmoid(), "residual")
+    wide = nn.functional.interpolate(nn.functional.avg_pool2d(x, 3), size=(6, 9), mode="nearest")
+    assert torch.equal(gate(x), x * (1 + torch.sigmoid(wide)))
+    for shape in ((2, 4, 1, 1), (2, 4, 6, 1), (2, 4, 1, 9), (2, 1, 6, 9)):
+        m = torch.rand(shape)
+        assert spread(m, x) is m
