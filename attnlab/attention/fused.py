@@ -184,5 +184,6 @@ def enter(x: Tensor, pooling: Pooling) -> tuple[Tensor, Tensors, Tensors]:
 
 
 def leave(inside: Tensor, tokens: Tensors, masks: Sequence[Tensor], pooling: Pooling) -> Tensor:
-    """y = x times the masks, (B, C, H, W); the masks have pooling.shapes."""
-    return _Leave.apply(pooling, inside, *tokens, *masks)
+    """y = x times the masks, (B, C, H, W), which broadcast to pooling.shapes."""
+    shapes = pooling.shapes(inside)
+    return _Leave.apply(pooling, inside, *tokens, *(m.expand(shape) for m, shape in zip(masks, shapes, strict=True)))

@@ -43,9 +43,9 @@ def normed(norm: nn.Module, x: Tensor) -> Tensor:
 
 def in_turn(layers: nn.Module, x: Tensor) -> Tensor:
     """layers(x), of a Sequential whose norms may be of this file's kind."""
-    if not isinstance(layers, nn.Sequential) or type(layers) is not nn.Sequential or _hooked(layers):
+    if type(layers) is not nn.Sequential or _hooked(layers):
         return layers(x)
-    for layer in layers:
+    for layer in layers.children():
         x = normed(layer, x)
     return x
 
@@ -66,7 +66,8 @@ def gated_norm_add_relu(
 ) -> Tensor:
     """relu(attention(norm(x)) + shortcut)."""
     gate, rest = _gate_first(attention)
-    alone = isinstance(attention, nn.Identity) or (gate is not None and not rest)
+    nothing = type(attention) is nn.Identity and not _hooked(attention)
+    alone = nothing or (gate is not None and not rest)
     if not alone or not _fits(norm, x) or shortcut.shape != x.shape or shortcut.dtype != x.dtype:
         return F.relu(gated_norm(attention, norm, x, block_input) + shortcut, inplace=True)
     shortcut = shortcut.contiguous(memory_format=torch.channels_last)
@@ -107,7 +108,7 @@ def _gated(gate: Gate, norm: nn.Module, x: Tensor, shortcut: Tensor | None) -> T
     """gate(norm(x)), or relu(gate(norm(x)) + shortcut)."""
     assert isinstance(gate.score, PooledScore)
     inside, token, stats, *pooled = _Enter.apply(x, norm.weight, norm.bias, norm, gate.score.pooling)
-    m = gate.factor(gate.score.of(*pooled), x)
+    m = gate.factor(gate.score.of(*pooled), x).expand(*x.shape[:2], 1, 1)
     return _Leave.apply(inside, token, m, stats, shortcut)
 
 

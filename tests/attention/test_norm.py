@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnlab.attention import kernels, norm, passes
-from attnlab.attention.gate import plain
+from attnlab.attention.fused import Mean
+from attnlab.attention.gate import Gate, PooledScore, plain
 from attnlab.attention.norm import gated_norm, gated_norm_add_relu, in_turn, norm_relu, normed
 from attnlab.recorder import record, replaced
 from tests.attention.test_fused import kept_maps, made
@@ -318,6 +319,31 @@ def test_the_recorder_sees_masks_and_replaces_them():
     se = End(made("se"), 16)
     with replaced(se, {"attention": torch.zeros(1, 16, 1, 1)}):
         assert torch.equal(se(x, x), F.relu(x))
+
+
+class OneForAll(PooledScore):
+    """A score that is the same for all channels."""
+
+    pooling = Mean()
+
+    def of(self, *pooled: Tensor) -> Tensor:
+        return pooled[0].mean(dim=1)[:, None, None, None]
+
+
+def test_a_mask_that_broadcasts_is_spread_over_the_channels():
+    gate = Gate(OneForAll(), nn.Sigmoid())
+    compare(End(gate, 16), (4, 16, 4, 4))
+    x = low(4, 16, 4, 4)
+    with plain():
+        definition = gate(x)
+    assert torch.allclose(gate(x).float(), definition.float(), atol=0.02)
+
+
+def test_an_identity_that_is_watched_is_called():
+    module, x, seen = End(nn.Identity(), 16), low(2, 16, 4, 4), []
+    module.attention.register_forward_hook(lambda *_: seen.append(1))
+    module(x, x)
+    assert seen == [1]
 
 
 def test_a_hook_on_the_gate_sees_it():
