@@ -16,8 +16,8 @@ _fused = set(PARTS)
 
 @contextmanager
 def plain(*parts: str) -> Iterator[None]:
-    """Gates run as defined, x * mask(score(x)) in plain operations, and norms (norm.py) as PyTorch has them: slower,
-    and differentiable more than once.
+    """Gates run as defined, x * mask(score(x)) in plain operations, and norms (attnlab.norms) as PyTorch has them:
+    slower, and differentiable more than once.
 
     parts: `gates` or `norms`; none named = both.
     """

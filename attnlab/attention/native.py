@@ -1,5 +1,4 @@
-"""The functions of passes.c and norms.c on tensors: each allocates its results and calls. What they compute: passes.py
-and norm.py.
+"""The functions of passes.c on tensors: each allocates its results and calls. What they compute: passes.py.
 
 All maps are bfloat16 in channels_last on a CPU (passes.fast says when). A compiler fuses passes itself (gate.fuses); it
 sees the convolution of a few planes alone, which it cannot do fast, as an operator attnlab::NAME of torch.library.

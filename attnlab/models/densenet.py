@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from attnlab.attention.norm import norm_relu
 from attnlab.errors import ConfigError
 from attnlab.layers import conv
+from attnlab.norms import norm_relu
 from attnlab.slots import Slot, no_attention
 
 STAGES = 3

@@ -12,9 +12,9 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from attnlab.attention.norm import normed
 from attnlab.errors import ConfigError
 from attnlab.layers import conv
+from attnlab.norms import normed
 from attnlab.slots import Slot, no_attention
 
 STEM = 32

@@ -12,8 +12,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from attnlab.attention.norm import gated_norm, in_turn, norm_relu
 from attnlab.layers import conv
+from attnlab.norms import gated_norm, in_turn, norm_relu
 from attnlab.slots import Slot, no_attention
 
 STEM, END = 32, 1280

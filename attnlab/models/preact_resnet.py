@@ -14,10 +14,10 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from attnlab.attention.norm import norm_relu
 from attnlab.errors import ConfigError
 from attnlab.layers import conv
 from attnlab.models.stages import residual_stages
+from attnlab.norms import norm_relu
 from attnlab.slots import Slot, attend, no_attention
 
 

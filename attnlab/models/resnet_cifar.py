@@ -12,9 +12,9 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from attnlab.attention.norm import gated_norm_add_relu, in_turn, norm_relu
 from attnlab.errors import ConfigError
 from attnlab.layers import conv
+from attnlab.norms import gated_norm_add_relu, in_turn, norm_relu
 from attnlab.slots import Slot, no_attention
 
 WIDTHS = (16, 32, 64)

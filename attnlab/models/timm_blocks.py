@@ -12,7 +12,7 @@ from typing import Any
 import timm.models.resnet as timm_resnet
 from torch import Tensor, nn
 
-from attnlab.attention.norm import gated_norm_add_relu, in_turn, norm_relu, normed
+from attnlab.norms import gated_norm_add_relu, in_turn, norm_relu, normed
 from attnlab.slots import Slot, attend
 
 

@@ -14,8 +14,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from attnlab.attention.norm import norm_relu
 from attnlab.errors import ConfigError
+from attnlab.norms import norm_relu
 from attnlab.slots import Slot, no_attention
 
 #: (channels, dropout) of each conv

@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from attnlab.attention import kernels, norm, passes
+from attnlab import norms
+from attnlab.attention import kernels, passes
 from attnlab.attention.fused import Mean
 from attnlab.attention.gate import Gate, PooledScore, plain
-from attnlab.attention.norm import gated_norm, gated_norm_add_relu, in_turn, norm_relu, normed
+from attnlab.norms import gated_norm, gated_norm_add_relu, in_turn, norm_relu, normed
 from attnlab.recorder import record, replaced
 from tests.attention.test_fused import kept_maps, made
 
@@ -133,14 +134,14 @@ def autocast():
 
 @pytest.fixture
 def calls(monkeypatch) -> list[str]:
-    """Names of the C functions that norm.py calls."""
+    """Names of the C functions that norms.py calls."""
     found: list[str] = []
 
     def call(name: str, *arguments: object) -> None:
         found.append(name)
         kernels.call(name, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(norm, "call", call)
+    monkeypatch.setattr(norms, "call", call)
     return found
 
 

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import attnlab
-from attnlab.attention import kernels, norm
+from attnlab import norms
+from attnlab.attention import kernels
 from attnlab.attention.gate import plain
 from attnlab.compose import compose_file
 from attnlab.compose import plain as values
@@ -52,7 +53,7 @@ def test_a_step_is_as_close_to_float32_as_the_plain_one(name, attention, monkeyp
         calls.append(function)
         kernels.call(function, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(norm, "call", call)
+    monkeypatch.setattr(norms, "call", call)
     extra = ["attention.reduction=4"] if attention == "se" else []
     cfg = values(compose_file("run", [*name.split(), f"attention={attention}", *extra]))
     net = attnlab.build(cfg).to(memory_format=torch.channels_last)
@@ -68,11 +69,11 @@ def test_a_step_is_as_close_to_float32_as_the_plain_one(name, attention, monkeyp
         with plain():
             definition, buffers = gradients(net, images, labels)
     assert calls.count("norm_pool") == pools
-    norms = [module for module in net.backbone.modules() if type(module) is nn.BatchNorm2d]
+    layers = [module for module in net.backbone.modules() if type(module) is nn.BatchNorm2d]
     left = NETS[name]
     if left is None:
-        left = sum(bool(module.num_features % norm.LANES and norm.LANES % module.num_features) for module in norms)
-    assert pools == len(norms) - left > 0
+        left = sum(bool(module.num_features % norms.LANES and norms.LANES % module.num_features) for module in layers)
+    assert pools == len(layers) - left > 0
     wrong, allowed = (float((found - truth).norm() / truth.norm()) for found in (ours, definition))
     assert wrong <= 1.25 * allowed + 0.01
     assert after.keys() == buffers.keys()
