@@ -1,9 +1,9 @@
 """A training step: forward, loss, backward and the optimizer's step, on a batch that is on the device already.
 
-The same net in float32, NCHW and eager, its gates in their plain form, over the same net under `machine`; and what an
-attention adds there, gate / no gate - 1: ours, its gates as defined (`plain`), and timm's module in the same slot.
-Compiled is the first of the two where machine.compile=true, both where compiled=true. Recipe: modern, unless another is
-named.
+The same net in float32, NCHW and eager, over the same net under `machine`; and over that, the net under `machine` whose
+gates and norms are `defined`, in PyTorch's operations. Then what an attention adds there, gate / no gate - 1: ours, its
+gates alone as defined (`plain`), and timm's module in the same slot. Compiled is what runs under `machine` where
+machine.compile=true, and what an attention adds as well where compiled=true. Recipe: modern, unless another is named.
 """
 
 from collections.abc import Callable
@@ -39,6 +39,8 @@ def sides(asked: Asked, here: Setting, name: str) -> dict[str, Callable[[], obje
     fast = replace(here, compile=here.compile or extra.compile)
     values = asked.values(*DEFAULTS, attention=name)
     found = {"float32": defined(stepping(values, plain_setting(here))), "machine": stepping(values, fast)}
+    if not fast.compile:  # a compiler is given the plain form anyway
+        found["defined"] = defined(stepping(values, fast))
     if name == "none":
         return found
     if extra != fast:
@@ -60,7 +62,7 @@ def step(asked: Asked) -> Report:
     for name in dict.fromkeys(asked.attentions or ATTENTIONS):
         seconds = interleaved(sides(asked, here, name), asked.repeats)
         seconds.setdefault("ours", seconds["machine"])
-        rows.append(Row(f"{case}, {name}", seconds, "float32", "machine"))
+        rows += [Row(f"{case}, {name}", seconds, kind, "machine") for kind in ("float32", "defined") if kind in seconds]
         added += [
             Row(f"{case}, {name} adds", seconds, kind, "none", "extra")
             for kind in ("ours", "plain", "timm")

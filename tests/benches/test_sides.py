@@ -69,9 +69,9 @@ def test_roofline_floor_is_in_copies():
 def test_step_has_every_side():
     asked = Asked((*SMALL, "model.depth=8"), ("none", "se", "simam"), 1)
     here = setting(asked.values(*step.DEFAULTS))
-    assert set(step.sides(asked, here, "none")) == {"float32", "machine"}
-    assert set(step.sides(asked, here, "se")) == {"float32", "machine", "none", "plain", "timm"}
-    assert set(step.sides(asked, here, "simam")) == {"float32", "machine", "none", "plain"}  # not in TWINS
+    assert set(step.sides(asked, here, "none")) == {"float32", "defined", "machine"}
+    assert set(step.sides(asked, here, "se")) == {"float32", "defined", "machine", "none", "plain", "timm"}
+    assert set(step.sides(asked, here, "simam")) == {"float32", "defined", "machine", "none", "plain"}  # not in TWINS
 
 
 def test_timms_module_only_where_its_hyper_parameters_are_ours():
