@@ -68,10 +68,11 @@ static void places(const bf16 *x, long B, long P, long C, const float *sign, int
       for (long i = 0; i < WIDTH; i++) {
         long c = (c0 + i) % C, p = at[i] * fold + (c0 + i) / C * (fold > 1);
         int64_t *kept = place + b * C + c;
-        const bf16 *old = x + (b * P + *kept) * C + c;
-        if (fold == 1 || c0 + i < C || most[i] > wide(*old) * sign[c] ||
-            (most[i] == wide(*old) * sign[c] && p < *kept))
-          *kept = p;
+        if (fold > 1 && c0 + i >= C) { /* another position of this channel came before */
+          float before = wide(x[(b * P + *kept) * C + c]) * sign[c];
+          if (most[i] < before || (most[i] == before && p > *kept)) continue;
+        }
+        *kept = p;
       }
     }
 }
