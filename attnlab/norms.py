@@ -6,8 +6,9 @@ writes y. Backward likewise: one pass takes the sums of the ReLU's gradient g an
 gradients of m, of BN's weights and of its statistics follow, and one writes dx. So a channel gate at a branch's end
 costs no pass of its own. Kept for backward: x, y, vectors. f is ordinary autograd: any score, any mask (gate.py).
 
-The plain form is the definition, and what runs wherever norms.c does not: in eval mode, float32, NCHW, on a GPU, within
-torch.compile or attnlab.attention.gate.plain, for norms that are not nn.BatchNorm2d as it is born, or have hooks.
+The plain form is the definition, and what runs wherever norms.c does not: in eval mode, float32, NCHW, on a GPU; with
+channels that are neither a divisor nor a multiple of 32; within torch.compile, a transform of torch.func or
+attnlab.attention.gate.plain; for norms that are not nn.BatchNorm2d as it is born, or are watched by hooks.
 tests/attention/test_norm.py holds the two equal.
 """
 
@@ -17,7 +18,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._C._functorch import maybe_current_level
 from torch.autograd import Function
+from torch.nn.modules.module import _has_any_global_hook
 
 from attnlab.attention.fused import Max, Mean, MeanMax, Pooling
 from attnlab.attention.gate import Gate, PooledScore, fuses
@@ -36,6 +39,11 @@ def norm_relu(norm: nn.Module, x: Tensor) -> Tensor:
     return _Norm.apply(x, norm.weight, norm.bias, None, norm, True) if _fits(norm, x) else F.relu(norm(x))
 
 
+def norm_act(norm: nn.Module, act: nn.Module, x: Tensor) -> Tensor:
+    """act(norm(x)), of modules."""
+    return norm_relu(norm, x) if type(act) is nn.ReLU and not watched(act) else act(normed(norm, x))
+
+
 def normed(norm: nn.Module, x: Tensor) -> Tensor:
     """norm(x); any other module's output likewise."""
     return _Norm.apply(x, norm.weight, norm.bias, None, norm, False) if _fits(norm, x) else norm(x)
@@ -43,9 +51,9 @@ def normed(norm: nn.Module, x: Tensor) -> Tensor:
 
 def in_turn(layers: nn.Module, x: Tensor) -> Tensor:
     """layers(x), of a Sequential whose norms may be of this file's kind."""
-    if type(layers) is not nn.Sequential or _hooked(layers):
+    if not isinstance(layers, nn.Sequential) or type(layers) is not nn.Sequential or watched(layers):
         return layers(x)
-    for layer in layers.children():
+    for layer in layers:
         x = normed(layer, x)
     return x
 
@@ -66,7 +74,7 @@ def gated_norm_add_relu(
 ) -> Tensor:
     """relu(attention(norm(x)) + shortcut)."""
     gate, rest = _gate_first(attention)
-    nothing = type(attention) is nn.Identity and not _hooked(attention)
+    nothing = type(attention) is nn.Identity and not watched(attention)
     alone = nothing or (gate is not None and not rest)
     if not alone or not _fits(norm, x) or shortcut.shape != x.shape or shortcut.dtype != x.dtype:
         return F.relu(gated_norm(attention, norm, x, block_input) + shortcut, inplace=True)
@@ -76,29 +84,46 @@ def gated_norm_add_relu(
     return _gated(gate, norm, x, shortcut)
 
 
-def _hooked(module: nn.Module) -> bool:
-    """Whether someone wants to know of its calls."""
-    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
+def watched(*modules: nn.Module) -> bool:
+    """Whether someone wants to know of a module's calls, or gave it a forward of its own, so that it must be called."""
+    return _has_any_global_hook() or any(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or "forward" in vars(module)
+        for module in modules
+    )
 
 
 def _fits(norm: nn.Module, x: Tensor) -> bool:
     """Whether norms.c does what `norm` does to x."""
-    if type(norm) is not nn.BatchNorm2d or not norm.training or not fuses("norms") or _hooked(norm):
+    if type(norm) is not nn.BatchNorm2d or not norm.training or not fuses("norms") or watched(norm):
         return False
-    if norm.momentum is None or norm.running_mean is None or norm.weight is None or norm.weight.dtype != torch.float32:
+    if norm.momentum is None or not norm.track_running_stats or type(x) is not Tensor or x.dim() != 4:
+        return False
+    if maybe_current_level() is not None:  # a transform of torch.func, which looks into no function of our own
         return False
     channels, positions = x.shape[1], x.shape[2] * x.shape[3]
-    whole = channels % LANES == 0 or (LANES % channels == 0 and positions % (LANES // channels) == 0)
-    return whole and x.shape[0] * positions > 1 and fast(x)
+    if channels == 0 or not (channels % LANES == 0 or (LANES % channels == 0 and positions % (LANES // channels) == 0)):
+        return False
+    for vector in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+        if vector is None or vector.dtype != torch.float32 or vector.shape != (channels,):
+            return False
+        if vector.device.type != "cpu" or not vector.is_contiguous():
+            return False
+    return x.shape[0] * positions > 1 and fast(x)
 
 
 def _gate_first(attention: nn.Module) -> tuple[Gate | None, Sequence[nn.Module]]:
     """The gate per channel that the attention begins with, if it does, and what comes after it."""
     if not fuses():
         return None, ()
-    chain = type(attention) is nn.Sequential and not _hooked(attention)
-    first, *rest = list(attention.children()) if chain else [attention]
-    if type(first) is not Gate or _hooked(first) or getattr(first, "takes_input", False):
+    chain = [attention]
+    if isinstance(attention, nn.Sequential) and type(attention) is nn.Sequential and not watched(attention):
+        chain = list(attention)
+    first, rest = chain[0] if chain else None, chain[1:]
+    if type(first) is not Gate or watched(first) or getattr(first, "takes_input", False):
         return None, ()
     pooling = getattr(first.score, "pooling", None)
     return (first, rest) if type(pooling) in POOLED else (None, ())
@@ -157,9 +182,9 @@ def _pool_backward(
     return dx, dweight, dbias
 
 
-def _as(x: Tensor, dy: Tensor) -> Tensor:
-    """dy in the layout of x."""
-    return dy if dy.stride() == x.stride() else torch.empty_like(x).copy_(dy)
+def _dense(x: Tensor) -> Tensor:
+    """x in channels_last, as norms.c takes it: gradients come in any layout, kept tensors may come back in another."""
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 class _Norm(Function):
@@ -179,7 +204,8 @@ class _Norm(Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         once()
         x, stats, sums, y = ctx.saved_tensors
-        g, token, _ = _times_backward(_as(x, dy), y, x, stats, None, ctx.relu)
+        x, y = _dense(x), None if y is None else _dense(y)
+        g, token, _ = _times_backward(_dense(dy), y, x, stats, None, ctx.relu)
         found = _pool_backward(g, x, stats, sums, token, ctx.relu and y is None)
         return *found, None if y is None else g, None, None
 
@@ -203,6 +229,7 @@ class _Enter(Function):
     def backward(ctx: Any, g: Tensor, token: Tensor, _: Tensor, *given: Tensor) -> tuple[Tensor | None, ...]:
         once()
         x, stats, sums, place = ctx.saved_tensors
+        x, g, token = _dense(x), _dense(g), token.contiguous()
         grads = iter(given)
         dmean, dmost = (next(grads) if wanted else None for wanted in ctx.wants)
         return *_pool_backward(g, x, stats, sums, token, False, dmean, dmost, place), None, None
@@ -222,5 +249,6 @@ class _Leave(Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         once()
         x, m, stats, y = ctx.saved_tensors
-        g, token, dm = _times_backward(_as(x, dy), y, x, stats, m, y is not None)
+        x, y = _dense(x), None if y is None else _dense(y)
+        g, token, dm = _times_backward(_dense(dy), y, x, stats, m, y is not None)
         return g, token, dm, None, None if y is None else g

@@ -19,8 +19,10 @@ def plain(*parts: str) -> Iterator[None]:
     """Gates run as defined, x * mask(score(x)) in plain operations, and norms (attnlab.norms) as PyTorch has them:
     slower, and differentiable more than once.
 
-    parts: `gates` or `norms`; none named = both.
+    parts: `gates` or `norms`; none named = both. Raises ValueError for another one.
     """
+    if unknown := set(parts) - set(PARTS):
+        raise ValueError(f"plain: no such part {', '.join(sorted(unknown))}; allowed are {', '.join(PARTS)}")
     before = set(_fused)
     _fused.difference_update(parts or PARTS)
     try:
@@ -30,8 +32,8 @@ def plain(*parts: str) -> Iterator[None]:
 
 
 def is_plain(part: str = "gates") -> bool:
-    """Whether gates (or norms) run as defined here, within `plain`."""
-    return part not in _fused
+    """Whether gates (or norms) run as defined here: within `plain`, or while torch.jit traces."""
+    return part not in _fused or torch.jit.is_tracing()
 
 
 def fuses(part: str = "gates") -> bool:
@@ -58,9 +60,10 @@ class PooledScore(nn.Module):
 
 
 def spread(m: Tensor, x: Tensor) -> Tensor:
-    """A mask coarser than x (B, C, H, W) to its size, by nearest neighbour; what is 1 wide broadcasts by itself."""
-    fits = all(size in (1, whole) for size, whole in zip(m.shape[-2:], x.shape[-2:], strict=True))
-    return m if fits else F.interpolate(m, size=x.shape[-2:], mode="nearest")
+    """A mask coarser than x (B, C, H, W) to its size, by nearest neighbour; any other one as it is, to broadcast."""
+    (h, w), (height, width) = m.shape[-2:] if m.dim() == 4 else (1, 1), x.shape[-2:]
+    coarser = h <= height and w <= width and not (h in (1, height) and w in (1, width))
+    return F.interpolate(m, size=(height, width), mode="nearest") if coarser else m
 
 
 #: what x is multiplied by: m; 1 + m, as BAM does (Park et al. 2018, arXiv 1807.06514, equation 1)

@@ -5,7 +5,7 @@
  * divisor, `fold` positions are taken side by side as one row of LANES. Arithmetic is float32, sums over images double;
  * every result is rounded once, to nearest even. Sums are taken image by image, so that they do not depend on threads.
  *
- * stats (5, C): k, mean, 1 / sd, a, b with BN(x) = a x + b; k: the map's first pixel, which sums are taken relative to.
+ * stats (5, C): k, mean, 1 / sd, a, b with BN(x) = a x + b; k: the mean over the first image, which sums are taken relative to.
  */
 #include "bf16.h"
 
@@ -19,6 +19,14 @@ static inline long folded(long C) { return C < LANES ? LANES / C : 1; }
 /* Per-channel values (C) for a row, (C fold). */
 static inline void spread(const float *values, long C, long fold, float *row) {
   for (long f = 0; f < fold; f++) memcpy(row + f * C, values, C * sizeof(float));
+}
+
+/* k (C): the mean over positions of one image. */
+static void near_mean(const bf16 *x, long P, long C, float *k) {
+  memset(k, 0, C * sizeof(float));
+  for (long p = 0; p < P; p++)
+    for (long c = 0; c < C; c++) k[c] += wide(x[p * C + c]);
+  for (long c = 0; c < C; c++) k[c] /= P;
 }
 
 /* sum (B, C) of x - k, and `squares` (B, C) of its square. */
@@ -84,7 +92,7 @@ void norm_pool(const bf16 *x, long B, long P, long C, const float *weight, const
                int64_t *place) {
   float *k = stats, *a = stats + 3 * C, *shift = stats + 4 * C, *squares = malloc(B * C * sizeof(float));
   double N = (double)B * P;
-  for (long c = 0; c < C; c++) k[c] = wide(x[c]);
+  near_mean(x, P, C, k);
   moments(x, B, P, C, k, sum, squares);
   for (long c = 0; c < C; c++) {
     double s = 0, q = 0;

@@ -114,7 +114,8 @@ def pool_axes_backward(dy: Tensor, p: Tensor, q: Tensor, drows: Tensor, dcolumns
 def once() -> None:
     """Raise RuntimeError where a second derivative is asked for, which backward passes written by hand have not."""
     if torch.is_grad_enabled():
-        raise RuntimeError("a fused gate is differentiable once: `with attnlab.attention.gate.plain():` around the net")
+        way = "`with attnlab.attention.gate.plain():` around the net"
+        raise RuntimeError(f"a fused gate or norm is differentiable once: {way}")
 
 
 class _ConvPlanes(torch.autograd.Function):

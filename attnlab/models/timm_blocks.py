@@ -12,15 +12,17 @@ from typing import Any
 import timm.models.resnet as timm_resnet
 from torch import Tensor, nn
 
-from attnlab.norms import gated_norm_add_relu, in_turn, norm_relu, normed
+from attnlab.norms import gated_norm_add_relu, in_turn, norm_act, normed, watched
 from attnlab.slots import Slot, attend
 
 
 def _norm_act(norm: nn.Module, drop: nn.Module, act: nn.Module, x: Tensor) -> Tensor:
     """act(drop(norm(x)))."""
-    if type(act) is nn.ReLU and isinstance(drop, nn.Identity):
-        return norm_relu(norm, x)
-    return act(drop(normed(norm, x)))
+    return norm_act(norm, act, x) if _nothing(drop) else act(drop(normed(norm, x)))
+
+
+def _nothing(module: nn.Module) -> bool:
+    return type(module) is nn.Identity and not watched(module)
 
 
 class _Layers(nn.Module):
@@ -52,7 +54,7 @@ class _Layers(nn.Module):
     def _join(self, norm: nn.Module, act: nn.Module, y: Tensor, x: Tensor) -> Tensor:
         """The block's end: act(attention(norm(y)) + shortcut(x))."""
         shortcut = self.at_shortcut(in_turn(self.downsample, x))
-        if type(act) is nn.ReLU and isinstance(self.se, nn.Identity) and isinstance(self.drop_path, nn.Identity):
+        if type(act) is nn.ReLU and not watched(act) and _nothing(self.se) and _nothing(self.drop_path):
             return self.at_post(gated_norm_add_relu(self.at_branch, norm, y, x, shortcut))
         y = attend(self.at_branch, self.se(normed(norm, y)), x)
         return self.at_post(act(self.drop_path(y) + shortcut))

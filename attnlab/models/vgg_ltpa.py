@@ -15,7 +15,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
-from attnlab.norms import norm_relu
+from attnlab.norms import norm_act
 from attnlab.slots import Slot, no_attention
 
 #: (channels, dropout) of each conv
@@ -51,11 +51,7 @@ class ConvUnit(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         units = iter(self)
         for unit in units:
-            if unit is self.norm:
-                x = norm_relu(unit, x)
-                next(units)  # the ReLU
-            else:
-                x = unit(x)
+            x = norm_act(unit, next(units), x) if unit is self.norm else unit(x)
         return x
 
 

@@ -97,3 +97,6 @@ def test_a_mask_of_coarser_scores_is_spread_over_the_map():
     for shape in ((2, 4, 1, 1), (2, 4, 6, 1), (2, 4, 1, 9), (2, 1, 6, 9)):
         m = torch.rand(shape)
         assert spread(m, x) is m
+    assert spread(torch.tensor(0.5), x).dim() == 0
+    with pytest.raises(RuntimeError, match="must match the size"):
+        Gate(nn.Upsample(scale_factor=2), nn.Sigmoid())(x)  # finer than x

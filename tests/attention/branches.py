@@ -1,0 +1,69 @@
+"""A branch's end as a module, its BN and its maps, in bfloat16 and channels_last."""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from attnlab.norms import gated_norm, gated_norm_add_relu
+
+
+def low(*shape: int, seed: int = 0) -> Tensor:
+    x = torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    return x.bfloat16().contiguous(memory_format=torch.channels_last)
+
+
+def bn(channels: int) -> nn.BatchNorm2d:
+    """With weights of both signs, and one of 0."""
+    layer = nn.BatchNorm2d(channels, eps=1e-3, momentum=0.3)
+    draw = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for vector in (layer.weight, layer.bias, layer.running_mean):
+            vector.copy_(torch.randn(channels, generator=draw))
+        layer.weight[channels // 2] = 0.0
+    return layer
+
+
+class End(nn.Module):
+    """A branch's end as one module: what gradients are asked of."""
+
+    def __init__(self, attention: nn.Module, channels: int, shortcut: bool = True) -> None:
+        super().__init__()
+        self.attention, self.norm, self.adds = attention, bn(channels), shortcut
+
+    def forward(self, x: Tensor, shortcut: Tensor) -> Tensor:
+        if self.adds:
+            return gated_norm_add_relu(self.attention, self.norm, x, x, shortcut)
+        return gated_norm(self.attention, self.norm, x, x)
+
+    def before_relu(self, x: Tensor, shortcut: Tensor) -> Tensor:
+        return gated_norm(self.attention, self.norm, x, x) + shortcut
+
+
+class Plainly(nn.Module):
+    """norm_relu and normed as modules."""
+
+    def __init__(self, function: Callable[[nn.Module, Tensor], Tensor], channels: int) -> None:
+        super().__init__()
+        self.function, self.norm = function, bn(channels)
+
+    def forward(self, x: Tensor, shortcut: Tensor) -> Tensor:
+        return self.function(self.norm, x) + 0 * shortcut
+
+    def before_relu(self, x: Tensor, shortcut: Tensor) -> Tensor:
+        return self.norm(x)
+
+
+def run(module: nn.Module, x: Tensor, shortcut: Tensor, dy: Tensor) -> dict[str, Tensor]:
+    """Output, every gradient, and BN's buffers."""
+    module = copy.deepcopy(module)
+    x, shortcut = x.detach().requires_grad_(), shortcut.detach().requires_grad_()
+    y = module(x, shortcut)
+    y.backward(dy)
+    assert x.grad is not None
+    found = {"y": y.detach(), "x": x.grad}
+    if shortcut.grad is not None:
+        found["shortcut"] = shortcut.grad
+    found |= {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
+    return found | {name: value.clone() for name, value in module.named_buffers()}
