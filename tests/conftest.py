@@ -40,8 +40,8 @@ def draw():
 
 def pytest_terminal_summary(terminalreporter):
     """The figures that tests measured (record_property("figure", ...)), passed or not, under xdist as well."""
-    reports = [report for group in terminalreporter.stats.values() for report in group if hasattr(report, "when")]
-    figures = [text for report in reports for name, text in report.user_properties if name == "figure"]
+    reports = [report for group in terminalreporter.stats.values() for report in group]
+    figures = [text for report in reports for name, text in getattr(report, "user_properties", ()) if name == "figure"]
     if figures:
         terminalreporter.section("figures")
         for text in sorted(set(figures)):

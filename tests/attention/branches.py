@@ -3,10 +3,25 @@
 import copy
 from collections.abc import Callable
 
+import pytest
 import torch
 from torch import Tensor, nn
 
+from attnlab import norms
+from attnlab.attention import kernels
 from attnlab.norms import gated_norm, gated_norm_add_relu
+
+
+def noted_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the C functions that norms.py calls, from now on."""
+    found: list[str] = []
+
+    def call(name: str, *arguments: object) -> None:
+        found.append(name)
+        kernels.call(name, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(norms, "call", call)
+    return found
 
 
 def low(*shape: int, seed: int = 0) -> Tensor:

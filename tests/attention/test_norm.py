@@ -10,7 +10,7 @@ from attnlab.attention import kernels
 from attnlab.attention.fused import Mean
 from attnlab.attention.gate import Gate, PooledScore, plain
 from attnlab.norms import norm_relu, normed
-from tests.attention.branches import End, Plainly, bn, low, run
+from tests.attention.branches import End, Plainly, bn, low, noted_calls, run
 from tests.attention.test_fused import kept_maps, made
 
 pytestmark = pytest.mark.skipif(kernels.library() is None, reason="no C compiler here: norms.c is not tested")
@@ -61,6 +61,11 @@ def compare(module: End | Plainly, shape: tuple[int, ...]) -> None:
         # an attention's few hidden units have ReLUs of their own
         bound = 2 * allowed + 0.01 if key.startswith("attention") else 1.3 * allowed + 0.003
         assert wrong <= bound, (key, wrong, allowed)
+
+
+@pytest.fixture
+def calls(monkeypatch) -> list[str]:
+    return noted_calls(monkeypatch)
 
 
 @pytest.fixture(autouse=True)

@@ -17,10 +17,15 @@ from attnlab.models.vgg_ltpa import ConvUnit
 from attnlab.norms import gated_norm, gated_norm_add_relu, in_turn, norm_relu, normed
 from attnlab.recorder import record, replaced
 from attnlab.slots import no_attention
-from tests.attention.branches import End, Plainly, bn, low, run
+from tests.attention.branches import End, Plainly, bn, low, noted_calls, run
 from tests.attention.test_fused import made
 
 pytestmark = pytest.mark.skipif(kernels.library() is None, reason="no C compiler here: norms.c is not tested")
+
+
+@pytest.fixture
+def calls(monkeypatch) -> list[str]:
+    return noted_calls(monkeypatch)
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ from attnlab.attention import kernels
 from attnlab.attention.gate import plain
 from attnlab.compose import compose_file
 from attnlab.compose import plain as values
+from tests.attention.branches import noted_calls
 
 pytestmark = pytest.mark.skipif(kernels.library() is None, reason="no C compiler here: norms.c is not tested")
 
@@ -47,13 +48,7 @@ def gradients(net: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, d
 
 @pytest.mark.parametrize(("name", "attention"), [*((name, "se") for name in NETS), ("model=resnet8", "none")])
 def test_a_step_is_as_close_to_float32_as_the_plain_one(name, attention, monkeypatch):
-    calls: list[str] = []
-
-    def call(function: str, *arguments: object) -> None:
-        calls.append(function)
-        kernels.call(function, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(norms, "call", call)
+    calls = noted_calls(monkeypatch)
     extra = ["attention.reduction=4"] if attention == "se" else []
     cfg = values(compose_file("run", [*name.split(), f"attention={attention}", *extra]))
     net = attnlab.build(cfg).to(memory_format=torch.channels_last)
