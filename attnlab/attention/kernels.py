@@ -22,6 +22,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 SOURCES = [Path(__file__).with_name(name) for name in ("passes.c", "norms.c")]
 HEADER = Path(__file__).with_name("bf16.h")
 FLAGS = ["-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-lm"]
+FLAGS += ["-Wno-psabi"]  # vectors of 64 bytes are passed between inlined functions alone
 
 
 def _folder() -> Path:
