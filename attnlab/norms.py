@@ -102,15 +102,14 @@ def _fits(norm: nn.Module, x: Tensor) -> bool:
         return False
     if norm.momentum is None or not norm.track_running_stats or type(x) is not Tensor or x.dim() != 4:
         return False
-    if maybe_current_level() is not None:  # a transform of torch.func, which looks into no function of our own
-        return False
     channels, positions = x.shape[1], x.shape[2] * x.shape[3]
-    if channels == 0 or not (channels % LANES == 0 or (LANES % channels == 0 and positions % (LANES // channels) == 0)):
+    whole = channels and (channels % LANES == 0 or (LANES % channels == 0 and positions % (LANES // channels) == 0))
+    if not whole or maybe_current_level() is not None:  # a transform of torch.func sees into no function of our own
         return False
     for vector in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
-        if vector is None or vector.dtype != torch.float32 or vector.shape != (channels,):
+        if vector is None or (vector.dtype, vector.device, vector.shape) != (torch.float32, x.device, (channels,)):
             return False
-        if vector.device.type != "cpu" or not vector.is_contiguous():
+        if not vector.is_contiguous():
             return False
     return x.shape[0] * positions > 1 and fast(x)
 
@@ -147,10 +146,9 @@ def _vectors(x: Tensor, *sizes: int) -> Tensor:
 
 def _pool(norm: Any, x: Tensor, *pooled: Tensor | None) -> tuple[Tensor, Tensor]:
     """BN's statistics, also into its running ones, and the sums over positions; `pooled`: of BN(x), to be filled."""
-    b, p, c = _sizes(x)
-    stats, sums = _vectors(x, 5, c), _vectors(x, b, c)
-    running = norm.running_mean, norm.running_var, float(norm.eps), float(norm.momentum)
-    call("norm_pool", x, b, p, c, norm.weight, norm.bias, *running, stats, sums, *(pooled or (None, None, None)))
+    stats, sums = _vectors(x, 5, x.shape[1]), _vectors(x, *x.shape[:2])
+    given = norm.weight, norm.bias, norm.running_mean, norm.running_var, float(norm.eps), float(norm.momentum)
+    call("norm_pool", x, *_sizes(x), *given, stats, sums, *(pooled or (None, None, None)))
     if norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)
     return stats, sums
