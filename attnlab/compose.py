@@ -26,6 +26,8 @@ _PACKAGE = Path(__file__).resolve().parent
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 
 
+#: what attention=none is made of
+NO_ATTENTION = "torch.nn.Identity"
 #: hydra/launcher -> the package that brings it, the launcher that asks for it
 PACKAGES = {
     "joblib": ("hydra-joblib-launcher", "joblib"),
@@ -207,19 +209,42 @@ def _unknown_key(key: str, text: str, overrides: list[str]) -> str:
             chosen = next((o.split("=", 1)[1] for o in overrides if o.startswith(f"{parent}=")), "the chosen one")
             return f"{key}: {parent}={chosen} has none (it is not a gate that multiplies by a mask)"
     try:
-        # of a sweep the first choice
-        groups = [o.split(",")[0] for o in overrides if "=" in o and (CONF / o.split("=", 1)[0]).is_dir()]
-        with _composer():
-            node: Any = compose("run", groups, return_hydra_config=key.startswith("hydra."))
-        *parents, last = key.split(".")
-        for number, part in enumerate(parents, start=1):
-            node, above = node._get_node(part), ".".join(parents[:number])
-            if found := re.search(r"\w+\.\w+(?=[,}])", str(node._value()) if node._is_interpolation() else ""):
-                return f"{key}: no such key; {above} is {found[0]} here: set that, or {above}={{...}} as a whole"
-        allowed = [f"{'.'.join([*parents, ''])}{name}" for name in node]
+        node = _parent(key, overrides)
+        *parents, _ = key.split(".")
+        if found := re.search(r"\w+\.\w+(?=[,}])", str(node._value()) if node._is_interpolation() else ""):
+            above = ".".join(parents)
+            return f"{key}: no such key; {above} is {found[0]} here: set that, or {above}={{...}} as a whole"
+        if parents == ["attention"] and node.get("_target_") == NO_ATTENTION:
+            beside = ", ".join(f"attention.{name}" for name in node if name != "_target_")
+            return f"{key}: no such key; attention=none has no knobs, only {beside}; name an attention beside it"
     except (HydraException, OmegaConfBaseException, AttributeError, TypeError):
         return f"{key}: no such key"
-    return _unknown(key, key, allowed).replace("unknown;", "no such key;")
+    return no_such_key(key, siblings(key, overrides))
+
+
+def no_such_key(key: str, allowed: Sequence[str]) -> str:
+    """The message for a key that is none of the allowed ones."""
+    return _unknown(key, key, list(allowed)).replace("unknown;", "no such key;")
+
+
+def siblings(key: str, overrides: Iterable[str]) -> list[str]:
+    """The keys beside `key`, with their parents, in the config of the groups that the overrides choose."""
+    try:
+        return [".".join([*key.split(".")[:-1], str(name)]) for name in _parent(key, overrides)]
+    except (HydraException, OmegaConfBaseException, AttributeError, TypeError):
+        return []
+
+
+def _parent(key: str, overrides: Iterable[str]) -> Any:
+    # of a sweep the first choice
+    groups = [o.split(",")[0] for o in overrides if "=" in o and (CONF / o.split("=", 1)[0]).is_dir()]
+    with _composer():
+        node: Any = compose("run", groups, return_hydra_config=key.startswith("hydra."))
+    for part in key.split(".")[:-1]:
+        node = node._get_node(part)
+        if node._is_interpolation():
+            return node
+    return node
 
 
 def register_resolvers() -> None:

@@ -16,6 +16,7 @@ from attnlab.declaration import check_table, parse
 from attnlab.digest import digest
 from attnlab.errors import ConfigError
 from attnlab.identity import SECTIONS, run_id, science
+from attnlab.sweep_arguments import Composed, check_left_out, compose_job
 
 #: what makes a table, and no run of it, so that a job does not get it
 OF_THE_TABLE = ("table", "source")
@@ -23,12 +24,17 @@ OF_THE_TABLE = ("table", "source")
 
 @dataclass(frozen=True)
 class Cell:
-    """One row in one column: what its runs, a seed each, have in common."""
+    """One row in one column: what its runs, a seed each, have in common.
+
+    overrides: of the row and the column;  given: those of the command line that every run gets (`Grid.left`), but for
+    the keys of attention that a row without attention does not have.
+    """
 
     row: str
     column: str
     overrides: tuple[str, ...]
     config: dict[str, Any]
+    given: tuple[str, ...] = ()
 
     def run_id(self, seed: int) -> str:
         return run_id(self.config | {"seed": seed})
@@ -78,7 +84,8 @@ def read_grid(arguments: Sequence[str]) -> Grid:
     name, own, table, given = _declared(arguments)
     pairs = _pairs(name, table)
     selectors, left = _split(pairs, given)
-    compose_cell = cache(lambda row, column: _cell(name, table, row, column, own, left))
+    given_to = cache(lambda row, column: _compose(name, table, row, column, own, left))
+    compose_cell = cache(lambda row, column: _cell(name, table, row, column, left, given_to(row, column)))
     seeds, left_over = list(table["seeds"]), list(pairs)
     for item in selectors:
         key = item.key_or_group
@@ -87,7 +94,7 @@ def read_grid(arguments: Sequence[str]) -> Grid:
             seeds = [seed for seed in seeds if str(seed) in wanted]
             continue
         texts = {
-            pair: pairs[pair].get(key) or _text_at([*own, *_overrides(table, *pair), *left], compose_cell(*pair), key)
+            pair: pairs[pair].get(key) or _text_at(given_to(*pair).overrides, compose_cell(*pair), key)
             for pair in pairs
         }
         wanted = _wanted(item, sorted({text for text in texts.values() if text is not None}), name)
@@ -95,19 +102,14 @@ def read_grid(arguments: Sequence[str]) -> Grid:
     if not left_over or not seeds:
         raise ConfigError(f"table={name}: no cell has all of {' '.join(arguments)}")
     cells = tuple(compose_cell(*pair) for pair in left_over)
+    if any(given_to(*pair).left_out for pair in left_over):
+        check_left_out([given_to(*pair) for pair in pairs])
     _check_distinct(name, table, cells)
     changed = tuple(a for a in left if _root(parse([a], "")[0]).split("/")[0] in SECTIONS)
     if changed and not any(_changes(own, cell, left) for cell in cells):
         changed = ()
     edited = tuple(argument for argument in own if not argument.startswith("table="))
     return Grid(name, table, cells, tuple(seeds), (*edited, *changed), tuple(left))
-
-
-def selectors(arguments: Sequence[str]) -> list[str]:
-    """Those of the arguments that select cells of the table, rather than change its runs. Raises ConfigError."""
-    name, _, table, given = _declared(arguments)
-    found = _split(_pairs(name, table), given)[0]
-    return [argument for argument, item in given if item in found]
 
 
 Given = list[tuple[str, Override]]
@@ -186,13 +188,27 @@ def _root(item: Override) -> str:
     return item.key_or_group.split(".")[0]
 
 
-def _cell(name: str, table: Mapping[str, Any], row: str, column: str, own: Sequence[str], left: Sequence[str]) -> Cell:
-    overrides = _overrides(table, row, column)
+def _compose(
+    name: str, table: Mapping[str, Any], row: str, column: str, own: Sequence[str], left: Sequence[str]
+) -> Composed:
     try:
-        return Cell(row, column, overrides, check(compose_file("run", [*own, *overrides, *left])))
+        return compose_job(
+            lambda overrides: compose_file("run", overrides), [*own, *_overrides(table, row, column), *left]
+        )
     except ConfigError as error:
-        where = f"row {row}" + (f", column {column}" if column else "")
-        raise ConfigError(f"table={name}, {where}: {error}") from error
+        raise ConfigError(f"{_where(name, row, column)}: {error}") from error
+
+
+def _cell(name: str, table: Mapping[str, Any], row: str, column: str, left: Sequence[str], composed: Composed) -> Cell:
+    given = tuple(argument for argument in left if argument not in composed.left_out)
+    try:
+        return Cell(row, column, _overrides(table, row, column), check(composed.config), given)
+    except ConfigError as error:
+        raise ConfigError(f"{_where(name, row, column)}: {error}") from error
+
+
+def _where(name: str, row: str, column: str) -> str:
+    return f"table={name}, row {row}" + (f", column {column}" if column else "")
 
 
 def _wanted(item: Override, there: Sequence[str], name: str, hint: str = "") -> set[str]:

@@ -6,15 +6,15 @@ from typing import Any
 
 import yaml
 
-from attnlab.compose import CONF, choices, plain
+from attnlab.compose import CONF, NO_ATTENTION, choices, plain
 from attnlab.digest import canonical, digest
 
 SECTIONS = ("dataset", "model", "attention", "head", "recipe")
 #: where the data lie and how they are read does not change what is learnt from them; a model's own weight decay does
 #: where the recipe asks for it, and is in the recipe then
 NOT_SCIENCE = {"dataset": ("root", "cache"), "model": ("weight_decay",)}
-#: what attention=none is made of; where it stands and how it begins says nothing then
-NOTHING = "torch.nn.Identity"
+#: where attention=none stands and how it begins says nothing
+NOTHING = NO_ATTENTION
 
 
 def science(cfg: Mapping[str, Any]) -> dict[str, Any]:

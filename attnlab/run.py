@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
@@ -26,6 +27,7 @@ from attnlab.jobs import STOPS, die_with
 from attnlab.results import read_record
 from attnlab.secrecy import hide
 from attnlab.sweep import failures, raise_interrupt
+from attnlab.sweep_arguments import for_hydra
 
 HEARD = 3.0  # seconds after which another rank of the run that has failed speaks for itself
 EXPECTED = (AttnlabError, HydraException, OmegaConfBaseException)
@@ -90,13 +92,21 @@ def help_text() -> str:
     return "\n".join(lines)
 
 
-def keep_selectors() -> None:
-    """Take the arguments that select cells of a table from sys.argv: Hydra would compose one run of all of them."""
-    from attnlab import grid, table_sweep
+def is_sweep(arguments: list[str]) -> bool:
+    """Whether the command line is a sweep or a table, which the jobs of one (hydra.mode=RUN) are not."""
+    several = {"-m", "--multirun"} & set(arguments) or any(argument.startswith("table=") for argument in arguments)
+    return bool(several) and "hydra.mode=RUN" not in arguments
 
-    typed = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
-    table_sweep.selected = grid.selectors(typed)
-    sys.argv = [sys.argv[0], *(argument for argument in sys.argv[1:] if argument not in table_sweep.selected)]
+
+def print_configs(arguments: list[str]) -> bool:
+    """Answer `--cfg job` of a sweep, which Hydra itself answers for one run only; whether that was asked for."""
+    parsed = get_args_parser().parse_intermixed_args(arguments)
+    if parsed.cfg != "job" or parsed.package:
+        return False
+    from attnlab.print_configs import configs
+
+    print(*configs(parsed.overrides, resolve=parsed.resolve), sep="---\n", end="")
+    return True
 
 
 def main() -> None:
@@ -116,9 +126,10 @@ def main() -> None:
     register_resolvers()
     signal.signal(signal.SIGTERM, raise_interrupt)
     try:
-        flags = {argument for argument in sys.argv[1:] if argument.startswith("-")} - {"-m", "--multirun"}
-        if any(a.startswith("table=") for a in sys.argv) and "hydra.mode=RUN" not in sys.argv and not flags:
-            keep_selectors()
+        if is_sweep(sys.argv[1:]):
+            if print_configs(sys.argv[1:]):
+                return
+            sys.argv[1:] = for_hydra(sys.argv[1:])
         job()
     except (*EXPECTED, *UNEXPECTED_OF_HYDRA) as error:
         if os.environ.get("ATTNLAB_TRACEBACK"):

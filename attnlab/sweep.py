@@ -27,6 +27,7 @@ from attnlab.identity import run_id
 from attnlab.jobs import Job
 from attnlab.ranks import GROUP
 from attnlab.results import is_recorded
+from attnlab.sweep_arguments import Composed, compose_jobs, left_out
 
 #: what one job must not hand to the next, or a shell to a job
 NOT_INHERITED = (*GROUP, "PL_GLOBAL_SEED", "WANDB_RUN_ID")
@@ -61,7 +62,10 @@ class Sweep:
     def prepare(self, job_overrides: Sequence[Sequence[str]]) -> list[Job]:
         """Compose and check every job; those that are to run. What is recorded is told."""
         setup_globals()
-        self.jobs = [self._compose(number, list(overrides)) for number, overrides in enumerate(job_overrides)]
+        composed = compose_jobs(self._load, job_overrides)
+        self.jobs = [self._job(number, job) for number, job in enumerate(composed)]
+        if ranks.is_first() and (line := left_out(composed)):
+            print(line, flush=True)
         common = set.intersection(*(set(job.overrides) for job in self.jobs)) if len(self.jobs) > 1 else set()
         for job in self.jobs:
             job.differs = [o for o in filter_overrides(job.overrides) if o not in common]
@@ -78,11 +82,14 @@ class Sweep:
             seen.setdefault(job.id, job.number)
         return [job for job in self.jobs if job.state == "waiting"]
 
-    def _compose(self, number: int, overrides: list[str]) -> Job:
-        config = self.context.config_loader.load_sweep_config(self.config, overrides)
+    def _load(self, overrides: list[str]) -> DictConfig:
+        return self.context.config_loader.load_sweep_config(self.config, overrides)
+
+    def _job(self, number: int, composed: Composed) -> Job:
+        config = composed.config
         with open_dict(config):
             config.hydra.job.id, config.hydra.job.num = str(number), number
-        return Job(number, overrides, config, run_id(check(_without_hydra(config))))
+        return Job(number, composed.overrides, config, run_id(check(_without_hydra(config))))
 
     def _is_recorded(self, job: Job) -> bool:
         return not job.config.force and is_recorded(Path(job.config.output_dir) / job.id)

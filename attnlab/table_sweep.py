@@ -9,16 +9,13 @@ from attnlab.grid import read_grid
 from attnlab.ledger import ledger
 from attnlab.results import RESULTS, gather
 
-#: arguments that attnlab.run has kept from Hydra: they select cells
-selected: list[str] = []
-
 
 def jobs(arguments: Sequence[str], config: DictConfig) -> list[list[str]]:
     """The overrides of every run to do; says how much there is. Raises ConfigError for what makes no table.
 
     hydra.mode=RUN: a further rank of a DDP job repeats them, and must not begin the table.
     """
-    grid = read_grid([*arguments, *selected])
+    grid = read_grid(arguments)
     records, left_out = gather(config.output_dir)
     for reason in left_out:
         print(f"left out: {reason}")
@@ -30,8 +27,14 @@ def jobs(arguments: Sequence[str], config: DictConfig) -> list[list[str]]:
         print(f"table {grid.name}: {elsewhere} of them are in ./{RESULTS}, which reports show; they are run here anew")
     if grid.changed:
         print(f"table {grid.name}: not the protocol: {' '.join(grid.changed)}")
-    overrides = {(cell.row, cell.column): cell.overrides for cell in grid.cells}
+    without = {argument for cell in grid.cells for argument in grid.left if argument not in cell.given}
+    if without:
+        print(f"table {grid.name}: rows with attention=none are without {' '.join(sorted(without))}")
+    cells = {(cell.row, cell.column): cell for cell in grid.cells}
     return [
-        [f"table={grid.name}", "hydra.mode=RUN", *overrides[row, column], f"seed={seed}", *grid.left]
+        [
+            f"table={grid.name}", "hydra.mode=RUN", *cells[row, column].overrides, f"seed={seed}",
+            *cells[row, column].given,
+        ]
         for row, column, seed in book.to_do
-    ]
+    ]  # fmt: skip

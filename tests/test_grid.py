@@ -7,7 +7,7 @@ from synthetic import record, write
 import attnlab
 from attnlab.declaration import check_table
 from attnlab.errors import ConfigError
-from attnlab.grid import read_grid, selectors
+from attnlab.grid import read_grid
 from attnlab.identity import run_id
 from attnlab.ledger import duration, ledger
 from attnlab.table_sweep import jobs
@@ -44,7 +44,6 @@ def test_an_argument_on_a_key_that_the_table_sets_selects(arguments, rows, seeds
     grid = demo(*arguments)
     assert (grid.rows, grid.seeds, grid.left) == (rows, seeds, ())
     assert grid.changed == tuple(argument for argument in arguments if argument.startswith("table."))
-    assert selectors(["table=demo", "machine=cpu", *arguments]) == [a for a in arguments if not a.startswith("table.")]
 
 
 @pytest.mark.parametrize(
@@ -72,8 +71,17 @@ def test_any_other_argument_changes_every_cell():
     for same in ("dataset.cache=null", "machine.threads=1", "recipe.epochs=2"):
         assert demo("attention=none", same).changed == (), same  # nothing else is learnt
     assert demo("attention=se", "attention.place=branch").changed == ()
-    with pytest.raises(ConfigError, match=r"^table=demo, row none: attention\.place: no such key"):
-        demo("attention=none,se", "attention.place=pre")
+
+
+def test_a_row_without_attention_leaves_out_the_keys_of_attention_that_other_rows_have():
+    grid = demo("attention.place=pre", "recipe.epochs=1")
+    assert [cell.given for cell in grid.cells] == [("recipe.epochs=1",), *[grid.left] * 4]
+    assert grid.cells[0].run_id(0) == run_id(attnlab.config(["experiment=demo", "recipe.epochs=1"]))
+    se = attnlab.config(["experiment=demo", "recipe.epochs=1", "attention=se", "attention.place=pre"])
+    assert grid.cells[1].run_id(0) == run_id(se)
+    assert demo("attention=none", "attention.place=pre").cells[0].given == ()  # other rows of the table have it
+    with pytest.raises(ConfigError, match=r"^table=demo, row SE: attention\.plac: .*did you mean attention\.place\?"):
+        demo("attention.plac=pre")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Hydra's door to attnlab's sweeps. It imports nothing heavy, as Hydra imports it at every start."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,10 @@ class AttnlabSweeper(BasicSweeper):
     that are recorded (attnlab.grid). Jobs on other launchers go through attnlab.engines.
     """
 
+    def __init__(self, max_batch_size: int | None, params: dict[str, str] | None, arguments: Sequence[str]) -> None:
+        super().__init__(max_batch_size, params)
+        self.arguments = list(arguments)
+
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
         if self.launcher and config.hydra.runtime.choices["hydra/launcher"] != "attnlab":
@@ -26,20 +31,25 @@ class AttnlabSweeper(BasicSweeper):
         assert self.config is not None
         assert self.launcher is not None
         if OmegaConf.select(self.config, "table.rows") is None:
-            return super().sweep(arguments)
+            return super().sweep([*arguments, *self.arguments])
         from attnlab.table_sweep import jobs
 
-        overrides = jobs(arguments, self.config)
+        overrides = jobs([*arguments, *self.arguments], self.config)
         return [self.launcher.launch(overrides, initial_job_idx=0)] if overrides else []
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Nothing here: attnlab's launchers compose and check every job themselves, before the first one starts."""
 
 
 @dataclass
 class AttnlabSweeperConf:
-    """What `hydra.sweeper` holds; both are BasicSweeper's."""
+    """What `hydra.sweeper` holds. arguments: those that only jobs can have (attnlab.sweep_arguments); the others are
+    BasicSweeper's."""
 
     _target_: str = "hydra_plugins.attnlab_sweeper.AttnlabSweeper"
     max_batch_size: Any = None
     params: Any = None
+    arguments: Any = ()
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="attnlab", node=AttnlabSweeperConf, provider="attnlab")
