@@ -49,6 +49,7 @@ CHECKS: dict[str, tuple[Test, str]] = {
     ),
     "output_dir": (lambda value: isinstance(value, str) and bool(value), "a folder"),
     "force": _boolean,
+    "code": (lambda value: value in (None, "recorded"), "recorded, null"),
     "deterministic": _boolean,
     "dry_run": _boolean,
     "n_jobs": _positive_or_null,
@@ -118,7 +119,7 @@ CHECKS: dict[str, tuple[Test, str]] = {
 #: sections whose keys are read one by one; the others are handed to a constructor, which knows its own
 KEYS = {
     "": (
-        "dataset", "model", "attention", "head", "recipe", "machine", "tracker", "seed", "start_from", "force",
+        "dataset", "model", "attention", "head", "recipe", "machine", "tracker", "seed", "start_from", "force", "code",
         "deterministic", "dry_run", "n_jobs", "runs_per_gpu", "output_dir", "experiment", "table",
     ),
     "recipe": (
@@ -137,6 +138,6 @@ KEYS = {
 
 # what a saved config.yaml does not have, or may be older than
 MAY_LACK = (
-    "experiment", "table", "start_from", "force", "dry_run", "n_jobs", "output_dir", "workers", "passes_per_epoch",
-    "layers", "checkpoint_minutes", "runs_per_gpu", "nodes", "sync_batchnorm",
+    "experiment", "table", "start_from", "force", "code", "dry_run", "n_jobs", "output_dir", "workers",
+    "passes_per_epoch", "layers", "checkpoint_minutes", "runs_per_gpu", "nodes", "sync_batchnorm",
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """From a config to a network: backbone + attention in its slots + head; and back from a finished run."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from attnlab.checkpoints import read
 from attnlab.compose import check
 from attnlab.construct import construct
 from attnlab.errors import ConfigError
-from attnlab.results import find_run, read_config
+from attnlab.results import find_run, read_config, read_record
 from attnlab.slots import AttentionSlots
+from attnlab.source_code import OtherCode, changed_since
 
 
 class Net(nn.Module):
@@ -62,9 +64,13 @@ def load(run_id: str, output_dir: str | Path = "outputs", *, key: str = "run") -
     """The trained network of a finished run, in eval mode, at the checkpoint that was tested.
 
     run_id: the run's folder below output_dir; its first letters are enough;  key: under which the user gave it.
-    Raises ConfigError when there is none, or its checkpoint is missing or damaged.
+    Raises ConfigError when there is none, or its checkpoint is missing or damaged. Warns (OtherCode) when the code
+    that trained it is not the code of today, which then uses its weights.
     """
     folder = find_run(run_id, output_dir, key=key)
+    if files := changed_since(read_record(folder, key=key) or {}):
+        text = f"run {folder.name} was trained by other code ({', '.join(files)} changed since)"
+        warnings.warn(f"{text}; the code of today uses its weights", OtherCode, stacklevel=2)
     values = read_config(folder, key=key)
     if values["model"].get("pretrained"):  # what it was trained from is overwritten at once
         values["model"] = values["model"] | {"pretrained": False}

@@ -23,6 +23,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 from attnlab.data.batches import mixed
 from attnlab.errors import ConfigError
 from attnlab.ranks import is_first
+from attnlab.source_code import Code, differences
 from attnlab.whole import written_whole
 
 SCORE = "val/top1_error"  # of a best.ckpt, beside its weights
@@ -103,16 +104,25 @@ class Last(Checkpoint):
 
     batch_statistics: over what BN takes them (machine.batch_statistics); `mixed` where a run has gone on otherwise;
     data_hash: of the images; a run goes on with those it began with. Raises ConfigError where they are others.
+    code: digests of what computes the run (attnlab.source_code); a run goes on with the code it began with, or, where
+    accept_code, with what `edited` then names. Raises ConfigError otherwise.
     """
 
-    def __init__(self, folder: Path, minutes: float | None, batch_statistics: str, data_hash: str | None) -> None:
+    def __init__(
+        self, folder: Path, minutes: float | None, batch_statistics: str, data_hash: str | None, code: Code,
+        *, accept_code: bool = False,
+    ) -> None:  # fmt: skip
         self.batch_statistics, self.data_hash = batch_statistics, data_hash
+        self.code, self.accept_code, self.edited = code, accept_code, list[str]()
         self.path, self.minutes = folder / "last.ckpt", minutes
         self._saved = 0.0
         self._batches = 0  # of the epoch, that are in the checkpoint
 
     def state_dict(self) -> dict[str, Any]:
-        return {"batches": self._batches, "batch_statistics": self.batch_statistics, "data_hash": self.data_hash}
+        return {
+            "batches": self._batches, "batch_statistics": self.batch_statistics, "data_hash": self.data_hash,
+            "code": self.code, "edited": self.edited,
+        }  # fmt: skip
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if (before := state_dict.get("data_hash", self.data_hash)) != self.data_hash:
@@ -120,6 +130,13 @@ class Last(Checkpoint):
                 f"{self.path.name}: was trained on other images (data_hash {before}) than dataset.root has now "
                 f"({self.data_hash}); allowed are the same ones, or force=true, which begins anew"
             )
+        files = differences(state_dict["code"], self.code) if "code" in state_dict else []
+        if files and not self.accept_code:
+            raise ConfigError(
+                f"{self.path.name}: was trained by other code: {', '.join(files)} changed since; force=true trains "
+                "anew, code=recorded goes on with the code of today"
+            )
+        self.edited = sorted({*state_dict.get("edited", ()), *files})
         self._batches = state_dict["batches"]
         if state_dict.get("batch_statistics", self.batch_statistics) != self.batch_statistics:
             self.batch_statistics = "mixed"

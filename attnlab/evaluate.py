@@ -11,6 +11,7 @@ from typing import Any
 
 from attnlab.compose import compose_file, plain
 from attnlab.errors import AttnlabError, ConfigError
+from attnlab.source_code import print_warnings
 
 SPLITS = ("test", "val", "train")
 
@@ -108,6 +109,7 @@ def main() -> None:
     if {"-h", "--help"} & set(sys.argv[1:]) or len(sys.argv) == 1:
         print(__doc__)
         return
+    print_warnings()
     try:
         scores = evaluate(sys.argv[1:])
     except AttnlabError as error:

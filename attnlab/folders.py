@@ -18,7 +18,7 @@ from attnlab.results import write_json
 from attnlab.secrecy import hide
 
 #: keys of the config that say what is done, not what is trained
-NOT_OF_A_RUN = ("output_dir", "force", "dry_run", "n_jobs", "runs_per_gpu")
+NOT_OF_A_RUN = ("output_dir", "force", "code", "dry_run", "n_jobs", "runs_per_gpu")
 
 
 def say(text: str) -> None:

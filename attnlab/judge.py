@@ -20,6 +20,7 @@ from attnlab.compose import choices, compose_file, plain
 from attnlab.errors import AttnlabError, ConfigError
 from attnlab.judgement import FILE, read_judgement, scores, write_judgement
 from attnlab.results import find_run, read_record
+from attnlab.source_code import print_warnings
 
 DEFAULT = ("localisation", "health", "calibration", "fgsm", "faithfulness", "sanity")
 PARTS = (*DEFAULT, "background", "pgd", "corruptions")
@@ -126,6 +127,7 @@ def _number(value: float | None) -> str:
 def main() -> None:
     """The command line."""
     arguments = sys.argv[1:]
+    print_warnings()
     if {"-h", "--help"} & set(arguments) or not arguments:
         print(__doc__)
         return

@@ -18,6 +18,7 @@ from attnlab.asked import Asked, positive, read_asked
 from attnlab.errors import AttnlabError
 from attnlab.identity import SECTIONS, name_of
 from attnlab.results import Record
+from attnlab.source_code import print_warnings
 
 IMAGES = 6
 FOR_CLASSES = 500  # images that the channel masks of the classes are means over
@@ -121,6 +122,7 @@ def _page(title: str, record: Record, pictures: Mapping[str, Path]) -> str:
 def main() -> None:
     """The command line."""
     arguments = sys.argv[1:]
+    print_warnings()
     if {"-h", "--help"} & set(arguments) or not arguments:
         print(__doc__)
         return

@@ -26,6 +26,7 @@ from attnlab.identity import run_id
 from attnlab.jobs import STOPS, die_with
 from attnlab.results import read_record
 from attnlab.secrecy import hide
+from attnlab.source_code import changed_since, ways_on
 from attnlab.sweep import failures, raise_interrupt
 from attnlab.sweep_arguments import for_hydra
 
@@ -72,8 +73,10 @@ def job(cfg: DictConfig) -> float | None:
 def state(values: dict[str, Any]) -> str:
     """Whether a run is recorded or would be run, with its id."""
     name = run_id(values)
-    recorded = not values["force"] and read_record(Path(values["output_dir"]) / name) is not None
-    return f"{name} {'is recorded' if recorded else 'would run'}"
+    record = None if values["force"] else read_record(Path(values["output_dir"]) / name)
+    if record and (files := changed_since(record)) and values.get("code") != "recorded":
+        return f"{name} was recorded with other code: {ways_on(files)}"
+    return f"{name} {'is recorded' if record else 'would run'}"
 
 
 def help_text() -> str:

@@ -9,7 +9,8 @@ from attnlab.assemble import load
 from attnlab.digest import canonical
 from attnlab.errors import ConfigError
 from attnlab.identity import name_of
-from attnlab.results import find_run, read_config
+from attnlab.results import find_run, read_config, read_record
+from attnlab.source_code import changed_since
 
 
 def start_from(net: nn.Module, values: Mapping[str, Any]) -> str:
@@ -17,10 +18,14 @@ def start_from(net: nn.Module, values: Mapping[str, Any]) -> str:
 
     The backbone's must fit, name by name. Attention and head are taken where both configs name the same ones, and are
     new otherwise, as is a head for another number of classes.
-    Raises ConfigError when there is no such run, its weights cannot be read, or its backbone is another one.
+    Raises ConfigError when there is no such run, its weights cannot be read, its backbone is another one, or other code
+    trained it (unless code=recorded accepts that).
     """
     source = values["start_from"]
     folder = find_run(source, values["output_dir"], key="start_from")
+    if (files := changed_since(read_record(folder, key="start_from") or {})) and values.get("code") != "recorded":
+        text = f"start_from={source}: was trained by other code: {', '.join(files)} changed since"
+        raise ConfigError(f"{text}; code=recorded starts from its weights as they are")
     before = read_config(folder, key="start_from")
     mine, theirs = _parts(net), _parts(load(folder.name, folder.parent, key="start_from"))
     taken, new = ["backbone"], list[str]()

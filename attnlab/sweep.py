@@ -26,7 +26,8 @@ from attnlab.errors import ConfigError
 from attnlab.identity import run_id
 from attnlab.jobs import Job
 from attnlab.ranks import GROUP
-from attnlab.results import is_recorded
+from attnlab.results import is_recorded, read_record
+from attnlab.source_code import changed_since, digests, import_all, ways_on
 from attnlab.sweep_arguments import Composed, compose_jobs, left_out
 
 #: what one job must not hand to the next, or a shell to a job
@@ -76,10 +77,11 @@ class Sweep:
                 if ranks.is_first() and not self.config.dry_run:
                     print(f"{job.title}: the same run as #{seen[job.id]}, trained once", flush=True)
             elif self._is_recorded(job):
-                job.state = "recorded"
-                if ranks.is_first():
+                job.state = "recorded" if self._is_of_this_code(job) else "other code"
+                if job.state == "recorded" and ranks.is_first():
                     print(f"{job.id}: found recorded, not run again (force=true would)", flush=True)
             seen.setdefault(job.id, job.number)
+        self._tell_other_code()
         return [job for job in self.jobs if job.state == "waiting"]
 
     def _load(self, overrides: list[str]) -> DictConfig:
@@ -89,10 +91,30 @@ class Sweep:
         config = composed.config
         with open_dict(config):
             config.hydra.job.id, config.hydra.job.num = str(number), number
-        return Job(number, composed.overrides, config, run_id(check(_without_hydra(config))))
+        values = check(_without_hydra(config))
+        digests(values)  # read now, imported before the first job is forked: what was edited later is noticed
+        return Job(number, composed.overrides, config, run_id(values), values)
 
     def _is_recorded(self, job: Job) -> bool:
         return not job.config.force and is_recorded(Path(job.config.output_dir) / job.id)
+
+    def _is_of_this_code(self, job: Job) -> bool:
+        """Whether the code that recorded a job is today's, or code=recorded accepts it."""
+        if job.config.code == "recorded":
+            return True
+        job.edited = changed_since(read_record(Path(job.config.output_dir) / job.id) or {})
+        return not job.edited
+
+    def _tell_other_code(self) -> None:
+        """A failure a file: other code has recorded runs, which are neither done nor overwritten."""
+        of_file: dict[str, int] = {}
+        for job in self.jobs:
+            for file in job.edited:
+                of_file[file] = of_file.get(file, 0) + 1
+        for file, n in of_file.items():
+            failures.append(f"{n} run{'s' * (n > 1)} recorded with other code: {ways_on([file])}")
+            if ranks.is_first():
+                print(f"attnlab: {failures[-1]}", file=sys.stderr, flush=True)
 
     def list(self) -> None:
         """Print what would run."""
@@ -105,6 +127,8 @@ class Sweep:
         waiting = [job for job in self.jobs if job.state == "waiting"]
         if waiting:
             import attnlab.training  # noqa: F401  warm: every job inherits torch and lightning, imported once
+        for job in waiting:
+            import_all(job.values)
         board = self.board()
         previous = signal.signal(signal.SIGTERM, raise_interrupt)
         running: dict[int, Job] = {}

@@ -8,6 +8,7 @@ from attnlab.gpus import jobs_at_a_time
 from attnlab.grid import read_grid
 from attnlab.ledger import ledger
 from attnlab.results import RESULTS, gather
+from attnlab.source_code import changed_since
 
 
 def jobs(arguments: Sequence[str], config: DictConfig) -> list[list[str]]:
@@ -19,7 +20,9 @@ def jobs(arguments: Sequence[str], config: DictConfig) -> list[list[str]]:
     records, left_out = gather(config.output_dir)
     for reason in left_out:
         print(f"left out: {reason}")
-    book = ledger(grid, [] if config.force else records)
+    # What other code has recorded goes to the launcher, which says so and does not run it.
+    done = [] if config.force else [r for r in records if config.code == "recorded" or not changed_since(r)]
+    book = ledger(grid, done)
     hardware = config.machine
     at_a_time = jobs_at_a_time(config.n_jobs, config.runs_per_gpu, hardware.accelerator, hardware.devices)
     print(book.heading(grid.name, at_a_time), flush=True)

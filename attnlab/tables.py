@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from attnlab.code_notes import code_notes, code_warnings
 from attnlab.declaration import METRICS
 from attnlab.digest import digest
 from attnlab.identity import SECTIONS, cell, name_of, science
@@ -142,10 +143,11 @@ def caption(table: Table) -> str:
     commits = sorted({run["commit"][:7] + ("+changes" if run["dirty"] else "") for run in runs if run["commit"]})
     code = f", commit {', '.join(commits)}" if commits else ""
     torch = ", ".join(sorted({run["versions"]["torch"] for run in runs}))
-    return (
-        f"Test set, mean ± sample sd over n seeds; chance level {table.chance:.2f} % top-1 error. "
-        f"images/s and seconds: training on {devices}. torch {torch}{code}."
-    )
+    lines = [
+        f"Test set, mean ± sample sd over n seeds; chance level {table.chance:.2f} % top-1 error.",
+        f"images/s and seconds: training on {devices}. torch {torch}{code}.",
+    ]
+    return " ".join([*lines, *code_warnings(runs), *code_notes(runs)])
 
 
 def markdown(tables: Sequence[Table]) -> str:

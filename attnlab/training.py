@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from attnlab.progress import progress_of
 from attnlab.quiet import quiet
 from attnlab.ranks import is_first
 from attnlab.results import Record, fault, read_record, seal, write_json
+from attnlab.source_code import Code, changed_since, digests, edited_meanwhile, own_packages, ways_on
 from attnlab.start import start_from
 from attnlab.strategy import lost_rank
 from attnlab.trackers import Tracker
@@ -47,6 +49,7 @@ def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
     """Train and test one config; return its record. A run that has one already is not run again.
 
     An interrupted run goes on from OUTPUT_DIR/<id>/last.ckpt; force=true puts the old folder aside and starts anew.
+    A run that other code has recorded or begun is neither done nor run; code=recorded accepts it.
     Raises ConfigError or DataError (nothing is left behind) and TrainingError (error.json says why).
     """
     values = check(cfg)
@@ -55,24 +58,23 @@ def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
         die_with(os.getppid())
     ranks.check(values["machine"], machine.ranks(values["machine"]))
     name = run_id(values)
+    made_by = read_made_by(values)  # before anything takes time: files may be edited and committed meanwhile
     folder = Path(values["output_dir"]) / name
     if values["machine"]["batches"] is not None:
         with trial_folder(name, values["output_dir"]) as trial:
             say(f"{name}: machine.batches={values['machine']['batches']}: a trial, which leaves no record")
             short = values["recipe"] | {"epochs": 1, "steps": None}
             # its tracker: it has the id of the real run, and must not add to it
-            return _train(values | {"tracker": {"name": "csv"}, "recipe": short}, name, trial) | {"status": "trial"}
+            trial_values = values | {"tracker": {"name": "csv"}, "recipe": short}
+            return _train(trial_values, name, trial, made_by) | {"status": "trial"}
     if not values["force"] and (finished := read_record(folder)) is not None:
-        if reason := fault(finished, name):
-            raise ConfigError(f"{name}/result.json {reason}; force=true puts it aside and runs anew")
-        say(f"{name}: found recorded, not run again (force=true would)")
-        return finished
+        return _found(finished, values, name)
     new = not folder.exists()
     make_writable(folder, values["output_dir"])
     with locked(folder) as lock:
         # again: its owner may have ended while this process came to the lock
         if not values["force"] and (finished := read_record(folder)) is not None:
-            return finished
+            return _found(finished, values, name)
         aside = put_aside(folder) if values["force"] and is_first() else None
 
         def tell(reason: str) -> None:
@@ -81,7 +83,7 @@ def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
 
         ranks.on_lost.append(tell)
         try:
-            return _train(values, name, folder)
+            return _train(values, name, folder, made_by)
         except BaseException as error:
             tell_why(error, values["output_dir"])
             if is_first() and read_record(folder) is None:  # a record stands, whatever failed after it
@@ -98,12 +100,39 @@ def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
             ranks.on_lost.remove(tell)
 
 
-def _train(values: dict[str, Any], name: str, folder: Path) -> Record:
+@dataclass(frozen=True)
+class MadeBy:
+    """The code that makes a run, as it was when the run began.
+
+    code: its digests (attnlab.source_code);  commit, dirty: of the checkout (machine.commit).
+    """
+
+    code: Code
+    commit: str | None
+    dirty: bool | None
+
+
+def read_made_by(values: Mapping[str, Any]) -> MadeBy:
+    """The code of today that would make a run."""
+    return MadeBy(digests(values), *machine.commit(own_packages(values)))
+
+
+def _found(record: Record, values: Mapping[str, Any], name: str) -> Record:
+    """A finished record, when it is one to believe and made by the code of today, or code=recorded accepts it."""
+    if reason := fault(record, name):
+        raise ConfigError(f"{name}/result.json {reason}; force=true puts it aside and runs anew")
+    if (files := changed_since(record)) and values.get("code") != "recorded":
+        raise ConfigError(f"{name}: was recorded with other code: {ways_on(files)}")
+    say(f"{name}: found recorded, not run again (force=true would)")
+    return record
+
+
+def _train(values: dict[str, Any], name: str, folder: Path, made_by: MadeBy) -> Record:
     tracker = Tracker(values, name, recorded_config(values), folder)
     exit_code: int = 1
     record: Record | None = None
     try:
-        record = _fit_and_test(values, name, folder, tracker)
+        record = _fit_and_test(values, name, folder, tracker, made_by)
         exit_code = 0
         return record
     except torch.OutOfMemoryError as error:
@@ -118,7 +147,7 @@ def _train(values: dict[str, Any], name: str, folder: Path) -> Record:
         tracker.finish(exit_code, record)
 
 
-def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Tracker) -> Record:
+def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Tracker, made_by: MadeBy) -> Record:
     recipe, hardware = values["recipe"], values["machine"]
     machine.set_threads(hardware)
     machine.keep_memory(hardware)
@@ -142,7 +171,10 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
     if machine.compiles(hardware):
         net.compile()
     best, log = Best(folder) if validates else None, EpochLog(folder / "log.csv", name)
-    last = Last(folder, hardware.get("checkpoint_minutes"), machine.batch_statistics(net, hardware), data.data_hash)
+    last = Last(
+        folder, hardware.get("checkpoint_minutes"), machine.batch_statistics(net, hardware), data.data_hash,
+        made_by.code, accept_code=values.get("code") == "recorded",
+    )  # fmt: skip
     watching = (Draws(values["seed"]), log, best, last, progress_of(log))
     callbacks: list[Callback] = [callback for callback in watching if callback is not None]
     if values["tracker"].get("images"):
@@ -170,7 +202,6 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
     content = read(chosen)
     epoch, validation = int(content["epoch"]), content[SCORE]
     tested = trainer.test(classifier, datamodule=data, ckpt_path=str(chosen), verbose=False, weights_only=True)[0]
-    commit, dirty = machine.commit()
     record: Record = seal(
         {
             "id": name,
@@ -188,8 +219,10 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
             "device": machine.device_name(trainer.strategy.root_device),
             "precision": str(trainer.precision),
             "data_hash": data.data_hash,
-            "commit": commit,
-            "dirty": dirty,
+            "commit": made_by.commit,
+            "dirty": made_by.dirty,
+            "code": made_by.code,
+            "code_edited": sorted({*last.edited, *edited_meanwhile(values)}),
             "versions": machine.versions(),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
