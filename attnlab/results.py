@@ -123,6 +123,9 @@ def _odd(record: Record) -> str:
         if not isinstance(record[name], dict):
             return f"is not a record: {name}={reprlib.repr(record[name])}, allowed is a mapping"
         values |= {f"{name}.{key}": item for key, item in record[name].items()}
+    code = record.get("code", {})
+    if not isinstance(code, dict) or not all(isinstance(files, dict) for files in code.values()):
+        return f"is not a record: code={reprlib.repr(code)}, allowed is {{part: {{file: digest}}}}"
     kinds = dict.fromkeys((f"metrics.{key}" for key in record["metrics"]), "a number or null") | KINDS
     for key, kind in kinds.items():
         if not _fits(values.get(key), kind):

@@ -109,7 +109,7 @@ def print_warnings() -> None:
         else:
             show(message, category, *place)
 
-    warnings.showwarning = line
+    warnings.showwarning = line  # type: ignore[assignment]
 
 
 def ways_on(files: Sequence[str]) -> str:

@@ -49,6 +49,7 @@ class Sweep:
         hardware = config.machine
         self.n_jobs = gpus.jobs_at_a_time(n_jobs, config.runs_per_gpu, hardware.accelerator, hardware.devices)
         self.jobs: list[Job] = []
+        self.other_code: list[str] = []
         self.stopping = False
 
     def launch(self, job_overrides: Sequence[Sequence[str]]) -> Sequence[JobReturn]:
@@ -111,15 +112,18 @@ class Sweep:
         for job in self.jobs:
             for file in job.edited:
                 of_file[file] = of_file.get(file, 0) + 1
-        for file, n in of_file.items():
-            failures.append(f"{n} run{'s' * (n > 1)} recorded with other code: {ways_on([file])}")
-            if ranks.is_first():
-                print(f"attnlab: {failures[-1]}", file=sys.stderr, flush=True)
+        self.other_code = [
+            f"{n} run{'s' * (n > 1)} recorded with other code: {ways_on([file])}" for file, n in of_file.items()
+        ]
+        failures.extend(self.other_code)
+        if ranks.is_first():
+            for line in self.other_code:
+                print(f"attnlab: {line}", file=sys.stderr, flush=True)
 
     def list(self) -> None:
         """Print what would run."""
         for job in self.jobs:
-            print(f"{'would run' if job.state == 'waiting' else job.state:10}{job.title}")
+            print(f"{'would run' if job.state == 'waiting' else job.state:10} {job.title}")
         waiting = sum(job.state == "waiting" for job in self.jobs)
         print(f"dry run: {len(self.jobs)} jobs, {waiting} would run")
 
@@ -219,9 +223,10 @@ class Sweep:
                 failures.remove(line)
                 job.state = "recorded"
         left = sum(job.state in ("waiting", "running") for job in self.jobs)
-        if failures or left:
-            summary = f"attnlab: {len(failures)} failed, {left} not finished; the same command runs them"
-            print(summary, *(f"  {failure}" for failure in failures), sep="\n", file=sys.stderr, flush=True)
+        failed = [failure for failure in failures if failure not in self.other_code]
+        if failed or left:
+            summary = f"attnlab: {len(failed)} failed, {left} not finished; the same command runs them"
+            print(summary, *(f"  {failure}" for failure in failed), sep="\n", file=sys.stderr, flush=True)
 
     def returned(self) -> Sequence[JobReturn]:
         """What Hydra wants to know of each job."""
