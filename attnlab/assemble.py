@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from attnlab.checkpoints import read
+from attnlab.checkpoints import fingerprint, read
 from attnlab.compose import check
 from attnlab.construct import construct
 from attnlab.errors import ConfigError
@@ -64,11 +64,12 @@ def load(run_id: str, output_dir: str | Path = "outputs", *, key: str = "run") -
     """The trained network of a finished run, in eval mode, at the checkpoint that was tested.
 
     run_id: the run's folder below output_dir; its first letters are enough;  key: under which the user gave it.
-    Raises ConfigError when there is none, or its checkpoint is missing or damaged. Warns (OtherCode) when the code
-    that trained it is not the code of today, which then uses its weights.
+    Raises ConfigError when there is none, or its checkpoint is missing, damaged or not the one that the record is of.
+    Warns (OtherCode) when the code that trained it is not the code of today, which then uses its weights.
     """
     folder = find_run(run_id, output_dir, key=key)
-    if files := changed_since(read_record(folder, key=key) or {}):
+    record = read_record(folder, key=key) or {}
+    if files := changed_since(record):
         text = f"run {folder.name} was trained by other code ({', '.join(files)} changed since)"
         warnings.warn(f"{text}; the code of today uses its weights", OtherCode, stacklevel=2)
     values = read_config(folder, key=key)
@@ -76,7 +77,13 @@ def load(run_id: str, output_dir: str | Path = "outputs", *, key: str = "run") -
         values["model"] = values["model"] | {"pretrained": False}
     net = build(values)
     try:
-        state = read(folder / "best.ckpt")["state_dict"]
+        content = read(folder / "best.ckpt")
+        if record.get("weights") and fingerprint(folder / "best.ckpt") != record["weights"]:
+            raise ConfigError(
+                f"{key}={run_id}: its best.ckpt is not the one that the record is of (its checksum is another); "
+                "bring that one back, or force=true trains anew"
+            )
+        state = content["state_dict"]
         net.load_state_dict({name.removeprefix("net."): state[name] for name in state if name.startswith("net.")})
     except FileNotFoundError as error:
         raise ConfigError(f"{key}={run_id}: its best.ckpt is missing") from error

@@ -5,12 +5,14 @@ goes on bit for bit: order and augmentation are drawn from (seed, epoch), the ot
 see Draws; all else is in last.ckpt, with how many batches of its epoch were done.
 """
 
+import hashlib
 import io
 import pickle
 import random
 import re
 import time
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 
 from attnlab.data.batches import mixed
 from attnlab.errors import ConfigError
-from attnlab.ranks import is_first
+from attnlab.provenance import joined
 from attnlab.source_code import Code, differences
 from attnlab.whole import written_whole
 
@@ -32,10 +34,13 @@ TOGETHER = 20  # steps between two agreements of several ranks on the time
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Lightning's way to write checkpoints, made atomic: see attnlab.whole."""
+    """Lightning's way to write checkpoints, made atomic (attnlab.whole), each with the id of its run."""
+
+    def __init__(self, run: str) -> None:
+        self.run = run
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        save(checkpoint, Path(path))
+        save(checkpoint | {"run": self.run}, Path(path))
 
 
 def save(checkpoint: dict[str, Any], path: Path) -> None:
@@ -72,31 +77,60 @@ def read(path: Path) -> dict[str, Any]:
 def to_go_on(folder: Path, validates: bool) -> tuple[bool, str]:
     """(True, "") when the run can go on from last.ckpt; (False, why not) when it begins anew, "" where nothing was.
 
-    What is damaged is kept beside, as NAME.damaged. best.ckpt belongs to last.ckpt: without one the other is nothing.
+    Nothing is changed. best.ckpt belongs to last.ckpt, which names its epoch and score: none is of use alone.
+    Raises ConfigError for a checkpoint that asks for code to be run, and for that of another run.
     """
-    last, best, reason = folder / "last.ckpt", folder / "best.ckpt", ""
-    needed = [last] if last.exists() else []
-    if needed and best.exists() and validates:
-        needed.append(best)
-    for path in needed:
-        try:
-            content = read(path)
-            if path == best and SCORE not in content:
-                raise ValueError(f"does not say its {SCORE}, as those of an older attnlab")
-            if path == last and validates and content["epoch"] and not best.exists():
-                raise ValueError("has lost the best.ckpt that belongs to it")
-        except ConfigError:
+    last, best = folder / "last.ckpt", folder / "best.ckpt"
+    if not last.exists():
+        return False, "best.ckpt is without the last.ckpt that belongs to it" if best.exists() else ""
+    try:
+        content = _of_run(last, folder.name)
+    except ValueError as error:
+        if isinstance(error, ConfigError):
             raise
-        except ValueError as error:
-            reason = f"{path.name} {error}; it is kept as {path.name}.damaged, and the run begins anew"
-            if is_first():
-                path.replace(path.with_name(f"{path.name}.damaged"))
-    if needed and not reason:
+        return False, f"last.ckpt {error}"
+    if not validates:
         return True, ""
-    if is_first():
-        for path in (last, best):
-            path.unlink(missing_ok=True)
-    return False, reason
+    expected = _best_of(content)
+    try:
+        found = _of_run(best, folder.name) if best.exists() else None
+        if found is not None and SCORE not in found:
+            raise ValueError(f"does not say its {SCORE}, as those of an older attnlab")
+    except ValueError as error:
+        if isinstance(error, ConfigError):
+            raise
+        return False, f"best.ckpt {error}"
+    if expected is None:  # of an older attnlab, or before the first validation
+        lost = content["epoch"] and found is None
+        return not lost, "last.ckpt has lost the best.ckpt that belongs to it" if lost else ""
+    if expected["epoch"] == content["epoch"]:
+        return True, ""  # the weights of last.ckpt are the best: Best writes them again where best.ckpt has others
+    if found is None:
+        return False, "last.ckpt has lost the best.ckpt that belongs to it"
+    ended = found["global_step"] == content["global_step"]  # recipe.steps ended, and its last weights were the best
+    if ended or (found["epoch"], found[SCORE]) == (expected["epoch"], expected["score"]):
+        return True, ""
+    return False, "best.ckpt does not belong to last.ckpt: it has another epoch or score"
+
+
+def _of_run(path: Path, run: str) -> dict[str, Any]:
+    """A checkpoint's content. Raises ConfigError when it says that it is another run's."""
+    content = read(path)
+    if (owner := content.get("run", run)) != run:
+        raise ConfigError(f"{path}: is a checkpoint of run {owner}; take it away, or force=true puts all aside")
+    return content
+
+
+def _best_of(content: dict[str, Any]) -> dict[str, Any] | None:
+    """Epoch and score of the best.ckpt that belongs to a last.ckpt; None before a validation, or of old files."""
+    state = content.get("callbacks", {}).get("Best") or {}
+    return state if state.get("score") is not None else None
+
+
+def fingerprint(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal: which weights a record is of."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Last(Checkpoint):
@@ -104,15 +138,18 @@ class Last(Checkpoint):
 
     batch_statistics: over what BN takes them (machine.batch_statistics); `mixed` where a run has gone on otherwise;
     data_hash: of the images; a run goes on with those it began with. Raises ConfigError where they are others.
+    stretch: what this start runs under (attnlab.provenance); `stretches`: those before it as well;
+    started_from: the weights that the run began with, of its first start.
     code: digests of what computes the run (attnlab.source_code); a run goes on with the code it began with, or, where
     accept_code, with what `edited` then names. Raises ConfigError otherwise.
     """
 
     def __init__(
         self, folder: Path, minutes: float | None, batch_statistics: str, data_hash: str | None, code: Code,
-        *, accept_code: bool = False,
+        stretch: Mapping[str, Any], started_from: Mapping[str, Any] | None = None, *, accept_code: bool = False,
     ) -> None:  # fmt: skip
         self.batch_statistics, self.data_hash = batch_statistics, data_hash
+        self.stretches, self.started_from = [dict(stretch)], started_from
         self.code, self.accept_code, self.edited = code, accept_code, list[str]()
         self.path, self.minutes = folder / "last.ckpt", minutes
         self._saved = 0.0
@@ -121,7 +158,8 @@ class Last(Checkpoint):
     def state_dict(self) -> dict[str, Any]:
         return {
             "batches": self._batches, "batch_statistics": self.batch_statistics, "data_hash": self.data_hash,
-            "code": self.code, "edited": self.edited,
+            "code": self.code, "edited": self.edited, "stretches": self.stretches,
+            "started_from": self.started_from,
         }  # fmt: skip
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -138,6 +176,8 @@ class Last(Checkpoint):
             )
         self.edited = sorted({*state_dict.get("edited", ()), *files})
         self._batches = state_dict["batches"]
+        self.started_from = state_dict.get("started_from", self.started_from)
+        self.stretches = joined(state_dict.get("stretches", ()), self.stretches[0])
         if state_dict.get("batch_statistics", self.batch_statistics) != self.batch_statistics:
             self.batch_statistics = "mixed"
 
@@ -170,21 +210,44 @@ class Last(Checkpoint):
 
 
 class Best(Checkpoint):
-    """best.ckpt: the weights of the epoch with the lowest validation error, which the file says itself."""
+    """best.ckpt: the weights of the epoch with the lowest validation error, which the file says itself.
+
+    It is written after last.ckpt, which names its epoch and score: after a kill between the two it is made from
+    last.ckpt, whose weights are the same.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "best.ckpt"
         self.score: float | None = None
+        self.epoch: int | None = None
+        self._due = False
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Not from last.ckpt: a kill may have come between the two files.
-        self.score = read(self.path)[SCORE] if self.path.exists() else None
+    def state_dict(self) -> dict[str, Any]:
+        return {"score": self.score, "epoch": self.epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.score, self.epoch = state_dict["score"], state_dict["epoch"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        there = read(self.path) if self.path.exists() else None
+        if self.score is None:  # a new run, or the last.ckpt of an older attnlab
+            self.score = None if there is None else there[SCORE]
+        elif there is None or (
+            (there["epoch"], there[SCORE]) != (self.epoch, self.score) and there["global_step"] != trainer.global_step
+        ):
+            last_is_best(self.path.parent, self.score)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         score = float(trainer.callback_metrics[SCORE])
         if trainer.state.fn == "fit" and self.is_better(score):
-            self.score = score
+            self.score, self.epoch, self._due = score, trainer.current_epoch, True
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._due:
             trainer.save_checkpoint(self.path, weights_only=True)
+            self._due = False
 
     def is_better(self, score: float) -> bool:
         """Whether there is none as good."""

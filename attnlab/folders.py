@@ -51,31 +51,48 @@ def make_writable(folder: Path, output_dir: str) -> None:
         raise ConfigError(f"output_dir={output_dir}: cannot be written ({error.strerror})") from error
 
 
-def put_aside(folder: Path) -> Path | None:
-    """Move what a run left to a folder of its own, which no report reads; the lock file stays."""
-    items = [item for item in folder.iterdir() if item.name != "lock"]
-    if not items:
-        return None
-    aside = folder.with_name(f"{folder.name}.{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}")
-    aside.mkdir()
-    for item in items:
-        item.rename(aside / item.name)
-    say(f"{folder.name}: the old run is kept in {aside}")
-    return aside
+class Start:
+    """One start of a run in its folder: what is there is put aside or kept, never deleted, and comes back when the
+    start trains nothing."""
 
+    #: what a start writes before it trains, over what an earlier one has left
+    REWRITTEN = ("config.yaml", "log.csv", "error.json")
 
-def restore(folder: Path, aside: Path | None) -> None:
-    """Undo a start that trained nothing: drop what it wrote, bring back what was put aside."""
-    for item in folder.iterdir():
-        if item.is_dir():
-            shutil.rmtree(item)
-        elif item.name != "lock":
-            item.unlink()
-    if aside is not None:
-        for item in aside.iterdir():
-            item.rename(folder / item.name)
-        aside.rmdir()
-        say(f"{folder.name}: the old run is back in its place")
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.aside: Path | None = None
+        self.found = {item.name for item in folder.iterdir()}
+        self.texts = {name: (folder / name).read_bytes() for name in self.REWRITTEN if name in self.found}
+
+    def put_aside(self) -> None:
+        """Move all that is there to a folder of its own, which no report reads; the lock file stays."""
+        items = [item for item in self.folder.iterdir() if item.name != "lock"]
+        if not items:
+            return
+        self.aside = self.folder.with_name(f"{self.folder.name}.{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}")
+        self.aside.mkdir()
+        for item in items:
+            item.rename(self.aside / item.name)
+        say(f"{self.folder.name}: the old run is kept in {self.aside}")
+
+    def undo(self) -> None:
+        """Drop what this start wrote, and nothing else; bring back what it put aside."""
+        kept = {"lock"} if self.aside else {"lock", *self.found}
+        for item in self.folder.iterdir():
+            if item.name in kept:
+                continue
+            if item.is_dir():
+                shutil.rmtree(item)
+            else:
+                item.unlink()
+        if self.aside is not None:
+            for item in self.aside.iterdir():
+                item.rename(self.folder / item.name)
+            self.aside.rmdir()
+            say(f"{self.folder.name}: the old run is back in its place")
+        for name, text in self.texts.items():
+            if (self.folder / name).read_bytes() != text:
+                (self.folder / name).write_bytes(text)
 
 
 @contextmanager

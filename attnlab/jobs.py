@@ -61,7 +61,7 @@ class Job:
     """One job of a sweep; `state` is waiting, recorded, other code (recorded by it), double (of another), running, done
     or failed.
 
-    values: the config, checked and plain;  edited: the files in which today's code differs from what recorded it;
+    values: the config, checked and plain;  doubts: why its record may not be what the config gives today;
     differs: the overrides by which it differs from the sweep's other jobs;
     share: of its training that is done, 0 to 1, and rate: images per second, told by the job itself on a terminal;
     words: the pipe it tells them by;  output: the pipe of what it prints, None where it prints by itself.
@@ -72,7 +72,7 @@ class Job:
     config: DictConfig
     id: str
     values: dict[str, Any] = field(default_factory=dict)
-    edited: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
     differs: list[str] = field(default_factory=list)
     state: str = "waiting"
     value: float | None = None

@@ -69,7 +69,7 @@ def make_trainer(
         gradient_clip_val=recipe["grad_clip"],
         deterministic=values["deterministic"],
         callbacks=list(callbacks),
-        plugins=[WholeFiles()],
+        plugins=[WholeFiles(folder.name)],
         logger=list(loggers) or False,
         log_every_n_steps=10**9,  # curves have a point an epoch
         limit_train_batches=hardware["batches"],

@@ -24,9 +24,9 @@ from attnlab.compose import CONF, PACKAGES, check, choices, explain, register_re
 from attnlab.errors import AttnlabError, ConfigError
 from attnlab.identity import run_id
 from attnlab.jobs import STOPS, die_with
+from attnlab.provenance import doubts, ways_on
 from attnlab.results import read_record
 from attnlab.secrecy import hide
-from attnlab.source_code import changed_since, ways_on
 from attnlab.sweep import failures, raise_interrupt
 from attnlab.sweep_arguments import for_hydra
 
@@ -74,8 +74,8 @@ def state(values: dict[str, Any]) -> str:
     """Whether a run is recorded or would be run, with its id."""
     name = run_id(values)
     record = None if values["force"] else read_record(Path(values["output_dir"]) / name)
-    if record and (files := changed_since(record)) and values.get("code") != "recorded":
-        return f"{name} was recorded with other code: {ways_on(files)}"
+    if record and values.get("code") != "recorded" and (found := doubts(record, values["output_dir"])):
+        return f"{name} was recorded with other code or weights: {ways_on(found)}"
     return f"{name} {'is recorded' if record else 'would run'}"
 
 

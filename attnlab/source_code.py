@@ -9,7 +9,7 @@ import importlib.util
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -110,11 +110,6 @@ def print_warnings() -> None:
             show(message, category, *place)
 
     warnings.showwarning = line  # type: ignore[assignment]
-
-
-def ways_on(files: Sequence[str]) -> str:
-    """What stands in the way of using a record that other code made, and the two ways on."""
-    return f"{', '.join(files)} changed since; force=true trains anew, code=recorded accepts the record as it is"
 
 
 def _file(module: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from attnlab.assemble import load
+from attnlab.checkpoints import fingerprint
 from attnlab.digest import canonical
 from attnlab.errors import ConfigError
 from attnlab.identity import name_of
@@ -40,6 +41,15 @@ def start_from(net: nn.Module, values: Mapping[str, Any]) -> str:
         net.load_state_dict(theirs[part], strict=False)
     said = f"starts from {source}: its {', '.join(taken)}" + (f"; new: {', '.join(new)}" if new else "")
     return said + _leak(before, values)
+
+
+def parent_of(values: Mapping[str, Any]) -> dict[str, str]:
+    """The run that a config starts from, and the SHA-256 of its best.ckpt. Raises ConfigError when there is none."""
+    folder = find_run(values["start_from"], values["output_dir"], key="start_from")
+    try:
+        return {"id": folder.name, "weights": fingerprint(folder / "best.ckpt")}
+    except FileNotFoundError as error:
+        raise ConfigError(f"start_from={values['start_from']}: its best.ckpt is missing") from error
 
 
 def _leak(before: Mapping[str, Any], values: Mapping[str, Any]) -> str:

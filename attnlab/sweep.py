@@ -9,6 +9,7 @@ import select
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -25,9 +26,10 @@ from attnlab.compose import check
 from attnlab.errors import ConfigError
 from attnlab.identity import run_id
 from attnlab.jobs import Job
+from attnlab.provenance import doubts, ways_on
 from attnlab.ranks import GROUP
 from attnlab.results import is_recorded, read_record
-from attnlab.source_code import changed_since, digests, import_all, ways_on
+from attnlab.source_code import digests, import_all
 from attnlab.sweep_arguments import Composed, compose_jobs, left_out
 
 #: what one job must not hand to the next, or a shell to a job
@@ -78,7 +80,7 @@ class Sweep:
                 if ranks.is_first() and not self.config.dry_run:
                     print(f"{job.title}: the same run as #{seen[job.id]}, trained once", flush=True)
             elif self._is_recorded(job):
-                job.state = "recorded" if self._is_of_this_code(job) else "other code"
+                job.state = "recorded" if self._stands(job) else "other code"
                 if job.state == "recorded" and ranks.is_first():
                     print(f"{job.id}: found recorded, not run again (force=true would)", flush=True)
             seen.setdefault(job.id, job.number)
@@ -99,21 +101,20 @@ class Sweep:
     def _is_recorded(self, job: Job) -> bool:
         return not job.config.force and is_recorded(Path(job.config.output_dir) / job.id)
 
-    def _is_of_this_code(self, job: Job) -> bool:
-        """Whether the code that recorded a job is today's, or code=recorded accepts it."""
+    def _stands(self, job: Job) -> bool:
+        """Whether a recorded job is what its config gives today, or code=recorded accepts it."""
         if job.config.code == "recorded":
             return True
-        job.edited = changed_since(read_record(Path(job.config.output_dir) / job.id) or {})
-        return not job.edited
+        folder = Path(job.config.output_dir)
+        job.doubts = doubts(read_record(folder / job.id) or {}, folder)
+        return not job.doubts
 
     def _tell_other_code(self) -> None:
-        """A failure a file: other code has recorded runs, which are neither done nor overwritten."""
-        of_file: dict[str, int] = {}
-        for job in self.jobs:
-            for file in job.edited:
-                of_file[file] = of_file.get(file, 0) + 1
+        """A failure a reason: such runs are neither done nor overwritten."""
+        counted = Counter(doubt for job in self.jobs for doubt in job.doubts)
         self.other_code = [
-            f"{n} run{'s' * (n > 1)} recorded with other code: {ways_on([file])}" for file, n in of_file.items()
+            f"{n} run{'s' * (n > 1)} recorded with other code or weights: {ways_on([doubt])}"
+            for doubt, n in counted.items()
         ]
         failures.extend(self.other_code)
         if ranks.is_first():
@@ -186,6 +187,7 @@ class Sweep:
         sys.argv = [sys.argv[0], *job.overrides]
         with open_dict(job.config):
             job.config.hydra.mode = "RUN"
+            job.config.n_jobs = self.n_jobs  # the record says what shared the machine
             devices = job.config.machine.devices if isinstance(job.config.machine.devices, int) else 1
             for key in ("threads", "workers") if self.n_jobs > 1 else ():
                 if job.config.machine[key] is None:  # each job gets its share of the cores

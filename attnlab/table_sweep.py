@@ -7,8 +7,8 @@ from omegaconf import DictConfig
 from attnlab.gpus import jobs_at_a_time
 from attnlab.grid import read_grid
 from attnlab.ledger import ledger
+from attnlab.provenance import doubts
 from attnlab.results import RESULTS, gather
-from attnlab.source_code import changed_since
 
 
 def jobs(arguments: Sequence[str], config: DictConfig) -> list[list[str]]:
@@ -21,7 +21,7 @@ def jobs(arguments: Sequence[str], config: DictConfig) -> list[list[str]]:
     for reason in left_out:
         print(f"left out: {reason}")
     # What other code has recorded goes to the launcher, which says so and does not run it.
-    done = [] if config.force else [r for r in records if config.code == "recorded" or not changed_since(r)]
+    done = [] if config.force else [r for r in records if config.code == "recorded" or not doubts(r, config.output_dir)]
     book = ledger(grid, done)
     hardware = config.machine
     at_a_time = jobs_at_a_time(config.n_jobs, config.runs_per_gpu, hardware.accelerator, hardware.devices)

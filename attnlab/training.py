@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,16 @@ from attnlab import machine, ranks
 from attnlab.agree import agreed, tell_why, told_why, trial_folder
 from attnlab.assemble import build
 from attnlab.callbacks import EpochLog
-from attnlab.checkpoints import SCORE, Best, Draws, Last, last_is_best, read, to_go_on
+from attnlab.checkpoints import SCORE, Best, Draws, Last, fingerprint, last_is_best, read, to_go_on
 from attnlab.compose import check
 from attnlab.costs import count_macs
 from attnlab.errors import ConfigError, DataError, TrainingError
 from attnlab.folders import (
+    Start,
     disk_error,
     locked,
     make_writable,
-    put_aside,
     recorded_config,
-    restore,
     say,
     without_paths,
     write_error,
@@ -35,11 +33,12 @@ from attnlab.identity import run_id
 from attnlab.jobs import die_with
 from attnlab.parts import datamodule, make_classifier, make_trainer
 from attnlab.progress import progress_of
+from attnlab.provenance import MadeBy, doubts, mixed, read_made_by, stretch, ways_on
 from attnlab.quiet import quiet
 from attnlab.ranks import is_first
 from attnlab.results import Record, fault, read_record, seal, write_json
-from attnlab.source_code import Code, changed_since, digests, edited_meanwhile, own_packages, ways_on
-from attnlab.start import start_from
+from attnlab.source_code import edited_meanwhile
+from attnlab.start import parent_of, start_from
 from attnlab.strategy import lost_rank
 from attnlab.trackers import Tracker
 from attnlab.whole import write_text
@@ -66,7 +65,7 @@ def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
             short = values["recipe"] | {"epochs": 1, "steps": None}
             # its tracker: it has the id of the real run, and must not add to it
             trial_values = values | {"tracker": {"name": "csv"}, "recipe": short}
-            return _train(trial_values, name, trial, made_by) | {"status": "trial"}
+            return _train(trial_values, name, trial, made_by, Start(trial)) | {"status": "trial"}
     if not values["force"] and (finished := read_record(folder)) is not None:
         return _found(finished, values, name)
     new = not folder.exists()
@@ -75,7 +74,9 @@ def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
         # again: its owner may have ended while this process came to the lock
         if not values["force"] and (finished := read_record(folder)) is not None:
             return _found(finished, values, name)
-        aside = put_aside(folder) if values["force"] and is_first() else None
+        start = Start(folder)
+        if values["force"] and is_first():
+            start.put_aside()
 
         def tell(reason: str) -> None:
             if read_record(folder) is None:
@@ -83,13 +84,13 @@ def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
 
         ranks.on_lost.append(tell)
         try:
-            return _train(values, name, folder, made_by)
+            return _train(values, name, folder, made_by, start)
         except BaseException as error:
             tell_why(error, values["output_dir"])
             if is_first() and read_record(folder) is None:  # a record stands, whatever failed after it
                 trained = (folder / "last.ckpt").exists()
-                if not trained and (aside is not None or isinstance(error, ConfigError | DataError)):
-                    restore(folder, aside)  # as it was found
+                if not trained and (start.aside is not None or isinstance(error, ConfigError | DataError)):
+                    start.undo()
                     if new:
                         lock.unlink(missing_ok=True)
                         folder.rmdir()
@@ -100,39 +101,22 @@ def train(cfg: DictConfig | Mapping[str, Any]) -> Record:
             ranks.on_lost.remove(tell)
 
 
-@dataclass(frozen=True)
-class MadeBy:
-    """The code that makes a run, as it was when the run began.
-
-    code: its digests (attnlab.source_code);  commit, dirty: of the checkout (machine.commit).
-    """
-
-    code: Code
-    commit: str | None
-    dirty: bool | None
-
-
-def read_made_by(values: Mapping[str, Any]) -> MadeBy:
-    """The code of today that would make a run."""
-    return MadeBy(digests(values), *machine.commit(own_packages(values)))
-
-
 def _found(record: Record, values: Mapping[str, Any], name: str) -> Record:
-    """A finished record, when it is one to believe and made by the code of today, or code=recorded accepts it."""
+    """A finished record, when it is one to believe and made by what is there today, or code=recorded accepts it."""
     if reason := fault(record, name):
         raise ConfigError(f"{name}/result.json {reason}; force=true puts it aside and runs anew")
-    if (files := changed_since(record)) and values.get("code") != "recorded":
-        raise ConfigError(f"{name}: was recorded with other code: {ways_on(files)}")
+    if values.get("code") != "recorded" and (found := doubts(record, values["output_dir"])):
+        raise ConfigError(f"{name}: was recorded with other code or weights: {ways_on(found)}")
     say(f"{name}: found recorded, not run again (force=true would)")
     return record
 
 
-def _train(values: dict[str, Any], name: str, folder: Path, made_by: MadeBy) -> Record:
+def _train(values: dict[str, Any], name: str, folder: Path, made_by: MadeBy, start: Start) -> Record:
     tracker = Tracker(values, name, recorded_config(values), folder)
     exit_code: int = 1
     record: Record | None = None
     try:
-        record = _fit_and_test(values, name, folder, tracker, made_by)
+        record = _fit_and_test(values, name, folder, tracker, made_by, start)
         exit_code = 0
         return record
     except torch.OutOfMemoryError as error:
@@ -147,7 +131,9 @@ def _train(values: dict[str, Any], name: str, folder: Path, made_by: MadeBy) -> 
         tracker.finish(exit_code, record)
 
 
-def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Tracker, made_by: MadeBy) -> Record:
+def _fit_and_test(
+    values: dict[str, Any], name: str, folder: Path, tracker: Tracker, made_by: MadeBy, start: Start
+) -> Record:
     recipe, hardware = values["recipe"], values["machine"]
     machine.set_threads(hardware)
     machine.keep_memory(hardware)
@@ -163,8 +149,11 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
     goes_on, reason = agreed(f"{name}/resume", lambda: to_go_on(folder, validates), values["output_dir"])
     resume = folder / "last.ckpt" if goes_on else None
     if reason:
-        say(f"{name}: {reason}")
-    if values.get("start_from") and resume is None:
+        say(f"{name}: {reason}; the run begins anew")
+        if is_first():
+            start.put_aside()
+    started_from = parent_of(values) if values.get("start_from") and resume is None else None
+    if started_from:
         say(f"{name}: {start_from(net, values)}")
     if hardware["channels_last"]:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -173,9 +162,9 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
     best, log = Best(folder) if validates else None, EpochLog(folder / "log.csv", name)
     last = Last(
         folder, hardware.get("checkpoint_minutes"), machine.batch_statistics(net, hardware), data.data_hash,
-        made_by.code, accept_code=values.get("code") == "recorded",
+        made_by.code, stretch(made_by, hardware), started_from, accept_code=values.get("code") == "recorded",
     )  # fmt: skip
-    watching = (Draws(values["seed"]), log, best, last, progress_of(log))
+    watching = (Draws(values["seed"]), log, last, best, progress_of(log))
     callbacks: list[Callback] = [callback for callback in watching if callback is not None]
     if values["tracker"].get("images"):
         from attnlab.watch import Watch
@@ -216,6 +205,9 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
             "seconds": round(log.seconds, 2),
             "world_size": trainer.world_size,
             "batch_statistics": last.batch_statistics,
+            "threads": torch.get_num_threads(),
+            "n_jobs": values.get("n_jobs") or 1,
+            "runs_per_gpu": values.get("runs_per_gpu") or 1,
             "device": machine.device_name(trainer.strategy.root_device),
             "precision": str(trainer.precision),
             "data_hash": data.data_hash,
@@ -224,6 +216,9 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
             "code": made_by.code,
             "code_edited": sorted({*last.edited, *edited_meanwhile(values)}),
             "versions": machine.versions(),
+            "weights": fingerprint(chosen),
+            "stretches": last.stretches if mixed(last.stretches) else None,
+            "started_from": last.started_from,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
     )

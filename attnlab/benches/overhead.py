@@ -114,7 +114,7 @@ def ours(values: Mapping[str, Any], net: nn.Module, loader: Turns, here: Setting
     """What attnlab.training does between the build of the net and its test."""
     recipe = values["recipe"] | {"steps": len(loader)}
     with tempfile.TemporaryDirectory() as folder:
-        last = Last(Path(folder), values["machine"]["checkpoint_minutes"], "batch", None, {})
+        last = Last(Path(folder), values["machine"]["checkpoint_minutes"], "batch", None, {}, {})
         callbacks = [Draws(values["seed"]), EpochLog(Path(folder) / "log.csv", "bench"), last]
         trainer = make_trainer(dict(values) | {"recipe": recipe}, Path(folder), callbacks, [])
         trainer.fit(make_classifier(values, net), datamodule=Loaded(loader))
