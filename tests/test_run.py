@@ -172,7 +172,7 @@ def test_a_sweep_runs_is_skipped_and_reports(tiny):
         (["recipe=null"], "recipe=null: allowed are gam2021, he2016, hu2018, jetley2018"),
         (
             ["attention=se", "attention.reduction=64"],
-            "attention.reduction=64: must divide 16 channels",
+            "attention.reduction=64: allowed is an integer from 1 to 16",
         ),
         (["recipe.batch_size=0"], "recipe.batch_size=0: allowed is an integer from 1"),
         (["recipe.optimizer.lr=-1"], "recipe.optimizer"),

@@ -3,12 +3,14 @@
 z_channel = MLP(mean over space) + MLP(max over space), one shared MLP;
 z_spatial = [BN] conv_kxk([max over channels; mean over channels]).
 Source: Woo et al. 2018 (arXiv 1807.06521), section 3; k = 7, r = 16; channel first, then spatial. Squeezes: table 1,
-planes: table 2 (`conv`: a 1x1 convolution instead of the two pooled planes), order: table 3.
+planes: table 2 (`conv`: a 1x1 convolution instead of the two pooled planes), order: table 3. `added` is what the paper
+calls parallel (section 4.1): y = x m(z_channel + z_spatial), both scores of x; `parallel` is our own, the product of
+both masks of x.
 `cbam` is the official code, Jongchan/attention-module@459efad MODELS/cbam.py: a BN follows the spatial conv, its
 weight starts at 0 (the spatial mask starts at 0.5). `cbam_laakom2021` is firasl/inverse_attention@8c9a08c: no BN,
 r = 8, planes in the order [mean; max], MLP kernels N(0, 0.01).
 Differs from the authors' code in: the channel MLP and the spatial conv are He normal by fan-in (there: PyTorch's
-default, and fan-out). What `parallel` computes the paper does not write down: here both masks are of x.
+default, and fan-out). The paper's formula has the planes in the order [mean; max], the code [max; mean].
 """
 
 from collections import OrderedDict
@@ -24,7 +26,7 @@ from attnlab.attention.passes import conv_planes
 from attnlab.errors import ConfigError
 from attnlab.layers import conv
 
-ORDERS = ("channel-spatial", "spatial-channel", "parallel", "channel", "spatial")
+ORDERS = ("channel-spatial", "spatial-channel", "parallel", "added", "channel", "spatial")
 SQUEEZES: dict[str | None, Pooling] = {None: MeanMax(), "avg": Mean(), "max": Max()}
 PLANES = ("max-mean", "mean-max", "conv")
 
@@ -105,6 +107,17 @@ class Parallel(nn.Module):
         return self.spatial(self.channel(x), x)
 
 
+class Added(nn.Module):
+    """x (B, C, H, W) -> z_channel + z_spatial, (B, C, H, W): one mask of both."""
+
+    def __init__(self, channel: nn.Module, spatial: nn.Module) -> None:
+        super().__init__()
+        self.channel, self.spatial = channel, spatial
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.channel(x) + self.spatial(x)
+
+
 def cbam(
     channels: int,
     *,
@@ -122,21 +135,23 @@ def cbam(
     """The channel gate, then the spatial gate; `gate` wraps a score in the configured mask, the same for both.
 
     squeeze: of the channel score, avg or max, None = both;  bias: of its MLP, None = true;
-    order: channel-spatial (None), spatial-channel, parallel, or one of them alone: channel, spatial;
+    order: channel-spatial (None), spatial-channel, parallel, added, or one of them alone: channel, spatial;
     norm_weight: of the BN at birth, None = 0.
     """
     order = order or "channel-spatial"
     if order not in ORDERS:
         raise ConfigError(f"attention.order={order}: allowed are {', '.join(ORDERS)}")
-    gates: OrderedDict[str, nn.Module] = OrderedDict()
+    scores: OrderedDict[str, nn.Module] = OrderedDict()
     if order != "spatial":
-        score = ChannelScore(channels, reduction=reduction, init_std=init_std, squeeze=squeeze, bias=bias is not False)
-        gates["channel"] = gate(score)
+        scores["channel"] = ChannelScore(
+            channels, reduction=reduction, init_std=init_std, squeeze=squeeze, bias=bias is not False
+        )
     if order != "channel":
         birth = norm_weight or 0.0
-        gates["spatial"] = gate(
-            SpatialScore(channels, kernel_size=kernel_size, norm=norm, norm_weight=birth, planes=planes)
-        )
+        scores["spatial"] = SpatialScore(channels, kernel_size=kernel_size, norm=norm, norm_weight=birth, planes=planes)
+    if order == "added":
+        return gate(Added(**scores))
+    gates: OrderedDict[str, nn.Module] = OrderedDict((name, gate(score)) for name, score in scores.items())
     if order == "parallel":
         return Parallel(**gates)
     if order == "spatial-channel":

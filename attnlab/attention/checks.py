@@ -4,16 +4,14 @@ from attnlab.errors import ConfigError
 
 
 def hidden(channels: int, reduction: int, least: int = 1) -> int:
-    """C / r, or `least` where that is more.
+    """How many hidden units C channels get: C / r, rounded down as the official codes do, and `least` or more.
 
-    Raises ConfigError unless r divides C: rounding would make it another module than the name says.
+    Raises ConfigError for r below 1; and for r above C, which leaves no unit, where no module says a `least` above 1.
     """
-    if least > 1 and reduction >= 1 and channels / reduction <= least:
-        return least
-    if reduction < 1 or channels % reduction:
-        divisors = ", ".join(str(r) for r in range(1, channels + 1) if channels % r == 0)
-        raise ConfigError(f"attention.reduction={reduction}: must divide {channels} channels; allowed are {divisors}")
-    return channels // reduction
+    if reduction < 1 or (least == 1 and reduction > channels):
+        above = f" to {channels}, the channels here" if least == 1 else ""
+        raise ConfigError(f"attention.reduction={reduction}: allowed is an integer from 1{above}")
+    return max(channels // reduction, least)
 
 
 def at_least_1(key: str, value: int) -> int:

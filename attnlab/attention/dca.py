@@ -4,8 +4,9 @@ a = GAP(x) in the first block, relu(LN(conv1x1([GAP(x); p]))) in the others, p t
 brought to C channels by relu(LN(linear)) where they differ; the conv weighs the two vectors with two scalars and
 a bias; z = W2 relu(W1 a + b1) + b2.
 Source: Ma et al. 2020, DCANet (arXiv 2007.05099); ma-xu/DCANet@29c0792 models/resnet/resnet_se_dca.py; r = 16.
-Differs from the authors' code in: the layers of W are He normal; the 1x1 conv keeps PyTorch's default (there by
-fan-out); p' takes s(z) whatever the mask.
+Differs from the authors' code in: the layers of W are He normal, their biases zero (there PyTorch's default); the 1x1
+conv keeps PyTorch's default (there by fan-out); p' takes s(z) whatever the mask. There the first block has a conv and
+an LN that it never uses; here it has none.
 """
 
 import torch

@@ -2,7 +2,7 @@
 
 Z = [phi(x) softmax_positions(theta(x))^T] softmax_n(rho(x)); y = x + W Z; phi to m = C / r channels, theta and rho to
 n = C / r maps, all 1x1 convs.
-Source: Chen et al. 2018, A2-Nets (arXiv 1810.11579), section 3; r = 4.
+Source: Chen et al. 2018, A2-Nets (arXiv 1810.11579), section 2; r = 4 (section 3.2).
 Not a multiplicative gate: it has no mask and no inverse.
 Differs from the authors' code in: it was not read; the paper puts five blocks into conv3 and conv4, here they stand
 between stages. W starts at zero here, so that the block starts as identity.
@@ -15,7 +15,7 @@ from attnlab.layers import conv
 
 
 class DoubleAttention(nn.Module):
-    """x (B, C, H, W) -> y (B, C, H, W). reduction: r, dividing C."""
+    """x (B, C, H, W) -> y (B, C, H, W). reduction: r."""
 
     no_mask = "it adds to its input"
 

@@ -3,8 +3,9 @@
 z = conv1d_k(GAP(x)), zero-padded, no bias; k = |log2(C)/gamma + b/gamma| rounded to odd, gamma = 2, b = 1.
 Source: Wang et al. 2020 (arXiv 1910.03151), section 3.2 and equation 12. `eca_official` is BangguWu/ECANet@b332f6b
 models/eca_module.py, where k is an argument, 3 by default.
-Differs from the authors' code in: their released ResNet-50 has k = 3, 5, 5, 7 by stage, which is neither of the two
-(SimAM's paper counts 88 weights in it; `eca` has 86). PyTorch's default initialisation of the conv1d, as there.
+Differs from the authors' code in: their released ResNet-50 has k = 3, 5, 5, 7 by stage, which is neither of the two:
+80 weights, where `eca` has 86, `eca_official` 48, and SimAM's paper counts 88. PyTorch's default initialisation of the
+conv1d, as there.
 """
 
 import math

@@ -8,9 +8,9 @@ from attnlab.errors import ConfigError
 
 
 class Excitation(nn.Module):
-    """Linear(C_in, C_in / r), ReLU, Linear(C_in / r, C); biases start at zero (Hu et al. 2018, section 3.2).
+    """Linear(C_in, C_in / r), ReLU, Linear(C_in / r, C), as in Hu et al. 2018, section 3.2; biases start at zero.
 
-    in_channels: C_in, null = C.
+    in_channels: C_in, null = C;  C_in / r is rounded down.
     """
 
     def __init__(

@@ -29,7 +29,10 @@ def basis(frequencies: Tensor, size: int) -> Tensor:
 
 
 class Fca(nn.Module):
-    """x (B, C, H, W) -> z (B, C, 1, 1). reduction: r, dividing C; 16 divides C."""
+    """x (B, C, H, W) -> z (B, C, 1, 1). reduction: r.
+
+    Raises ConfigError unless 16 divides C, as there (section 3.2).
+    """
 
     def __init__(self, channels: int, *, reduction: int = 16) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Global Context block: adds to every position one vector, pooled by attention over the positions.
 
 y = x + W2 relu(LN(W1 c)), c = sum_j softmax_j(<w, x_j>) x_j; W1 (C/r, C), W2 (C, C/r), zero at birth.
-Source: Cao et al. 2019, GCNet (arXiv 1904.11492), section 3.3; r = 16; xvjiarui/GCNet@029db54
+Source: Cao et al. 2019, GCNet (arXiv 1904.11492), section 4.3; r = 16; xvjiarui/GCNet@029db54
 mmdet/ops/gcb/context_block.py (pooling att, fusion channel_add).
 Not a multiplicative gate: its mask pools, and has no inverse.
 Differs from the authors' code in: w has no bias, which the softmax would cancel; the hidden layer has 4 units at least,
@@ -19,7 +19,7 @@ LEAST = 4  # hidden units
 
 
 class GlobalContext(nn.Module):
-    """x (B, C, H, W) -> y (B, C, H, W). reduction: r, dividing C, or C / r below 4."""
+    """x (B, C, H, W) -> y (B, C, H, W). reduction: r."""
 
     no_mask = "it adds to its input"
 

@@ -1,7 +1,8 @@
 """Masks: score z -> mask m, elementwise, any shape. A mask knows no score.
 
-Names and formulas: Laakom et al. 2021 (Learning to ignore, arXiv 2111.05684) and its official code,
-firasl/inverse_attention@8c9a08c models/attention_module.py. s(z) = sigmoid(z), eps = 1e-6.
+Laakom et al. 2021 (Learning to ignore, arXiv 2111.05684); names, numbers of the variants and formulas are those of its
+official code, firasl/inverse_attention@8c9a08c main_cifar.py, models/attention_module.py. s(z) = sigmoid(z),
+eps = 1e-6.
 
 Since 1 - s(z) = s(-z), Ignore(1) and Negated are the same function, and both are Attend(1) with the sign of the
 score's last layer flipped: under a symmetric initialisation they are the same model in distribution.
@@ -37,7 +38,7 @@ class Attend(nn.Module):
 
 
 class Ignore(nn.Module):
-    """m = 1 - alpha s(z), in (1 - alpha, 1). The paper's first variant; official code: `ours`, `ours_08`, `ours_05`."""
+    """m = 1 - alpha s(z), in (1 - alpha, 1). Official code, first variant: `ours`, `ours_08`, `ours_05`."""
 
     def __init__(self, alpha: float = 1.0) -> None:
         super().__init__()
@@ -54,7 +55,7 @@ def _above_0(eps: float) -> float:
 
 
 class Reciprocal(nn.Module):
-    """m = s(1 / (s(z) + eps)), in (0.7311, 1). The paper's second variant; official code: `ours_invsigmoid`."""
+    """m = s(1 / (s(z) + eps)), in (0.7311, 1). Official code, second variant: `ours_invsigmoid`."""
 
     def __init__(self, eps: float = 1e-6) -> None:
         super().__init__()
@@ -76,7 +77,7 @@ class ReciprocalRaw(nn.Module):
 
 
 class Negated(nn.Module):
-    """m = s(-z), in (0, 1). The paper's third variant; official code: `ours_msigmoid`."""
+    """m = s(-z), in (0, 1). Official code, third variant: `ours_msigmoid`."""
 
     def forward(self, z: Tensor) -> Tensor:
         return torch.sigmoid(-z)

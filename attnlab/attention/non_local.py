@@ -5,7 +5,7 @@ at birth.
 Source: Wang et al. 2018, Non-local Neural Networks (arXiv 1711.07971), section 3, embedded Gaussian; r = 2; x is
 max-pooled by 2 in front of phi and g (section 3.3, the subsampling trick). Not a multiplicative gate: it has no mask
 and no inverse.
-Differs from the authors' code in: W has no BN (there one whose weight starts at zero); scores are not divided by the
+Differs from the paper in: W has no BN (section 4.1: one whose weight starts at zero); scores are not divided by the
 root of the inner width, as the formula has it; place (there a few blocks of res3 and res4, here between stages).
 """
 
@@ -17,7 +17,7 @@ from attnlab.layers import conv
 
 
 class NonLocal(nn.Module):
-    """x (B, C, H, W) -> y (B, C, H, W). reduction: r, dividing C;  pool: of phi and g, in pixels, 1 = none."""
+    """x (B, C, H, W) -> y (B, C, H, W). reduction: r;  pool: of phi and g, in pixels, 1 = none."""
 
     no_mask = "it adds to its input"
 

@@ -1,9 +1,9 @@
 """Parameter-free Average Attention Module: a score per element, the product of two means.
 
 z_cij = (mean over channels of x)_ij * (mean over positions of x)_c.
-Source: Koerber 2022 (arXiv 2210.07828), section 3; after a conv block, which one is not known: here at the
-end of the branch.
-Differs from the authors' code in: no BN on the path, which the TensorFlow version of nkoerb/pfaam@c6b02a5 has.
+Source: Koerber 2022 (arXiv 2210.07828) by its abstract, the formula by nkoerb/pfaam@c6b02a5; after a conv block, which
+one is not known: here at the end of the branch.
+Differs from the authors' code in: no BN on the path, which its TensorFlow version has.
 """
 
 from torch import Tensor, nn

@@ -4,7 +4,8 @@ PSE: z = W2 relu(W1 GAP(u)), u the block's input (B, C_in, H, W), W1 (C_in/r, C_
 CPSE: where C_in is not C, u first goes through a 1x1 conv to C channels, BN and ReLU; then an SE of C channels.
 Source: ma-xu/SPANet@031320d models/pse_resnet.py, cpse_resnet.py (Xu Ma, UNT, 2019); r = 16.
 Not the paper's SE-PRE, which gates the block's input itself: that is attention=se attention.place=pre.
-Differs from the authors' code in: linear layers are He normal (there PyTorch's default).
+Differs from the authors' code in: linear layers are He normal (there PyTorch's default). CPSE of his ImageNet
+file has no BN and ReLU after the 1x1 conv.
 """
 
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from attnlab.layers import conv
 
 
 class PSE(nn.Module):
-    """u (B, C_in, H, W) -> z (B, C, 1, 1). in_channels: C_in, of the block;  reduction: r, dividing C_in."""
+    """u (B, C_in, H, W) -> z (B, C, 1, 1). in_channels: C_in, of the block;  reduction: r, of C_in."""
 
     def __init__(self, channels: int, *, in_channels: int, reduction: int = 16) -> None:
         super().__init__()
@@ -25,7 +26,7 @@ class PSE(nn.Module):
 
 
 class CPSE(nn.Module):
-    """u (B, C_in, H, W) -> z (B, C, 1, 1). in_channels: C_in, of the block;  reduction: r, dividing C."""
+    """u (B, C_in, H, W) -> z (B, C, 1, 1). in_channels: C_in, of the block;  reduction: r."""
 
     def __init__(self, channels: int, *, in_channels: int, reduction: int = 16) -> None:
         super().__init__()

@@ -2,9 +2,10 @@
 
 z = W2 relu(W1 GAP(x) + b1) + b2, W1 (C/r, C), W2 (C, C/r).
 Source: Hu et al. 2018, Squeeze-and-Excitation Networks (arXiv 1709.01507v4), section 3.1-3.2; r = 16; the squeezes:
-section 6.2 and 6.6 (`none`: both layers become 1x1 convolutions, a score per channel and position).
+sections 6.2 and 7.1 (`none`: both layers become 1x1 convolutions, a score per channel and position).
 The inverse-attention variant: firasl/inverse_attention@8c9a08c models/attention_module.py; r = 8, kernels N(0, 0.01).
-Differs from the authors' code in: nothing known; initialisation is not stated in the paper, He normal here.
+Biases: as the released nets (hujie-frank/SENet@0262d43); the paper's ablations have none (section 6). He normal by
+fan-in: the paper names He et al. 2015 alone (section 5.1). Held to timm's module, not to the authors' Caffe files.
 """
 
 from torch import Tensor
@@ -22,7 +23,7 @@ class SE(PooledScore):
 
     channels: C;  reduction: r;  bias: whether both layers have one (zero at birth);
     init_std: sd of the normal both kernels are drawn from, None = He normal;  squeeze: avg, max or none, None = avg.
-    Raises ConfigError when r does not divide C.
+    Raises ConfigError for r below 1 or above C; between, C / r is rounded down.
     """
 
     def __init__(

@@ -63,7 +63,7 @@ def kind(node: Mapping[str, Any]) -> str:
         return ""
     if node["place"] == "kernel":
         return "kernel"
-    for channels in (64, 256, 1024):  # the fewest that a ratio, or a number of groups, divides
+    for channels in (64, 256, 1024):  # the fewest that a ratio or a number of groups suits
         with torch.random.fork_rng(devices=[]), suppress(ConfigError):
             torch.manual_seed(0)
             module = make_attention(node, channels, size=8, in_channels=channels).double().eval()

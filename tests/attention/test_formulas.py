@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from attnlab.attention import Gate
 from attnlab.attention.cbam import ChannelScore, SpatialScore, cbam
+from attnlab.attention.checks import hidden
 from attnlab.attention.masks import Attend
 from attnlab.attention.se import SE
 from attnlab.errors import ConfigError
@@ -63,12 +64,24 @@ def test_the_official_spatial_mask_starts_at_one_half():
 
 
 def test_bad_knobs():
-    with pytest.raises(ConfigError, match=r"attention\.reduction=64: must divide 32 channels; allowed are 1, 2"):
-        ChannelScore(32, reduction=64)
+    with pytest.raises(ConfigError, match=r"attention\.reduction=33: allowed is an integer from 1 to 32, the chan"):
+        ChannelScore(32, reduction=33)
     with pytest.raises(ConfigError, match=r"attention\.kernel_size=4: allowed are odd"):
         SpatialScore(kernel_size=4)
     with pytest.raises(ConfigError, match=r"attention\.apply=add: allowed are scale, residual"):
         Gate(SE(32), Attend(), apply="add")
+
+
+@pytest.mark.parametrize(
+    ("channels", "reduction", "least", "units"),
+    [(24, 16, 1, 1), (168, 16, 1, 10), (31, 16, 1, 1), (32, 32, 1, 1), (48, 7, 1, 6), (16, 32, 8, 8), (300, 32, 8, 9)],
+)
+def test_a_ratio_that_does_not_divide_is_rounded_down(channels, reduction, least, units):
+    """As the official codes: channels // reduction; coordinate attention's max(8, channels // reduction)."""
+    assert hidden(channels, reduction, least) == units
+    if least == 1:
+        score = SE(channels, reduction=reduction)
+        assert score.excite.reduce.weight.shape == (units, channels)
 
 
 def test_residual_apply():

@@ -16,7 +16,6 @@ from attnlab.attention.double import DoubleAttention
 from attnlab.attention.eased import Eased
 from attnlab.attention.eca import adaptive_kernel_size
 from attnlab.attention.fca import COLUMNS, ROWS, Fca
-from attnlab.attention.gam import gam
 from attnlab.attention.gate import Gate
 from attnlab.attention.gather_excite import GEThetaPlus
 from attnlab.attention.masks import Attend
@@ -63,6 +62,7 @@ def test_se_squeezes():
 
 def test_cbam_orders():
     made = {o: stirred(cbam(32, gate=gate, order=o)) for o in ("channel-spatial", "spatial-channel", "parallel")}
+    added = stirred(cbam(32, gate=gate, order="added"))
     channel, spatial = made["channel-spatial"].channel, made["channel-spatial"].spatial
     for net in made.values():
         net.channel.load_state_dict(channel.state_dict())
@@ -71,6 +71,9 @@ def test_cbam_orders():
     assert torch.allclose(made["spatial-channel"](X), channel(spatial(X)))
     masks = [Attend()(g.score(X)) for g in (channel, spatial)]
     assert torch.allclose(made["parallel"](X), X * masks[0] * masks[1])
+    added.score.channel.load_state_dict(channel.score.state_dict())
+    added.score.spatial.load_state_dict(spatial.score.state_dict())
+    assert torch.allclose(added(X), X * torch.sigmoid(channel.score(X) + spatial.score(X)))  # section 4.1: one sigmoid
     for order in ("channel", "spatial"):
         assert [name for name, _ in cbam(32, gate=gate, order=order).named_children()] == [order]
     with pytest.raises(ConfigError, match=r"attention\.order=both: allowed are channel-spatial"):
@@ -146,16 +149,6 @@ def test_additive_modules_start_as_identity():
 def test_pfaam():
     z = PfAAM(32)(X)
     assert torch.allclose(z[2, 5, 3, 4], X[2, :, 3, 4].mean() * X[2, 5].mean())
-
-
-def test_gam():
-    net = stirred(gam(32, gate=gate, reduction=8))
-    z = net.channel.score(X)
-    assert torch.allclose(z[0, :, 3, 4], net.channel.score.excite(X[0, :, 3, 4]), rtol=1e-9)
-    assert [tuple(m.weight.shape) for m in net.spatial.score if isinstance(m, nn.Conv2d)] == [
-        (4, 32, 7, 7),
-        (32, 4, 7, 7),
-    ]
 
 
 def test_pse_gates_the_branch_by_the_blocks_input():

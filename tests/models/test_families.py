@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import attnlab
+from attnlab.compose import choices, compose_file, plain
 from attnlab.errors import ConfigError
 
 ATTENTION = {"kernel": ["attention=sk"]}  # what takes the place; else SE
@@ -121,11 +122,27 @@ def test_mobilenets_initialisation_is_that_of_keras():
         assert float(layer.weight.detach().std()) == pytest.approx(limit / 3**0.5, rel=0.02)
 
 
-@pytest.mark.parametrize("model", ["densenet40", "mobilenet_v2"])
-def test_a_ratio_that_does_not_divide_is_never_rounded(model):
-    """r = 16 divides neither 168 nor 24 channels; test_every_model.py gives each SE."""
-    with pytest.raises(ConfigError, match=r"attention\.reduction=16: must divide"):
-        build(f"model={model}", "attention=se")
+NO_PLACE = {"densenet40": {"sk", "pse", "cpse"}, "mobilenet_v2": set()}
+
+
+@pytest.mark.parametrize("attention", choices("attention"))
+@pytest.mark.parametrize("model", NO_PLACE)
+def test_a_ratio_that_does_not_divide_is_rounded_down(model, attention):
+    """r = 16 divides neither 168 nor 24 channels. What is refused still: FcaNet's 16 groups, and what has no place."""
+    values = plain(compose_file("run", [f"model={model}", f"attention={attention}"]))
+    with torch.device("meta"):
+        if attention == "fca":
+            with pytest.raises(ConfigError, match=r"attention=fca: \d+ channels: allowed are multiples of 16"):
+                attnlab.build(values)
+        elif attention in NO_PLACE[model]:
+            with pytest.raises(ConfigError, match=rf"attention={attention}: attention\.place="):
+                attnlab.build(values)
+        else:
+            net = attnlab.build(values)
+            logits = net(torch.zeros(2, 3, 32, 32))
+            assert logits.shape == (2, 10)
+            filled = [module for module in net.modules() if hasattr(module, "attention_place")]
+            assert len(filled) > 1 or attention == "none"
 
 
 @pytest.mark.parametrize(

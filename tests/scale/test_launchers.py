@@ -43,12 +43,12 @@ def test_a_table_has_the_same_records_on_any_launcher(tmp_path, by_local, launch
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["joblib", "ray"])
 def test_one_failure_is_one_failure(tmp_path, launcher):
-    overrides = ["attention=se", "attention.reduction=16,7,8", f"launcher={launcher}", f"output_dir={tmp_path}"]
+    overrides = ["attention=se", "attention.reduction=16,77,8", f"launcher={launcher}", f"output_dir={tmp_path}"]
     code, _, err = run("-m", *SMALL, *overrides, seconds=400)
     assert code == 1
     assert len(metrics(tmp_path)) == 2
     assert "1 failed, 0 not finished" in err
-    assert "attention.reduction=7: must divide 16 channels" in err
+    assert "attention.reduction=77: allowed is an integer from 1 to 16" in err
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "ray", "slurm"])

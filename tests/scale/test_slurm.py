@@ -25,12 +25,12 @@ def cluster(tmp_path_factory):
 
 def test_a_sweep_of_ranks_and_its_failure(cluster, tmp_path):
     """Two tasks a job, from machine.devices; what fails is told by the command that waits."""
-    overrides = [*DDP, "attention=se", "attention.reduction=16,7,8", f"output_dir={tmp_path}"]
+    overrides = [*DDP, "attention=se", "attention.reduction=16,77,8", f"output_dir={tmp_path}"]
     code, out, err = run("-m", *QUEUE, *overrides, env=cluster, seconds=400)
     assert code == 1
     assert "launcher=slurm: 3 jobs" in out
     assert "1 failed, 0 not finished" in err
-    assert "attention.reduction=7: must divide 16 channels" in err
+    assert "attention.reduction=77: allowed is an integer from 1 to 16" in err
     found = [path.parent.name for path in tmp_path.glob("*/result.json")]
     assert len(found) == 2
     tasks = sorted(path.name for path in (tmp_path / ".sweep/.submitit").glob("*_0/*_log.out"))
