@@ -33,6 +33,7 @@ from attnlab.folders import (
 from attnlab.identity import run_id
 from attnlab.jobs import die_with
 from attnlab.parts import datamodule, make_classifier, make_trainer
+from attnlab.predictions import keep
 from attnlab.progress import progress_of
 from attnlab.quiet import quiet
 from attnlab.ranks import is_first
@@ -170,6 +171,7 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
     content = read(chosen)
     epoch, validation = int(content["epoch"]), content[SCORE]
     tested = trainer.test(classifier, datamodule=data, ckpt_path=str(chosen), verbose=False, weights_only=True)[0]
+    kept = {} if hardware["batches"] is not None else keep(classifier, data, folder)
     commit, dirty = machine.commit()
     record: Record = seal(
         {
@@ -192,6 +194,7 @@ def _fit_and_test(values: dict[str, Any], name: str, folder: Path, tracker: Trac
             "dirty": dirty,
             "versions": machine.versions(),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            **kept,
         }
     )
     if trainer.is_global_zero:
