@@ -151,10 +151,11 @@ def keep(classifier: "Classifier", data: Any, folder: Path) -> dict[str, str]:
     predicted, confidence, label, _ = said[np.argsort(order)].T
     kind = np.min_scalar_type(int(max(predicted.max(), label.max())))
     steps = np.floor(confidence * STEPS).astype(np.uint16)  # down: what is below 1 stays below 1
-    arrays = {"label": label.astype(kind), "predicted": predicted.astype(kind), "confidence": steps}
-    names = getattr(data, "names", None)
+    arrays: dict[str, Any] = {"label": label.astype(kind), "predicted": predicted.astype(kind), "confidence": steps}
+    if names := getattr(data, "names", None):
+        arrays["names"] = np.array(names, dtype=str)
     text = BytesIO()
-    np.savez_compressed(text, **arrays, **({"names": np.array(names, dtype=str)} if names else {}))
+    np.savez_compressed(text, **arrays)
     if classifier.trainer.is_global_zero:
         with written_whole(folder / FILE) as part:
             part.write_bytes(text.getvalue())
