@@ -1,6 +1,7 @@
 """Reliability diagrams (Guo et al. 2017, arXiv 1706.04599, figure 1): is a net right as often as it says?"""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def _panel(cell: Any, title: str, runs: Sequence[Predictions]) -> None:
     upper.set(xlim=(0, 100), ylim=(0, 100), ylabel="right, %")
     upper.grid()
     upper.set_axisbelow(True)
-    upper.set_title(title, fontsize=9)
+    upper.set_title(textwrap.fill(title, 36), fontsize=9)
     errors = 100 * float(np.mean([calibration_error(run) for run in runs]))
     text = f"ECE {errors:.2f} %" + (f", mean of {len(runs)}" if len(runs) > 1 else "")
     upper.text(4, 95, text, va="top", fontsize=9, color=INK)
