@@ -5,6 +5,7 @@ net = attnlab.build(cfg)                                     # images (B, 3, H, 
 record = attnlab.train(cfg)                                  # one run, one record
 net = attnlab.load(record["id"])                             # the trained network
 table = attnlab.load_results("outputs")                      # a DataFrame, a row a run
+said = attnlab.load_predictions(record["id"])                # label, predicted, confidence of every test image
 """
 
 from importlib import import_module
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
     from attnlab.assemble import build, load
     from attnlab.classifier import Classifier
     from attnlab.compose import config
+    from attnlab.predictions import load_predictions
     from attnlab.results import load_results
     from attnlab.training import train
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "build", "config", "load", "load_results", "train"]
+__all__ = ["Classifier", "build", "config", "load", "load_predictions", "load_results", "train"]
 
 # Names are imported when first used: composing a config, or printing help, must not wait for torch.
 _HOME = {
@@ -26,6 +28,7 @@ _HOME = {
     "build": "attnlab.assemble",
     "config": "attnlab.compose",
     "load": "attnlab.assemble",
+    "load_predictions": "attnlab.predictions",
     "load_results": "attnlab.results",
     "train": "attnlab.training",
 }

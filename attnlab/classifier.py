@@ -62,6 +62,8 @@ class Classifier(pl.LightningModule):
         # (loss, errors, images) of steps not yet in the sums, on the device: reading each would make it wait.
         self.recent: list[tuple[Tensor, Tensor, int]] = []
         self.recent_from = 0  # the first one's step
+        # (class, its probability, label) of this rank's test batches, on the device, as they came.
+        self.tested: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def forward(self, images: Tensor) -> Tensor:
         return self.net(images)
@@ -149,7 +151,8 @@ class Classifier(pl.LightningModule):
     def _scores(self, stage: str) -> Any:
         return self.scores[f"at_{stage}"]
 
-    def _score(self, stage: str, batch: tuple[Tensor, Tensor]) -> None:
+    def _score(self, stage: str, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Add the batch (B images) to the scores; its probabilities (B, classes), float32."""
         images, labels = batch
         logits = self.net(images).float()
         scores = self._scores(stage)
@@ -157,6 +160,7 @@ class Classifier(pl.LightningModule):
         probabilities = logits.softmax(dim=1)  # given logits, torchmetrics guesses batch by batch what they are
         for name in ("top1", "top5", "calibration_error"):
             scores[name].update(probabilities, labels)
+        return probabilities
 
     def _report(self, stage: str) -> None:
         scores = self._scores(stage)
@@ -175,8 +179,12 @@ class Classifier(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         self._report("val")
 
+    def on_test_start(self) -> None:
+        self.tested.clear()
+
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        self._score("test", batch)
+        probabilities = self._score("test", batch)
+        self.tested.append((probabilities.argmax(dim=1), probabilities.amax(dim=1), batch[1]))
 
     def on_test_epoch_end(self) -> None:
         self._report("test")

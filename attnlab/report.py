@@ -2,8 +2,11 @@
 
 python -m attnlab.report table=NAME [source=wandb:ENTITY/PROJECT]      a declared table, judged: md, tex, csv, html, png
 python -m attnlab.report [output_dir=DIR] [dataset=cifar10 ...]        all records, or those that have these values
+python -m attnlab.report predictions run=ID | run=ID,ID | table=NAME  of the test images: see below
 python -m attnlab.report power effect=0.2 sd=0.18 design=paired        how many seeds a difference needs, and their cost
 
+predictions: of a run the error by class and the reliability diagram, of two runs McNemar's test as well, of a table the
+interval over test images beside the one over seeds, and how far seeds agree.
 With table=NAME the arguments are those of `python -m attnlab.run table=NAME`; nothing is run. Without, an override of
 dataset, model, attention, head or recipe, or of a key below them, selects the records that have it; experiment=NAME
 selects by the groups that the experiment sets.
@@ -125,6 +128,13 @@ def main() -> None:
 
 def _told(arguments: Sequence[str]) -> list[Path]:
     """Print what was asked for; return what was written."""
+    if arguments[:1] == ["predictions"]:
+        from attnlab.predictions_page import report_predictions
+        from attnlab.table_report import show_sheet
+
+        text, paths = report_predictions(arguments[1:])
+        show_sheet(text)
+        return paths
     if any(argument.startswith("table=") for argument in arguments):
         from attnlab.sheet import sheet
         from attnlab.table_report import report_table, show_sheet

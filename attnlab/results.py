@@ -28,6 +28,7 @@ KINDS = {
     "params": "a number", "macs": "a number or null", "seconds": "a number", "images_per_second": "a number or null",
     "peak_memory": "a number or null", "world_size": "a number", "data_hash": "a text", "device": "a text",
     "precision": "a text", "commit": "a text or null", "dirty": "a boolean or null", "finished": "a text or null",
+    "predictions": "a text or null",
 }  # fmt: skip
 MOST = 1e100  # of a number: a variance must be one, too
 

@@ -32,6 +32,7 @@ from attnlab.folders import (
 from attnlab.identity import run_id
 from attnlab.jobs import die_with
 from attnlab.parts import datamodule, make_classifier, make_trainer
+from attnlab.predictions import keep
 from attnlab.progress import progress_of
 from attnlab.provenance import MadeBy, doubts, mixed, read_made_by, stretch, ways_on
 from attnlab.quiet import quiet
@@ -191,6 +192,7 @@ def _fit_and_test(
     content = read(chosen)
     epoch, validation = int(content["epoch"]), content[SCORE]
     tested = trainer.test(classifier, datamodule=data, ckpt_path=str(chosen), verbose=False, weights_only=True)[0]
+    kept = {} if hardware["batches"] is not None else keep(classifier, data, folder)
     record: Record = seal(
         {
             "id": name,
@@ -220,6 +222,7 @@ def _fit_and_test(
             "stretches": last.stretches if mixed(last.stretches) else None,
             "started_from": last.started_from,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            **kept,
         }
     )
     if trainer.is_global_zero:

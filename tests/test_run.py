@@ -48,6 +48,7 @@ def test_a_run_and_its_record(tiny, capsys):
         "log.csv",
         "best.ckpt",
         "last.ckpt",
+        "predictions.npz",
         "result.json",
         "lock",
     }

@@ -38,6 +38,7 @@ class CIFAR(MemoryData):
             return (train if self.validation.get("order") == "file" else canonical(train)), canonical(test)
         for split, images in (("train", 50_000), ("test", 10_000)):
             self._complete(split, images // self.classes)
+        self.names = classes_of(str(self.root), "train")
         return read_trees(str(self.root), self.image_size, self.cache)
 
     def _official(self, train: bool) -> Images:
@@ -60,6 +61,7 @@ class CIFAR(MemoryData):
                 f"dataset.root={self.root}: holds neither {self.source.base_folder}/ nor train/<class>/<image>, "
                 f"and the download failed ({error})"
             ) from error
+        self.names = list(data.classes)
         return Images(torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(data.targets))
 
     def _complete(self, split: str, each: int) -> None:

@@ -26,4 +26,5 @@ class Folder(MemoryData):
                 f"dataset.image_size={self.image_size}: {count} images of that size take more than "
                 f"{LARGEST >> 30} GiB of memory; use dataset=imagenet, which reads image by image"
             )
+        self.names = names
         return read_trees(root, self.image_size, self.cache)

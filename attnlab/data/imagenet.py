@@ -115,6 +115,7 @@ class ImageNet(pl.LightningDataModule):
         self.resized_crop = settings.pop("resized_crop", None)
         self.preprocess = Preprocess(normalize, settings, mean=mean, sd=sd)
         self.data_hash: str | None = None
+        self.names: list[str] | None = None  # as MemoryData's
         self.batches_done = 0  # as MemoryData's
         self.train: Any
         self.val: Any
@@ -127,6 +128,7 @@ class ImageNet(pl.LightningDataModule):
         if len(names) != self.classes:
             raise ConfigError(f"dataset.classes={self.classes}: {self.root}/train has {len(names)} class folders")
         train, test = images_of(self.root, "train", names), images_of(self.root, "val", names)
+        self.names = names
         self.data_hash = listing_digest(self.root, train + test)
         rest, drawn = self.held_out(torch.tensor([label for _, label in train]))
         self.train, self.val, self.test = [train[i] for i in rest], [train[i] for i in drawn], test
@@ -169,6 +171,10 @@ class ImageNet(pl.LightningDataModule):
 
     def test_dataloader(self) -> DataLoader[Any]:
         return self.evaluation_dataloader("test")
+
+    def test_order(self) -> Tensor:
+        """As MemoryData's."""
+        return torch.cat(_Order(self, len(self.test), training=False)._plan(0))
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Tensor]:
         images, labels, draws = batch

@@ -160,6 +160,13 @@ class ImageNetShards(ImageNet):
         """The batches of `train`, `val` or `test`, not augmented, in the order of the lanes."""
         return self._loader(getattr(self, name), training=False)
 
+    def test_order(self) -> Tensor:
+        rank, world = self.ranks()
+        order = lane_order(self.test.shards.shard[self.test.rows], self.lanes, self.shuffle, None)
+        batches = positions(len(self.test), self.batch_size, False, world)
+        mine = torch.cat([batch[batch % world == rank] for batch in batches])
+        return order.emitted[order.index(mine)[1]]
+
     def _loader(self, listed: Any, training: bool) -> Any:
         check_ranks(self.lanes, self.batch_size if training else self.ranks()[1], self.ranks()[1])
         crop: Mapping[str, Any] | None = self.resized_crop if training else None

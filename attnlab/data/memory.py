@@ -116,7 +116,7 @@ class MemoryData(pl.LightningDataModule):
     normalize, augment: see Preprocess;  order_seed: of order and augmentation (config key seed);
     passes_per_epoch: over the training images;
     root, cache: folders of the dataset and of decoded copies, or None.
-    Attributes after `setup`: train, val, test (Images), data_hash, preprocess.
+    Attributes after `setup`: train, val, test (Images), data_hash, preprocess; names of the classes, where it has any.
     batches_done: of the epoch that is to come first, by a run that goes on within one; for one iteration.
     """
 
@@ -147,6 +147,7 @@ class MemoryData(pl.LightningDataModule):
         self.validation = dict(validation or {"images": 0, "order": "seed"})
         self.normalize, self.augment = normalize, augment
         self.data_hash: str | None = None
+        self.names: list[str] | None = None
         self.batches_done = 0
         self.train: Images
         self.val: Images
@@ -219,9 +220,15 @@ class MemoryData(pl.LightningDataModule):
     def evaluation_dataloader(self, name: str) -> Batches:
         """The batches of `train`, `val` or `test`, in order, not augmented."""
         split: Images = getattr(self, name)
-        rank, world = self._ranks()
-        plan = evaluation_batches(len(split), max(512, self.batch_size), rank, world)
+        plan = self._evaluation_plan(len(split))
         return Batches(split, lambda epoch: plan, self.preprocess)
+
+    def _evaluation_plan(self, count: int) -> list[Tensor]:
+        return evaluation_batches(count, max(512, self.batch_size), *self._ranks())
+
+    def test_order(self) -> Tensor:
+        """(n,) numbers of the test images that this rank's test batches hold, as they come."""
+        return torch.cat(self._evaluation_plan(len(self.test)))
 
     def val_dataloader(self) -> Batches | list[Any]:
         return self.evaluation_dataloader("val") if len(self.val) else []
