@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from attnlab import judgement
-from attnlab.code_notes import code_notes, code_warnings
 from attnlab.compare import Comparison, Entry, Floor
+from attnlab.provenance_notes import provenance_notes, provenance_warnings
 from attnlab.results import Record
 from attnlab.statistics import ALPHA, WILCOXON_FROM, Difference
 
@@ -62,7 +62,7 @@ def warnings(comparison: Comparison) -> Iterator[str]:
             yield f"Mixed {name}: {values}."
     if dirty := sum(bool(run["dirty"]) for run in comparison.records):
         yield f"{dirty} of {len(comparison.records)} runs come from a working tree with uncommitted changes."
-    yield from code_warnings(comparison.records)
+    yield from provenance_warnings(comparison.records)
     reasons: dict[str, list[str]] = {}
     for line in comparison.left_out:
         path, _, reason = line.partition(": ")
@@ -88,7 +88,7 @@ def notes(comparison: Comparison, entries: Mapping[tuple[str, str], Entry]) -> I
             "corrected; what is smaller cannot be told from nothing here. Wilcoxon's signed-rank p, not corrected, "
             f"from {WILCOXON_FROM} pairs on."
         )
-    yield from code_notes(comparison.records)
+    yield from provenance_notes(comparison.records)
     yield from _judged(comparison)
     if comparison.baseline not in comparison.grid.rows:
         yield f"No differences: the baseline, {comparison.baseline}, was not asked for."

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from attnlab.code_notes import code_notes, code_warnings
 from attnlab.declaration import METRICS
 from attnlab.digest import digest
 from attnlab.identity import SECTIONS, cell, name_of, science
+from attnlab.provenance_notes import provenance_notes, provenance_warnings
 from attnlab.results import Record
 
 
@@ -147,7 +147,7 @@ def caption(table: Table) -> str:
         f"Test set, mean ± sample sd over n seeds; chance level {table.chance:.2f} % top-1 error.",
         f"images/s and seconds: training on {devices}. torch {torch}{code}.",
     ]
-    return " ".join([*lines, *code_warnings(runs), *code_notes(runs)])
+    return " ".join([*lines, *provenance_warnings(runs), *provenance_notes(runs)])
 
 
 def markdown(tables: Sequence[Table]) -> str:

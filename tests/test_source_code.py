@@ -12,8 +12,8 @@ from conftest import TINY
 from warm import warm
 
 import attnlab
-from attnlab.code_notes import code_notes, code_warnings
 from attnlab.identity import run_id
+from attnlab.provenance_notes import provenance_notes, provenance_warnings
 from attnlab.source_code import differences
 
 MODULE = '''
@@ -244,5 +244,7 @@ def test_a_digest_sees_the_syntax(tmp_path):
 
 def test_records_of_old_are_of_unknown_code_and_nothing_else():
     old = {"config": {}, "id": "a"}
-    assert list(code_warnings([old])) == []
-    assert list(code_notes([old, old])) == ["Code unknown: 2 of 2 runs recorded before digests of the code were kept."]
+    assert list(provenance_warnings([old])) == []
+    assert list(provenance_notes([old, old])) == [
+        "Code unknown: 2 of 2 runs recorded before digests of the code were kept."
+    ]
