@@ -124,7 +124,7 @@ class Sweep:
     def list(self) -> None:
         """Print what would run."""
         for job in self.jobs:
-            print(f"{'would run' if job.state == 'waiting' else job.state:10} {job.title}")
+            print(f"{'would run' if job.state == 'waiting' else job.state:9} {job.title}")
         waiting = sum(job.state == "waiting" for job in self.jobs)
         print(f"dry run: {len(self.jobs)} jobs, {waiting} would run")
 

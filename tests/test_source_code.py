@@ -88,10 +88,13 @@ def test_edited_code_is_not_found_recorded_and_not_overwritten(lab):
     lab.edit("factor", "3.0", "-9.0")
     done = lab.train()
     assert done.returncode == 1
-    assert "was recorded with other code: mine/factor.py changed since; force=true trains anew, code=" in done.stderr
+    message = (
+        "was recorded with other code or weights: mine/factor.py changed since; force=true trains anew, code=recorded"
+    )
+    assert message in done.stderr
     assert lab.record() == before
     dry = lab.train("dry_run=true")
-    assert "was recorded with other code: mine/factor.py" in dry.stdout
+    assert "was recorded with other code or weights: mine/factor.py" in dry.stdout
     done = lab.train("code=recorded")
     assert (done.returncode, "found recorded" in done.stdout) == (0, True)
     assert lab.train("force=true").returncode == 0
@@ -105,7 +108,7 @@ def test_a_sweep_says_it_once_a_file_and_runs_the_rest(lab):
     done = lab.train("-m", "seed=0,1,2")
     assert done.returncode == 1
     assert done.stderr.count("mine/factor.py changed since") == 1
-    assert "attnlab: 2 runs recorded with other code: mine/factor.py changed since; force=true" in done.stderr
+    assert "attnlab: 2 runs recorded with other code or weights: mine/factor.py changed since;" in done.stderr
     assert done.stdout.count("finished, test error") == 1
     dry = lab.train("-m", "seed=0,1,2", "dry_run=true")
     assert [line[:10].strip() for line in dry.stdout.splitlines() if "#" in line] == ["other code"] * 2 + ["recorded"]
