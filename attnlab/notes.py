@@ -34,8 +34,7 @@ TWINS = (
 )
 IDENTITY = (
     "They are one model by an identity: 1 - s(z) = s(-z), and the last layer's initialisation is symmetric. So this "
-    "difference is chance. At one seed both start from the same weights, so it may be smaller than chance between "
-    "other rows."
+    "difference is chance, of runs that start from the same weights at one seed, as twins do not."
 )
 
 
