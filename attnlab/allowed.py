@@ -64,6 +64,7 @@ CHECKS: dict[str, tuple[Test, str]] = {
     "model.norm_eps": (lambda value: _number(value) and value > 0, "a number above 0"),
     "model.norm_momentum": (lambda value: _number(value) and 0 < value <= 1, "a number above 0, to 1"),
     "attention.start": (lambda value: value in (None, "identity"), "identity, null"),
+    "attention.draw": _positive_or_null,
     "attention.stages": (_optional(_stages), "increasing integers from 1, e.g. [2,3], or null"),
     "recipe.epochs": _positive_or_null,
     "recipe.steps": _positive_or_null,
@@ -71,6 +72,7 @@ CHECKS: dict[str, tuple[Test, str]] = {
     "recipe.batch_size": _positive,
     "recipe.validation.images": (lambda value: _integer(value, 0), "an integer from 0 (0: train on all images)"),
     "recipe.validation.order": (lambda value: value in ("seed", "file"), "seed, file"),
+    "recipe.validation.seed": (lambda value: value in (None, "run"), "run, null"),
     "recipe.label_smoothing": (lambda value: _number(value) and 0 <= value < 1, "a number from 0 to below 1"),
     "recipe.grad_clip": (_optional(lambda value: _number(value) and value > 0), "a number above 0, or null"),
     **{
@@ -127,7 +129,7 @@ KEYS = {
         "validation", "normalize", "augment", "passes_per_epoch",
     ),
     "recipe.weight_decay": ("default", "norm", "bias", "attention", "layers"),
-    "recipe.validation": ("images", "order"),
+    "recipe.validation": ("images", "order", "seed"),
     "machine": (
         "accelerator", "devices", "strategy", "precision", "channels_last", "compile", "threads", "workers", "batches",
         "checkpoint_minutes", "detect_anomaly", "nodes", "sync_batchnorm",
@@ -136,8 +138,9 @@ KEYS = {
 }  # fmt: skip
 
 
-# what a saved config.yaml does not have, or may be older than
+# what a saved config.yaml does not have, or may be older than; in full where another section has such a key as well
 MAY_LACK = (
     "experiment", "table", "start_from", "force", "code", "dry_run", "n_jobs", "output_dir", "workers",
     "passes_per_epoch", "layers", "checkpoint_minutes", "runs_per_gpu", "nodes", "sync_batchnorm",
+    "recipe.validation.seed",
 )  # fmt: skip

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 from attnlab.digest import canonical
@@ -73,9 +74,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Floor:
-    """Two rows of one column that are one model: what lies between them is chance."""
+    """Two rows of one column that are one model: what lies between them is chance.
+
+    twins: whether they differ in the draw of their attention; otherwise by the identity s(-z) = 1 - s(z).
+    """
 
     rows: tuple[str, str]
+    twins: bool
     column: str
     difference: Difference
     p_holm: float | None
@@ -155,17 +160,24 @@ class Comparison:
     def floors(self, metric: str) -> list[Floor]:
         """The pairs of rows that are one model, in every column that has both, their p adjusted by Holm over them."""
         found = []
-        for column in self.grid.columns:
-            cells = [cell for cell in self.grid.cells if cell.column == column]
-            for i, cell in enumerate(cells):
-                for other in cells[i + 1 :]:
-                    difference = (
-                        self._difference(cell, other, metric) if _one_model(cell.config, other.config) else None
-                    )
-                    if difference is not None:
-                        found.append(((cell.row, other.row), column, difference))
-        adjusted = holm([difference.p for _, _, difference in found])
+        for cell, other in self._pairs:
+            twins = _twins(cell.config, other.config)
+            if (difference := self._difference(cell, other, metric)) is not None:
+                found.append(((cell.row, other.row), twins, cell.column, difference))
+        adjusted = holm([difference.p for *_, difference in found])
         return [Floor(*pair, p_holm) for pair, p_holm in zip(found, adjusted, strict=True)]
+
+    @cached_property
+    def _pairs(self) -> tuple[tuple[Cell, Cell], ...]:
+        """Two cells each of one column that are one model."""
+        columns = [[cell for cell in self.grid.cells if cell.column == column] for column in self.grid.columns]
+        pairs = [pair for cells in columns for pair in combinations(cells, 2)]
+        return tuple(pair for pair in pairs if _one_model(*(cell.config for cell in pair)))
+
+    @property
+    def has_floor(self) -> bool:
+        """Whether the table declares rows that are one model, recorded or not."""
+        return bool(self._pairs)
 
     @property
     def compares_masks(self) -> bool:
@@ -211,8 +223,23 @@ def compare(grid: Grid, records: Iterable[Record], left_out: Sequence[str] = ())
 
 
 def _one_model(config: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two configs are one model: twins, or two names of one function by the identity s(-z) = 1 - s(z).
+
+    Of runs that start from another, neither: one of the two may have taken over that run's attention.
+    """
+    return _twins(config, other) or _identical(config, other)
+
+
+def _twins(config: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two configs are equal but for the draw of their attention's initial weights."""
     mine, theirs = science(config), science(other)
-    if mine["attention"]["_target_"] not in SYMMETRIC:
+    draws = [node["attention"].pop("draw", None) for node in (mine, theirs)]
+    return mine == theirs and draws[0] != draws[1] and "start_from" not in mine
+
+
+def _identical(config: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    mine, theirs = science(config), science(other)
+    if mine["attention"]["_target_"] not in SYMMETRIC or "start_from" in mine:
         return False
     masks = [node["attention"].pop("mask", None) for node in (mine, theirs)]
     return mine == theirs and masks[0] != masks[1] and all(canonical(mask) in ONE_MODEL for mask in masks)

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from attnlab.allowed import CHECKS, KEYS, MAY_LACK
+from attnlab.data.held_out import draw_seed
 from attnlab.errors import AttnlabError, ConfigError
 from attnlab.secrecy import told
 
@@ -65,6 +66,7 @@ def check(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     recipe = values["recipe"]
     if recipe.get("epochs") is None and recipe.get("steps") is None:
         raise ConfigError("recipe.epochs=null with recipe.steps=null: one of them must be an integer from 1")
+    draw_seed(recipe["validation"], values["dataset"].get("seed", 0), values["seed"])  # or raises
     if values["model"].get("pretrained") and values.get("start_from"):
         both = f"model.pretrained=true with start_from={values['start_from']}"
         raise ConfigError(f"{both}: its weights would replace those of timm; allowed is one of the two")
@@ -102,10 +104,10 @@ def _check_keys(values: dict[str, Any]) -> None:
             raise ConfigError(
                 f"{section}={'null' if node is None else node}: allowed is a group with {', '.join(known)}"
             )
-        if section != "tracker" and (missing := [name for name in known if name not in node and name not in MAY_LACK]):
-            raise ConfigError(
-                f"{f'{section}.' if section else ''}{missing[0]}: is missing; null or a value must stand there"
-            )
+        above = f"{section}." if section else ""
+        lacks = [name for name in known if name not in node and not {name, above + name} & set(MAY_LACK)]
+        if lacks and section != "tracker":
+            raise ConfigError(f"{above}{lacks[0]}: is missing; null or a value must stand there")
         for name, value in node.items():
             if name not in known and value is not None:
                 key = f"{section}.{name}" if section else name

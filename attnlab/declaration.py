@@ -23,6 +23,9 @@ PAPER: dict[str, tuple[str, ...]] = {
 
 def check_table(name: str, table: Any) -> dict[str, Any]:
     """The declaration, when it makes a table. Raises ConfigError."""
+    if isinstance(table, Mapping) and isinstance(rows := table.get("rows"), Mapping):
+        # null: a row that another table declares, whose declaration this one takes over but for that row
+        table = {**table, "rows": {label: overrides for label, overrides in rows.items() if overrides is not None}}
     if not isinstance(table, Mapping) or not table.get("rows"):
         raise ConfigError(f"table={name}: table.rows is missing, {{label: [overrides]}}")
     if unknown := [key for key in table if key not in KEYS]:

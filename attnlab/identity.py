@@ -13,8 +13,10 @@ SECTIONS = ("dataset", "model", "attention", "head", "recipe")
 #: where the data lie and how they are read does not change what is learnt from them; a model's own weight decay does
 #: where the recipe asks for it, and is in the recipe then
 NOT_SCIENCE = {"dataset": ("root", "cache"), "model": ("weight_decay",)}
-#: where attention=none stands and how it begins says nothing
+#: where attention=none stands, how it begins and which draw it has says nothing
 NOTHING = NO_ATTENTION
+#: keys of attention, beside its place, that the slots read and no attention's constructor
+OF_SLOTS = ("stages", "start", "draw")
 
 
 def science(cfg: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,7 +32,7 @@ def science(cfg: Mapping[str, Any]) -> dict[str, Any]:
 def _decides(section: str, node: Mapping[str, Any]) -> dict[str, Any]:
     """What of a section is science."""
     nothing = section == "attention" and node.get("_target_") == NOTHING
-    beside = ("start", "stages") if nothing else NOT_SCIENCE.get(section, ())
+    beside = OF_SLOTS if nothing else NOT_SCIENCE.get(section, ())
     return {name: item for name, item in node.items() if name not in beside}
 
 

@@ -28,6 +28,16 @@ ONE_THING: dict[str, Callable[[Record], str]] = {
     "versions of torch": lambda run: run["versions"]["torch"],
 }
 
+#: why two rows are one model, and what their difference is then
+TWINS = (
+    "They are twins: the same attention, whose initial weights are drawn twice; all else is equal. So this difference "
+    "is chance, and as large as chance is between rows with attention, whose initial weights always differ."
+)
+IDENTITY = (
+    "They are one model by an identity: 1 - s(z) = s(-z), and the last layer's initialisation is symmetric. So this "
+    "difference is chance, of runs that start from the same weights at one seed, as twins do not."
+)
+
 
 def _runs(n: int) -> str:
     return f"{n} run{'s' * (n != 1)}"
@@ -97,7 +107,7 @@ def notes(comparison: Comparison, entries: Mapping[tuple[str, str], Entry]) -> I
             yield f"{entry.cell.row}{_in(entry.cell.column)}: all its differences are equal, no spread to test."
     floors = comparison.floors(first)
     yield from (_floor(floor, len(floors)) for floor in floors)
-    if comparison.compares_masks and not floors:
+    if (comparison.has_floor or comparison.compares_masks) and not floors:
         yield "Noise floor: not measured yet; it is the difference between two rows that are one model."
     yield from _of_papers(comparison)
     same = [", ".join(group) for group in comparison.grid.table["same"]]
@@ -115,9 +125,9 @@ def _floor(floor: Floor, pairs: int) -> str:
     p = "" if d.p is None else f", p = {d.p:.2f}"
     p += f" ({floor.p_holm:.2f} after Holm over the {pairs} such pairs)" if p and pairs > 1 else ""
     return (
-        f"Noise floor: {one} minus {other}{_in(floor.column)} is {interval(d)}{p}, n = {d.n}. They are one model "
-        "(1 - s(z) = s(-z), and the last layer's initialisation is symmetric), so this difference measures chance, and "
-        "one look in twenty at nothing finds p < 0.05; a difference of its size between other rows means nothing."
+        f"Noise floor: {one} minus {other}{_in(floor.column)} is {interval(d)}{p}, n = {d.n}. "
+        f"{TWINS if floor.twins else IDENTITY} One look in twenty at nothing finds p < 0.05. A difference of this size "
+        "between other rows means nothing."
     )
 
 

@@ -18,12 +18,14 @@ from attnlab.attention.gate import Gate
 from attnlab.compose import choices
 from attnlab.construct import construct, target
 from attnlab.errors import ConfigError
-from attnlab.identity import NOTHING, name_of
+from attnlab.identity import NOTHING, OF_SLOTS, name_of
 
 Slot = Callable[..., nn.Module]
 #: what a factory may ask for by naming an argument so: H = W of the maps, channels of the block's input, the stride of
 #: the convolution it replaces, the attention built before it
 ON_REQUEST = ("size", "in_channels", "stride", "previous")
+#: between the random streams of two slots, and of two draws; torch takes the lower 32 bits of their sum
+SLOT, DRAW = 0x9E3779B9, 0x85EBCA6B
 
 
 def no_attention(place: str, channels: int, **known: Any) -> nn.Module:
@@ -46,7 +48,7 @@ def make_attention(node: Mapping[str, Any], channels: int, **known: Any) -> nn.M
     """
     make = target(node, "attention")
     asked = inspect.signature(make).parameters
-    knobs = {name: value for name, value in node.items() if name not in ("mask", "apply", "place", "stages", "start")}
+    knobs = {name: value for name, value in node.items() if name not in ("mask", "apply", "place", *OF_SLOTS)}
     try:
         for name in ON_REQUEST:
             if name in asked and name not in known and asked[name].default is inspect.Parameter.empty:
@@ -82,7 +84,8 @@ class AttentionSlots:
     default finds it.
     image_size: of the dataset, from which the size of every map follows.
     Every attention is built under a forked random state of its own, so the random numbers that the backbone draws do
-    not depend on the attention: at one seed, all rows of a table share their backbone weights.
+    not depend on the attention: at one seed, all rows of a table share their backbone weights. `draw` names another
+    such state: a twin, the same attention with other initial weights.
     Each module is marked with `attention_place`, by which the recipe and the map recorder find it.
     """
 
@@ -91,10 +94,12 @@ class AttentionSlots:
         self.place: str | None = node.get("place")
         self.stages: list[int] | None = node.get("stages")
         self.start: str | None = node.get("start")
+        self.draw: int | None = node.get("draw")
         self.make = partial(make_attention, node)
         self.image_size = image_size
         self.offered: dict[str, set[int]] = {}  # place -> the stages that have it
         self.filled = 0
+        self.has_twin = False  # whether another draw is another net
         self.previous: nn.Module | None = None
 
     def __call__(
@@ -114,9 +119,11 @@ class AttentionSlots:
         self.filled += 1
         if downsampling is not None:
             known["size"] = -(-self.image_size // downsampling)  # `same`-padded strides round up
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed((torch.initial_seed() + 0x9E3779B9 * self.filled) % 2**63)
-            module = self.make(channels, previous=self.previous, **known)
+        module = self._drawn(self.draw, channels, known)
+        if self.draw is not None and not self.has_twin:
+            with torch.device("cpu"):  # weights of a net that is built without memory cannot be compared
+                states = [self._drawn(draw, channels, known).state_dict() for draw in (None, self.draw)]
+            self.has_twin = any(not torch.equal(states[0][name], states[1][name]) for name in states[0])
         self.previous = module.score if isinstance(module, Gate) else module
         if self.start == "identity":
             if "stride" in known:
@@ -128,10 +135,17 @@ class AttentionSlots:
         module.attention_place = place  # type: ignore[assignment]
         return module
 
-    def check(self, model: str) -> None:
-        """Raise ConfigError when attention has no place, or the network just built lacks it, or one of the stages.
+    def _drawn(self, draw: int | None, channels: int, known: Mapping[str, Any]) -> nn.Module:
+        """The attention of the slot just counted, under the random state of a draw."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed((torch.initial_seed() + SLOT * self.filled + DRAW * (draw or 0)) % 2**63)
+            return self.make(channels, previous=self.previous, **known)
 
-        `none` has no place, and may have stages: in a sweep over attentions it is the baseline of them all.
+    def check(self, model: str) -> None:
+        """Raise ConfigError when attention has no place, or the network just built lacks it, or one of the stages; and
+        when its twin would be itself, whose difference would pass for a noise floor of 0.
+
+        `none` has no place, and may have stages and a draw: in a sweep over attentions it is the baseline of them all.
         """
         places = ", ".join(self.offered)
         if self.place is None and self.name != "none":
@@ -139,6 +153,11 @@ class AttentionSlots:
         if self.place is not None and self.place not in self.offered:
             place = f"attention={self.name}: attention.place={self.place}"
             raise ConfigError(f"{place}: {model} has no such place; it has {places}")
+        if self.draw is not None and self.filled and not self.has_twin:
+            raise ConfigError(
+                f"attention={self.name}: attention.draw={self.draw}: none of its weights is drawn at random, so this "
+                "twin would be the same run under another id; allowed is null"
+            )
         if self.stages is None or self.place is None:
             return
         there = sorted(self.offered[self.place])

@@ -7,11 +7,16 @@ from torch import nn
 
 from attnlab.assemble import load
 from attnlab.checkpoints import fingerprint
+from attnlab.construct import target
+from attnlab.data.held_out import draw_seed
 from attnlab.digest import canonical
 from attnlab.errors import ConfigError
 from attnlab.identity import name_of
 from attnlab.results import find_run, read_config, read_record
 from attnlab.source_code import changed_since
+
+#: keys of dataset that decide, with its class, which images it trains on; dataset.seed as well where it makes them
+OF_IMAGES = ("classes", "image_size", "listing", "train_size", "background_bias")
 
 
 def start_from(net: nn.Module, values: Mapping[str, Any]) -> str:
@@ -53,14 +58,21 @@ def parent_of(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _leak(before: Mapping[str, Any], values: Mapping[str, Any]) -> str:
-    """A warning, where the run before may have been trained on what is held out of the same training set now; or the
-    run that it started from itself, and so on."""
-    held, other = values["recipe"]["validation"], before["recipe"]["validation"]
-    if not held["images"]:
+    """A warning, where the run before was trained on images that are held out now, or may have been; or the run that
+    it started from itself, and so on.
+
+    Of one draw, or of the files' order, the images held out when fewer are asked for are among those held out when more
+    are. Two different draws of the same images are taken to differ. Datasets of different classes are taken to share
+    no image.
+    """
+    held, other = values["recipe"]["validation"]["images"], before["recipe"]["validation"]["images"]
+    if not held:
         return ""
-    another_draw = held["order"] == "seed" and values["seed"] != before["seed"]
-    if values["dataset"]["_target_"] == before["dataset"]["_target_"] and (held != other or another_draw):
-        return "; it was trained on images that are held out here, so val/top1_error is too low"
+    if values["dataset"]["_target_"] == before["dataset"]["_target_"]:
+        if _images(values) != _images(before):
+            return "; its training images may hold some that are held out here: val/top1_error may be too low"
+        if _draw(values) != _draw(before) or held > other:
+            return "; it was trained on images that are held out here, so val/top1_error is too low"
     if not (source := before.get("start_from")):
         return ""
     try:
@@ -68,6 +80,18 @@ def _leak(before: Mapping[str, Any], values: Mapping[str, Any]) -> str:
         return _leak(read_config(folder, key="start_from"), values)
     except (ConfigError, OSError):
         return f"; it began with {source}, whose training images are not known: val/top1_error may be too low"
+
+
+def _draw(values: Mapping[str, Any]) -> int | None:
+    """What the images held out follow: the seed that draws them, None for the order of the files."""
+    return draw_seed(values["recipe"]["validation"], values["dataset"].get("seed", 0), values["seed"])
+
+
+def _images(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides which images the dataset's class trains on, and holds out of."""
+    dataset = values["dataset"]
+    made = ("seed",) if getattr(target(dataset, "dataset"), "seed_makes_images", False) else ()
+    return {name: canonical(dataset.get(name)) for name in (*OF_IMAGES, *made)}
 
 
 def _parts(net: nn.Module) -> dict[str, dict[str, Any]]:

@@ -149,7 +149,10 @@ BAD = [
     (["model=resnet21"], r"model=resnet21: unknown; allowed are densenet40, .*resnet110, .*"),
     (["dataset=mnist"], r"dataset=mnist: unknown; allowed are cifar10, cifar100, cluttered_digits"),
     (["recipe=fast"], r"recipe=fast: unknown; allowed are .*he2016, hu2018, jetley2018, laakom2021"),
-    (["recipe.epoch=3"], r"recipe\.epoch: no such key; allowed are recipe\.epochs, .*did you mean recipe\.epochs\?"),
+    (
+        ["recipe.epoch=3"],
+        r"recipe\.epoch: no such key; allowed are recipe\.validation, recipe\.epochs, .*did you mean recipe\.epochs\?",
+    ),
     (
         ["attention=se", "attention.reduktion=3"],
         r"attention\.reduktion: no such key; .*did you mean attention\.reduction\?",

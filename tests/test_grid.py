@@ -27,7 +27,7 @@ def test_a_grid_is_rows_by_columns_by_seeds():
     grid = demo()
     assert grid.rows == ("none", "SE", "ISE", "CBAM", "ICBAM")
     assert (grid.columns, grid.seeds, grid.changed) == (("",), (0, 1), ())
-    plain = attnlab.config(["experiment=demo", "attention=se", "seed=1"])
+    plain = attnlab.config(["experiment=demo", "attention=se", "attention.reduction=4", "seed=1"])
     assert grid.cells[1].run_id(1) == run_id(plain)  # `table` is no part of a run's id: tables share runs
 
 
@@ -121,6 +121,7 @@ def test_a_wrong_argument_is_one_message(arguments, message):
     [
         (None, r"table\.rows is missing"),
         (table(rows=None), r"table\.rows is missing"),
+        (table(rows={"SE": None}), r"table\.rows is missing"),
         (table(rows={"SE": "attention=se"}), r"table\.rows\.SE=attention=se: allowed is a list of overrides"),
         (table(columns=["a"]), r"table\.columns=\['a'\]: allowed is \{label: \[overrides\]\}"),
         (table(seeds=None), r"table\.seeds=None"),
@@ -191,18 +192,17 @@ def test_the_jobs_are_what_is_missing_seed_by_seed(tmp_path, capsys):
     cfg = attnlab.config([f"output_dir={tmp_path}"])
     arguments = ["table=demo", "attention=none,se", f"output_dir={tmp_path}"]
     overrides = jobs(arguments, cfg)
-    assert [o[2:4] for o in overrides] == [
-        [f"attention={attention}", f"seed={seed}"] for seed in (0, 1) for attention in ("none", "se")
-    ]
-    assert all(o[:2] == ["table=demo", "hydra.mode=RUN"] and o[4:] == arguments[2:] for o in overrides)
+    rows = (["attention=none"], ["attention=se", "attention.reduction=4"])
+    assert [o[2:-1] for o in overrides] == [[*row, f"seed={seed}"] for seed in (0, 1) for row in rows]
+    assert all(o[:2] == ["table=demo", "hydra.mode=RUN"] and o[-1:] == arguments[2:] for o in overrides)
     assert (
         "table demo: 2 cells, 4 runs, 0 done, 4 to do; how long a run takes here is not known"
         in capsys.readouterr().out
     )
     write(tmp_path, record(["experiment=demo", "attention=none"], seconds=100.0))
-    write(tmp_path, record(["experiment=demo", "attention=se", "seed=1"], seconds=200.0))
+    write(tmp_path, record(["experiment=demo", "attention=se", "attention.reduction=4", "seed=1"], seconds=200.0))
     overrides = jobs(arguments, cfg)
-    assert [o[2:4] for o in overrides] == [["attention=se", "seed=0"], ["attention=none", "seed=1"]]
+    assert [o[2:-1] for o in overrides] == [[*rows[1], "seed=0"], [*rows[0], "seed=1"]]
     assert "4 runs, 2 done, 2 to do, about 5 min" in capsys.readouterr().out  # each cell as its other seed
     cfg.force = True
     assert len(jobs([*arguments, "force=true"], cfg)) == 4

@@ -9,13 +9,23 @@ import torch
 import yaml
 
 import attnlab
-from attnlab.compare import _one_model, compare
+from attnlab.attention.excitation import Excitation
+from attnlab.compare import _one_model, _twins, compare
 from attnlab.compose import CONF, choices
 from attnlab.declaration import check_table
 from attnlab.grid import Grid, read_grid
+from attnlab.identity import name_of
+from attnlab.ledger import ledger
+from attnlab.results import gather
 
 TABLES = choices("table")
+#: of the records that were made at a ratio of 16: the table that declares them now, and where they are
+KEPT = {
+    "demo_ratio16": "placebo", "placebo_ratio16": "placebo", "where_they_look_ratio16": "where_they_look",
+    "cifar10_20_epochs_ratio16": "cifar10_20_epochs",
+}  # fmt: skip
 OF_MASKS = {"demo", "placebo", "cifar10_20_epochs", "ignore_cifar10", "ignore_cifar100", "ignore_imagenet"}
+OF_MASKS |= {name for name in KEPT if name != "where_they_look_ratio16"}
 ABLATIONS = ("se_placement", "se_stage", "se_ratio", "se_squeeze", "se_excitation")
 #: nets of our own; a CIFAR-100 table whose twin is here has its rows
 ON_ONE_GPU = [
@@ -33,7 +43,12 @@ def grid(name: str) -> Grid:
 
 
 def declared(name: str) -> dict:
-    return yaml.safe_load((CONF / "table" / f"{name}.yaml").read_text())["table"]
+    """What a table's file says, and the one it takes over, if any: its rows but for those set to null."""
+    content = yaml.safe_load((CONF / "table" / f"{name}.yaml").read_text())
+    parents = [entry for entry in content["defaults"] if isinstance(entry, str) and entry != "_self_"]
+    table = {name: item for parent in parents for name, item in declared(parent).items()}
+    rows = table.get("rows", {}) | content["table"].get("rows", {})
+    return table | content["table"] | {"rows": {label: given for label, given in rows.items() if given is not None}}
 
 
 def papers(name: str) -> list[tuple[str, dict]]:
@@ -112,6 +127,40 @@ def test_attend_and_ignore_come_with_a_noise_floor(name):
             cells = [cell for cell in grid(name).cells if cell.column == column]
             pairs = {(a.row, b.row) for a, b in combinations(cells, 2) if _one_model(a.config, b.config)}
             assert {("SE", "ISE"), ("CBAM", "ICBAM")} <= pairs
+
+
+@pytest.mark.parametrize("name", ["placebo", "where_they_look"])
+def test_a_twin_is_the_noise_floor(name):
+    (twins,) = [pair for pair in combinations(grid(name).cells, 2) if _twins(*(cell.config for cell in pair))]
+    assert [cell.row for cell in twins] == ["SE", "SE twin"]
+    assert compare(grid(name), []).has_floor
+
+
+@pytest.mark.parametrize("name", sorted({name.removesuffix("_ratio16") for name in KEPT}))
+def test_no_hidden_layer_of_the_demonstrations_is_one_unit(name):
+    """Of SE, CBAM and BAM in the first stage, of 16 channels; small_spatial has no ratio."""
+    for cell in grid(name).cells:
+        net = attnlab.build(cell.config)
+        widths = [module.reduce.out_features for module in net.modules() if isinstance(module, Excitation)]
+        assert all(width >= 4 for width in widths), cell.row
+        assert bool(widths) == (cell.row not in ("none", "small spatial", "LTPA"))
+
+
+@pytest.mark.parametrize(("name", "folder"), KEPT.items())
+def test_what_was_run_at_a_ratio_of_16_is_still_declared(name, folder):
+    """Each record of results/ is found by its table, but for rows that no table has and seeds it does not ask for."""
+    there, left_out = gather(CONF.parent / "results" / folder)
+    assert there
+    assert not left_out
+    found = {record["id"] for record in ledger(grid(name), there).done.values()}
+    names = {name_of("attention", cell.config["attention"]) for cell in grid(name).cells}
+    expected = {
+        record["id"]
+        for record in there
+        if name_of("attention", record["config"]["attention"]) in names and record["config"]["seed"] in grid(name).seeds
+    }
+    assert found == expected
+    assert not any("reduction" in item for given in grid(name).table["rows"].values() for item in given)
 
 
 @pytest.mark.parametrize(

@@ -126,9 +126,26 @@ def test_attention_is_taken_where_it_is_the_same(small, trained):
         assert said == f"starts from {se['id']}: {expected}"
         assert torch.equal(net.state_dict()[key], source[key]) == (attention == "se")
     assert begun(*small, f"start_from={se['id']}")[1].endswith("its backbone, head")  # without attention
-    for draw, leaks in (("order=seed", True), ("order=file", True), ("images=0", False)):  # that run: seed 0, by seed
+    # that run: 100 images, drawn by dataset.seed=0, whatever its own seed
+    for draw, leaks in (
+        ("order=seed", False), ("order=file", True), ("images=0", False), ("images=50", False), ("images=150", True),
+        ("seed=run", True),
+    ):  # fmt: skip
         said = begun(*small, f"start_from={se['id']}", "seed=1", f"recipe.validation.{draw}")[1]
         assert ("; it was trained on images that are held out here" in said) == leaks
+    assert "held out" not in begun(*small, f"start_from={se['id']}", "recipe.validation.seed=run")[1]  # seed 0 as well
+    assert "may hold some that are held out" in begun(*small, f"start_from={se['id']}", "dataset.seed=1")[1]
+
+
+def test_a_twin_takes_over_no_attention(small, trained):
+    """Its attention is drawn anew, so that it is another net than the run it starts from."""
+    small = [*small, "recipe.validation.images=100"]
+    se = attnlab.train(attnlab.config([*small, "attention=se", "recipe.steps=2"]))
+    twin, said = begun(*small, "attention=se", "attention.draw=1", f"start_from={se['id']}")
+    assert said == f"starts from {se['id']}: its backbone, head; new: attention"
+    fresh = attnlab.build(attnlab.config([*small, "attention=se", "attention.draw=1"])).state_dict()
+    key = "backbone.stage1.0.at_branch.score.excite.reduce.weight"
+    assert torch.equal(twin.state_dict()[key], fresh[key])
 
 
 def test_it_is_part_of_the_science_and_null_is_not(small, trained):

@@ -169,7 +169,7 @@ def test_without_its_baseline_it_says_so(outputs):
 
 
 def test_another_protocol_says_so(tmp_path):
-    write(tmp_path / "outputs", record(["experiment=demo", "recipe.epochs=1", "attention=se"]))
+    write(tmp_path / "outputs", record(["experiment=demo", "recipe.epochs=1", "attention=se", "attention.reduction=4"]))
     comparison, paths = report_table(["table=demo", "recipe.epochs=1", f"output_dir={tmp_path / 'outputs'}"])
     assert sheet(comparison).warnings[0] == "Not the protocol: recipe.epochs=1."
     assert "Not the protocol" in re.search(r"\\caption\{.*", paths[1].read_text())[0]

@@ -16,6 +16,7 @@ from attnlab.benches.report import Report, Row
 from attnlab.benches.setting import Asked, Setting, describe, plain_setting, setting
 from attnlab.benches.timing import interleaved
 from attnlab.benches.twins import TWINS, nodes
+from attnlab.identity import OF_SLOTS
 
 DEFAULTS = ("recipe=modern",)  # batch 128, SGD with Nesterov
 ATTENTIONS = ("none", "se", "cbam")
@@ -26,10 +27,10 @@ def with_timm(values: dict[str, Any], name: str) -> dict[str, Any] | None:
     if name not in TWINS:
         return None
     ours, timms = nodes(name)
-    same = {key: item for key, item in values["attention"].items() if key not in ("place", "stages", "start")}
-    if same != {key: item for key, item in ours.items() if key not in ("place", "stages", "start")}:
+    same = {key: item for key, item in values["attention"].items() if key not in ("place", *OF_SLOTS)}
+    if same != {key: item for key, item in ours.items() if key not in ("place", *OF_SLOTS)}:
         return None
-    placed = {key: values["attention"][key] for key in ("place", "stages", "start")}
+    placed = {key: values["attention"][key] for key in ("place", *OF_SLOTS)}
     return values | {"attention": timms | placed}
 
 

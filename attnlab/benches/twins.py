@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from attnlab.compose import compose_file, plain
+from attnlab.identity import OF_SLOTS
 from attnlab.slots import make_attention
 
 SE = {"_target_": "timm.layers.SEModule", "rd_ratio": 1 / 16, "rd_divisor": 1}
@@ -41,7 +42,7 @@ def nodes(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The config nodes (ours, timm's) of one of TWINS; timm's stands in the same place."""
     choice, overrides, twin, _ = TWINS[name]
     ours = plain(compose_file("run", [f"attention={choice}", *overrides]))["attention"]
-    return ours, {key: ours[key] for key in ("place", "stages", "start")} | dict(twin)
+    return ours, {key: ours[key] for key in ("place", *OF_SLOTS)} | dict(twin)
 
 
 def pair(name: str, channels: int, size: int) -> tuple[nn.Module, nn.Module]:

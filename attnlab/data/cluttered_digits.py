@@ -28,6 +28,8 @@ class ClutteredDigits(MemoryData):
     seed: of the images and of the validation draw.
     """
 
+    seed_makes_images = True
+
     def __init__(
         self, *, train_size: int = 20_000, test_size: int = 4_000, background_bias: float = 0.0, **settings: Any
     ) -> None:

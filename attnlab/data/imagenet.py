@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from attnlab.data.augment import DRAWS, Preprocess
 from attnlab.data.batches import evaluation_batches, generator, stratified, taken, training_batches
 from attnlab.data.crops import Crops
+from attnlab.data.held_out import draw_seed
 from attnlab.data.listing import classes_of, images_of, listing_digest
 from attnlab.data.tree import read_picture
 from attnlab.errors import ConfigError
@@ -135,15 +136,15 @@ class ImageNet(pl.LightningDataModule):
 
     def held_out(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Of the training images with these labels: the numbers (rest, held out for validation), both ascending."""
-        images = self.validation.get("images", 0)
-        if self.validation.get("order") == "file":
+        images, seed = self.validation.get("images", 0), draw_seed(self.validation, self.seed, self.order_seed)
+        if seed is None:
             raise ConfigError("recipe.validation.order=file: ImageNet has no order of its own; allowed here is seed")
         if images > len(labels) - self.classes:
             raise ConfigError(
                 f"recipe.validation.images={images}: allowed is 0 to {len(labels) - self.classes}, "
                 f"the training set has {len(labels)} images"
             )
-        return stratified(labels, images, self.seed)
+        return stratified(labels, images, seed)
 
     def files(self, name: str) -> Files:
         """The images of `train`, `val` or `test`, decoded one by one as in evaluation."""

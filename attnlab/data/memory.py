@@ -12,6 +12,7 @@ from torch import Tensor
 
 from attnlab.data.augment import DRAWS, Preprocess
 from attnlab.data.batches import evaluation_batches, generator, stratified, taken, training_batches
+from attnlab.data.held_out import draw_seed
 from attnlab.errors import ConfigError
 
 
@@ -112,7 +113,8 @@ class MemoryData(pl.LightningDataModule):
     """A dataset that fits into memory. A subclass says how to `read` it; everything else is here.
 
     classes, image_size: what the images must have;  seed: of the validation draw (config key dataset.seed);
-    batch_size: the global batch, split over all ranks;  validation: {images: N, order: seed | file};
+    batch_size: the global batch, split over all ranks;
+    validation: {images: N, order: seed | file, seed: null | run}, see draw_seed;
     normalize, augment: see Preprocess;  order_seed: of order and augmentation (config key seed);
     passes_per_epoch: over the training images;
     root, cache: folders of the dataset and of decoded copies, or None.
@@ -121,6 +123,7 @@ class MemoryData(pl.LightningDataModule):
     """
 
     file_order = False  # whether the files have an official order, so that validation.order=file means something
+    seed_makes_images = False  # whether dataset.seed decides on the images themselves, not only on those held out
 
     def __init__(
         self,
@@ -182,13 +185,13 @@ class MemoryData(pl.LightningDataModule):
             raise ConfigError(f"dataset.classes={self.classes}: the {name} images have {seen} classes")
 
     def _split(self, train: Images) -> tuple[Images, Images]:
-        images, order = self.validation.get("images", 0), self.validation.get("order", "seed")
+        images, seed = self.validation.get("images", 0), draw_seed(self.validation, self.seed, self.order_seed)
         if images > len(train) - self.classes:
             raise ConfigError(
                 f"recipe.validation.images={images}: allowed is 0 to {len(train) - self.classes}, "
                 f"the training set has {len(train)} images"
             )
-        if order == "file":
+        if seed is None:
             if not self.file_order:
                 raise ConfigError(
                     "recipe.validation.order=file: only the official CIFAR files have an order of their own "
@@ -196,7 +199,7 @@ class MemoryData(pl.LightningDataModule):
                 )
             index = torch.arange(len(train))
             return train.take(index[: len(train) - images]), train.take(index[len(train) - images :])
-        rest, drawn = stratified(train.labels, images, self.seed)
+        rest, drawn = stratified(train.labels, images, seed)
         return train.take(rest), train.take(drawn)
 
     def _ranks(self) -> tuple[int, int]:

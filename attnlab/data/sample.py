@@ -12,7 +12,7 @@ from attnlab.data.memory import Images
 def sample(data: Any, split: str, count: int, seed: int = 0) -> Images:
     """`count` images of `train`, `val` or `test` of a data module that is set up, every class its share, not augmented.
 
-    The same for every run of a dataset; all of the split where it has no more.
+    The same for every run that has the same split; all of the split where it has no more.
     """
     whole = getattr(data, split)
     if isinstance(whole, Images):

@@ -77,9 +77,9 @@ def test_step_has_every_side():
 def test_timms_module_only_where_its_hyper_parameters_are_ours():
     values = Asked(("attention.reduction=8",)).values(attention="se")
     assert step.with_timm(values, "se") is None
-    values = Asked(("attention.place=post", "attention.stages=[2]")).values(attention="se")
+    values = Asked(("attention.place=post", "attention.stages=[2]", "attention.draw=1")).values(attention="se")
     node = step.with_timm(values, "se")["attention"]
-    assert (node["place"], node["stages"]) == ("post", [2])
+    assert (node["place"], node["stages"], node["draw"]) == ("post", [2], 1)
     assert step.with_timm(Asked(("attention/mask=ignore",)).values(attention="se"), "se") is None
 
 
