@@ -77,7 +77,9 @@ def test_a_row_without_attention_leaves_out_the_keys_of_attention_that_other_row
     grid = demo("attention.place=pre", "recipe.epochs=1")
     assert [cell.given for cell in grid.cells] == [("recipe.epochs=1",), *[grid.left] * 4]
     assert grid.cells[0].run_id(0) == run_id(attnlab.config(["experiment=demo", "recipe.epochs=1"]))
-    se = attnlab.config(["experiment=demo", "recipe.epochs=1", "attention=se", "attention.place=pre"])
+    se = attnlab.config(
+        ["experiment=demo", "recipe.epochs=1", "attention=se", "attention.reduction=4", "attention.place=pre"]
+    )
     assert grid.cells[1].run_id(0) == run_id(se)
     assert demo("attention=none", "attention.place=pre").cells[0].given == ()  # other rows of the table have it
     with pytest.raises(ConfigError, match=r"^table=demo, row SE: attention\.plac: .*did you mean attention\.place\?"):

@@ -101,11 +101,14 @@ def test_a_single_run_of_none_with_a_knob_says_that_none_has_no_knobs():
 
 def test_a_table_takes_knobs_and_selectors(tmp_path):
     where = f"output_dir={tmp_path}"
-    found, out, error = dry_run("table=demo", "attention.reduction=8", "seed=0", "attention=none,se", where)
+    found, out, error = dry_run("table=demo", "attention.place=pre", "seed=0", "attention=none,se", where)
     same = ["experiment=demo", where]
-    assert found == ids(same, [*same, "attention=se", "attention.reduction=8"]), error
-    assert "not the protocol: attention.reduction=8" in out
-    assert "rows with attention=none are without attention.reduction=8" in out
+    se = ["attention=se", "attention.reduction=4", "attention.place=pre"]
+    assert found == ids(same, [*same, *se]), error
+    assert "not the protocol: attention.place=pre" in out
+    assert "rows with attention=none are without attention.place=pre" in out
+    found, _, error = dry_run("table=demo", "attention.reduction=4", "seed=0", where)  # the rows set it: it selects
+    assert len(found) == 4, error
 
 
 def test_cfg_job_prints_every_job_and_every_cell(tmp_path):
@@ -115,8 +118,8 @@ def test_cfg_job_prints_every_job_and_every_cell(tmp_path):
     assert done.stdout.count("\n---\n") == 2
     assert done.stdout.count("reduction: 4") == 1
     assert "# #1 attention=se attention.reduction=4" in done.stdout
-    done = warm([sys.executable, "-m", "attnlab.run", "table=demo", "attention.reduction=4", "--cfg", "job"])
-    assert done.stdout.count("reduction: 4") == 4
+    done = warm([sys.executable, "-m", "attnlab.run", "table=demo", "attention.place=pre", "--cfg", "job"])
+    assert done.stdout.count("place: pre") == 4
     assert not list(tmp_path.iterdir())
 
 
