@@ -67,6 +67,7 @@ CHECKS: dict[str, tuple[Test, str]] = {
     "recipe.epochs": _positive_or_null,
     "recipe.steps": _positive_or_null,
     "recipe.passes_per_epoch": _positive_or_null,
+    "recipe.drop_last": (_optional(lambda value: isinstance(value, bool)), "true, false, null"),
     "recipe.batch_size": _positive,
     "recipe.validation.images": (lambda value: _integer(value, 0), "an integer from 0 (0: train on all images)"),
     "recipe.validation.order": (lambda value: value in ("seed", "file"), "seed, file"),
@@ -123,7 +124,7 @@ KEYS = {
     ),
     "recipe": (
         "epochs", "steps", "batch_size", "optimizer", "weight_decay", "schedule", "label_smoothing", "grad_clip",
-        "validation", "normalize", "augment", "passes_per_epoch",
+        "validation", "normalize", "augment", "passes_per_epoch", "drop_last",
     ),
     "recipe.weight_decay": ("default", "norm", "bias", "attention", "layers"),
     "recipe.validation": ("images", "order"),
@@ -138,5 +139,5 @@ KEYS = {
 # what a saved config.yaml does not have, or may be older than
 MAY_LACK = (
     "experiment", "table", "start_from", "force", "dry_run", "n_jobs", "output_dir", "workers", "passes_per_epoch",
-    "layers", "checkpoint_minutes", "runs_per_gpu", "nodes", "sync_batchnorm",
+    "drop_last", "layers", "checkpoint_minutes", "runs_per_gpu", "nodes", "sync_batchnorm",
 )  # fmt: skip
