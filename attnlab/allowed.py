@@ -69,6 +69,7 @@ CHECKS: dict[str, tuple[Test, str]] = {
     "recipe.epochs": _positive_or_null,
     "recipe.steps": _positive_or_null,
     "recipe.passes_per_epoch": _positive_or_null,
+    "recipe.drop_last": (_optional(lambda value: isinstance(value, bool)), "true, false, null"),
     "recipe.batch_size": _positive,
     "recipe.validation.images": (lambda value: _integer(value, 0), "an integer from 0 (0: train on all images)"),
     "recipe.validation.order": (lambda value: value in ("seed", "file"), "seed, file"),
@@ -126,7 +127,7 @@ KEYS = {
     ),
     "recipe": (
         "epochs", "steps", "batch_size", "optimizer", "weight_decay", "schedule", "label_smoothing", "grad_clip",
-        "validation", "normalize", "augment", "passes_per_epoch",
+        "validation", "normalize", "augment", "passes_per_epoch", "drop_last",
     ),
     "recipe.weight_decay": ("default", "norm", "bias", "attention", "layers"),
     "recipe.validation": ("images", "order", "seed"),
@@ -141,6 +142,6 @@ KEYS = {
 # what a saved config.yaml does not have, or may be older than; in full where another section has such a key as well
 MAY_LACK = (
     "experiment", "table", "start_from", "force", "code", "dry_run", "n_jobs", "output_dir", "workers",
-    "passes_per_epoch", "layers", "checkpoint_minutes", "runs_per_gpu", "nodes", "sync_batchnorm",
+    "passes_per_epoch", "drop_last", "layers", "checkpoint_minutes", "runs_per_gpu", "nodes", "sync_batchnorm",
     "recipe.validation.seed",
 )  # fmt: skip

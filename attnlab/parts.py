@@ -20,6 +20,7 @@ from attnlab.strategy import DDP
 def datamodule(values: Mapping[str, Any]) -> Any:
     """The LightningDataModule of a config: the dataset, with what the recipe says about batches and augmentation."""
     recipe, make = values["recipe"], target(values["dataset"], "dataset")
+    drop = {"drop_last": True} if recipe.get("drop_last") else {}  # an own dataset need not know it
     # Only datasets that are read image by image ask for them.
     workers = (
         {"workers": machine.share(values["machine"], "workers")} if "workers" in signature(make).parameters else {}
@@ -28,6 +29,7 @@ def datamodule(values: Mapping[str, Any]) -> Any:
         values["dataset"],
         "dataset",
         **workers,
+        **drop,
         batch_size=recipe["batch_size"],
         validation=recipe["validation"],
         normalize=recipe["normalize"],

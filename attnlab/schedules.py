@@ -21,15 +21,18 @@ def multistep(
     unit: str = "epochs",
     warmup_steps: int = 0,
     warmup_factor: float = 1.0,
+    decay: float | None = None,
 ) -> float:
     """gamma^k after k milestones, counted from 0 in `unit`: `epochs` or `steps`; `warmup_factor` for the first
-    `warmup_steps` steps (He et al. 2016, section 4.2, start ResNet-110 at 0.01 for about 400)."""
+    `warmup_steps` steps (He et al. 2016, section 4.2, start ResNet-110 at 0.01 for about 400). All of it divided by
+    1 + decay * step (Torch7's learningRateDecay, torch/optim@a5ceed7 sgd.lua); null = not."""
     if unit not in ("epochs", "steps"):
         raise ConfigError(f"recipe.schedule.unit={unit}: allowed are epochs, steps")
+    slower = 1 + (decay or 0) * step
     if step < warmup_steps:
-        return warmup_factor
+        return warmup_factor / slower
     now = step // steps_per_epoch if unit == "epochs" else step
-    return gamma ** sum(now >= milestone for milestone in milestones)
+    return gamma ** sum(now >= milestone for milestone in milestones) / slower
 
 
 def warmup_cosine(

@@ -50,7 +50,7 @@ def test_an_experiment_composes_with_another_head_or_model(experiment):
 
 def test_the_experiments_heads_and_models_are_what_they_were():
     pan = attnlab.config(["experiment=ltpa_pan"])
-    assert pan.head == attnlab.config(["head=ltpa", "head.levels=1", "dataset=cifar100"]).head
+    assert pan.head == attnlab.config(["head=ltpa_jetley", "head.levels=1", "dataset=cifar100"]).head
     assert attnlab.config(["experiment=laakom_imagenet"]).model.name == "resnet50"
 
 

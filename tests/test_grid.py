@@ -54,7 +54,10 @@ def test_an_argument_on_a_key_that_the_table_sets_selects(arguments, rows, seeds
         (["table=se_placement_cifar", "attention.place=branch"], ("SE",)),
         (["table=se_placement_cifar", "attention.place=pre,branch", "attention.bias=False"], ("SE", "SE-PRE")),
         (["table=se_placement_cifar", "attention='se'", 'attention.place="inner"'], ("SE 3x3",)),
-        (["table=ltpa_cifar10", "head=ltpa", "head.levels=1", "model=vgg_ltpa"], ("att1 concat pc", "att1 concat dp")),
+        (
+            ["table=ltpa_cifar10", "head=ltpa_jetley", "head.levels=1", "model=vgg_jetley"],
+            ("att1 concat pc", "att1 concat dp"),
+        ),
     ],
 )
 def test_a_row_is_found_by_what_it_has_whether_or_not_it_says_so(arguments, rows):

@@ -58,7 +58,7 @@ def papers(name: str) -> list[tuple[str, dict]]:
 def test_the_papers_tables_are_there():
     wanted = {f"{group}_{data}" for group in ("ignore", "ltpa", "simam", "se") for data in ("cifar10", "cifar100")}
     wanted |= {"ignore_imagenet", "ltpa_svhn", "saoyan_cifar100", "cbam_imagenet", "cbam_arrangement"}
-    wanted |= {"resnet50_cifar100", "sresnet_cifar100", "placebo", "demo"}
+    wanted |= {"resnet50_cifar100", "sresnet_cifar100", "unt_se_placement", "placebo", "demo"}
     wanted |= {*ABLATIONS, *(f"{name}_cifar" for name in ABLATIONS)}
     assert wanted <= set(TABLES)
 
@@ -98,8 +98,8 @@ def test_no_number_without_a_source(name):
     table = declared(name)
     for metric, block in papers(name):
         assert metric in table["metrics"]
-        assert re.search(r"\btables? |README\.md|\.sh\b|\.numbers", block["source"])
-        assert re.search(r"arXiv \d{4}\.\d{5}|\(SimAM\), table 2|\w+/\w+@[0-9a-f]{7}", block["source"])
+        assert re.search(r"\btables? |README\.md|\.sh\b|\.xlsx|_test\.txt", block["source"])
+        assert re.search(r"arXiv \d{4}\.\d{5}|\(SimAM\), table 2|\w+/[\w-]+@[0-9a-f]{7}", block["source"])
         assert any(block["values"].values()) or block["missing"].startswith("not available")
         numbers = [number for row in block["values"].values() for number in row.values() if number is not None]
         for number in numbers:
@@ -193,18 +193,41 @@ def test_what_was_run_at_a_ratio_of_16_is_still_declared(name, folder):
         ("saoyan_cifar100", TOP1, "before pooling", "", "22.62"),
         ("resnet50_cifar100", TOP1, "BAM", "", "19.97"),
         ("resnet50_cifar100", TOP5, "CBAM", "", "4.66"),
-        ("sresnet_cifar100", TOP1, "SResNet50", "", "75.50"),
+        ("sresnet_cifar100", TOP1, "SResNet50", "", "75.47"),
+        ("unt_se_placement", TOP1, "none", "", "74.84"),
+        ("unt_se_placement", TOP1, "only 2", "", "75.31"),
+        ("unt_se_placement", TOP1, "all but 1", "", "74.80"),
     ],
 )
 def test_anchors(name, metric, row, column, printed):
     assert str(grid(name).table["paper"][metric]["values"][row][column]) == printed
 
 
-def test_papers_that_chose_on_their_test_set_are_marked():
+def test_no_number_that_was_chosen_on_the_test_set_stands_beside_ours():
+    """Where a source has such ones, they are in a note, and its last epochs are compared with ours."""
     chosen = {name: block["chosen"] for name in TABLES for _, block in papers(name)}
-    on_test = {name for name, how in chosen.items() if how == "test"}
-    assert on_test == {"sresnet_cifar100"}
+    assert "test" not in chosen.values()
     assert chosen["ignore_cifar10"] == "validation"
+    for name, best in (("sresnet_cifar100", "SE 75.29"), ("unt_se_placement", "only 2 75.54")):
+        ((_, block),) = papers(name)
+        assert block["chosen"] == "last"
+        assert block["runs"] == 1
+        assert "on the test set" in block["missing"]
+        assert best in block["missing"]
+        assert best.split()[-1] not in map(str, declared(name)["paper"][TOP1]["values"].values())
+
+
+def test_the_stages_of_the_unt_table():
+    """`none` has no SE; `all`, `only` and `all but` have it in the stages that they say, four in all."""
+    for cell in grid("unt_se_placement").cells:
+        net = attnlab.build(cell.config)
+        number = int(cell.row[-1]) if cell.row[-1].isdigit() else None
+        wanted = {"none": set(), "all": {1, 2, 3, 4}, "only": {number}, "all but": {1, 2, 3, 4} - {number}}
+        stages = {
+            int(name.split(".stages.stage")[1][0]) for name, module in net.named_modules()
+            if hasattr(module, "attention_place")
+        }  # fmt: skip
+        assert stages == wanted[cell.row.rstrip(" 1234")]
 
 
 def test_the_inverse_attention_papers_numbers_stay_empty():

@@ -77,7 +77,8 @@ def shift(images: Tensor, draws: Tensor, fraction: float) -> Tensor:
 class Preprocess:
     """uint8 images (B, C, H, W) -> normalised, augmented float32 images.
 
-    normalize: `channel` (x/255 - mean_c) / sd_c;  `mean_image` x/255 - mean image;  `scale` x/255.
+    normalize: `channel` (x/255 - mean_c) / sd_c;  `mean` x/255 - mean_c;  `mean_image` x/255 - mean image;
+    `scale` x/255.
     Statistics come from `images`, the training part, unless mean and sd (3 numbers each, of x/255) are given.
     augment: {flip: bool, crop: pixels, crop_fill: mean | black, shift: fraction}; null or 0 = not used.
     """
@@ -122,15 +123,16 @@ class Preprocess:
             for part in images.split(4096):
                 total += part.sum(dim=0, dtype=torch.int64)
             return (total / (255 * len(images))).float(), ones
-        if normalize == "channel" and mean is not None and sd is not None:
-            return torch.tensor(mean).view(3, 1, 1), torch.tensor(sd).view(3, 1, 1)
-        if normalize == "channel" and images is not None:
+        by_sd = normalize == "channel"
+        if normalize in ("channel", "mean") and mean is not None and sd is not None:
+            return torch.tensor(mean).view(3, 1, 1), torch.tensor(sd).view(3, 1, 1) if by_sd else ones
+        if normalize in ("channel", "mean") and images is not None:
             counts = torch.stack([torch.bincount(images[:, c].flatten(), minlength=256) for c in range(3)]).double()
             values, total = torch.arange(256, dtype=torch.float64) / 255, counts.sum(dim=1)
             average = (counts * values).sum(dim=1) / total
             spread = ((counts * values**2).sum(dim=1) / total - average**2).sqrt()
-            return average.float().view(3, 1, 1), spread.clamp_min(1e-6).float().view(3, 1, 1)
-        allowed = "channel, scale" if images is None else "channel, mean_image, scale"
+            return average.float().view(3, 1, 1), spread.clamp_min(1e-6).float().view(3, 1, 1) if by_sd else ones
+        allowed = "channel, mean, scale" if images is None else "channel, mean, mean_image, scale"
         raise ConfigError(f"recipe.normalize={normalize}: allowed are {allowed}")
 
     def __call__(self, images: Tensor, draws: Tensor | None = None) -> Tensor:

@@ -39,21 +39,24 @@ def stratified(labels: Tensor, images: int, seed: int) -> tuple[Tensor, Tensor]:
     return (~chosen).nonzero().flatten(), chosen.nonzero().flatten()
 
 
-def cut(order: Tensor, batch_size: int, world: int) -> list[Tensor]:
+def cut(order: Tensor, batch_size: int, world: int, drop_last: bool = False) -> list[Tensor]:
     """The global batches of training images that come in this order.
 
-    The last, smaller batch is kept while it gives each rank two images (batch statistics need two).
+    The last, smaller batch is kept while it gives each rank two images (batch statistics need two); with `drop_last`
+    it is never kept, but where it is the only one.
     """
     batches, rest = list(order.split(batch_size)), len(order) % batch_size
-    if len(batches) > 1 and 0 < rest < 2 * world:
+    if len(batches) > 1 and 0 < rest < (batch_size if drop_last else 2 * world):
         batches.pop()
     return batches
 
 
-def training_batches(count: int, batch_size: int, seed: int, epoch: int, rank: int = 0, world: int = 1) -> list[Tensor]:
+def training_batches(
+    count: int, batch_size: int, seed: int, epoch: int, rank: int = 0, world: int = 1, drop_last: bool = False
+) -> list[Tensor]:
     """This rank's index batches of one epoch: a permutation of all images, its global batches cut by rank."""
     order = torch.randperm(count, generator=generator(seed, 2, epoch))
-    return [part.tensor_split(world)[rank] for part in cut(order, batch_size, world)]
+    return [part.tensor_split(world)[rank] for part in cut(order, batch_size, world, drop_last)]
 
 
 def evaluation_batches(count: int, batch_size: int, rank: int = 0, world: int = 1) -> list[Tensor]:

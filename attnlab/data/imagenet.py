@@ -52,7 +52,8 @@ class _Order(Sampler[list[Item]]):
         trainer = self.data.trainer
         rank, world = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
         if self.training:
-            return training_batches(self.count, self.data.batch_size, self.data.order_seed, epoch, rank, world)
+            size, seed, drop = self.data.batch_size, self.data.order_seed, self.data.drop_last
+            return training_batches(self.count, size, seed, epoch, rank, world, drop)
         return evaluation_batches(self.count, self.data.batch_size, rank, world)
 
     def __len__(self) -> int:
@@ -80,9 +81,9 @@ class ImageNet(pl.LightningDataModule):
     """ROOT/train/<class>/<image> and ROOT/val/<class>/<image>; `val` is the test set of attnlab.
 
     classes, image_size: what the network gets;  centre: share of the short side that evaluation keeps (224/256);
-    mean, sd: of x/255, for normalize=channel;  workers: decoding processes of this rank;
+    mean, sd: of x/255, for normalize=channel and mean;  workers: decoding processes of this rank;
     augment: as MemoryData's, and resized_crop {scale: [low, high], ratio: [low, high]};
-    validation, batch_size, seed, order_seed: as MemoryData's.
+    validation, batch_size, seed, order_seed, passes_per_epoch, drop_last: as MemoryData's.
     """
 
     def __init__(
@@ -103,10 +104,11 @@ class ImageNet(pl.LightningDataModule):
         augment: Mapping[str, Any] | None = None,
         order_seed: int = 0,
         passes_per_epoch: int = 1,
+        drop_last: bool = False,
         listing: str | None = None,
     ) -> None:
         super().__init__()
-        self.passes_per_epoch = passes_per_epoch
+        self.passes_per_epoch, self.drop_last = passes_per_epoch, drop_last
         self.classes, self.image_size, self.root, self.centre, self.workers = classes, image_size, root, centre, workers
         del mirror  # a fact about the dataset that recipes read from the config: ${dataset.mirror}
         del listing  # which images they are, for the run's id

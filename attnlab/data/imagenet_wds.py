@@ -36,7 +36,7 @@ class _Parts(Sampler[Part]):
     def batches(self) -> list[Tensor]:
         """The positions of each global batch of a pass."""
         _, world = self.data.ranks()
-        return positions(len(self.images), self.data.batch_size, self.training, world)
+        return positions(len(self.images), self.data.batch_size, self.training, world, self.data.drop_last)
 
     def __len__(self) -> int:
         return len(self.batches()) * self.passes * self.workers

@@ -79,11 +79,13 @@ def lane_order(shards: Tensor, lanes: int, shuffle: int, seed: int | None, epoch
     return Order(read, torch.argsort(block + drawn), torch.bincount(block).cumsum(0)[block], first)
 
 
-def positions(count: int, batch_size: int, training: bool, world: int) -> list[Tensor]:
+def positions(count: int, batch_size: int, training: bool, world: int, drop_last: bool = False) -> list[Tensor]:
     """The positions of each global batch of one pass."""
     if not count:
         return []
-    return cut(torch.arange(count), batch_size, world) if training else evaluation_batches(count, batch_size)
+    if not training:
+        return evaluation_batches(count, batch_size)
+    return cut(torch.arange(count), batch_size, world, drop_last)
 
 
 def check_ranks(lanes: int, batch_size: int, world: int) -> None:

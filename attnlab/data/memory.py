@@ -116,7 +116,7 @@ class MemoryData(pl.LightningDataModule):
     batch_size: the global batch, split over all ranks;
     validation: {images: N, order: seed | file, seed: null | run}, see draw_seed;
     normalize, augment: see Preprocess;  order_seed: of order and augmentation (config key seed);
-    passes_per_epoch: over the training images;
+    passes_per_epoch: over the training images;  drop_last: whether each pass leaves out its last, smaller batch;
     root, cache: folders of the dataset and of decoded copies, or None.
     Attributes after `setup`: train, val, test (Images), data_hash, preprocess; names of the classes, where it has any.
     batches_done: of the epoch that is to come first, by a run that goes on within one; for one iteration.
@@ -140,9 +140,10 @@ class MemoryData(pl.LightningDataModule):
         augment: Mapping[str, Any] | None = None,
         order_seed: int = 0,
         passes_per_epoch: int = 1,
+        drop_last: bool = False,
     ) -> None:
         super().__init__()
-        self.passes_per_epoch = passes_per_epoch
+        self.passes_per_epoch, self.drop_last = passes_per_epoch, drop_last
         del mirror  # a fact about the dataset that recipes read from the config: ${dataset.mirror}
         self.classes, self.image_size = classes, image_size
         self.root, self.cache, self.seed = root, cache, seed
@@ -209,10 +210,10 @@ class MemoryData(pl.LightningDataModule):
         rank, world = self._ranks()
         if self.batch_size < world:
             raise ConfigError(f"recipe.batch_size={self.batch_size}: allowed is {world} or more, one image a rank")
-        count, size, seed = len(self.train), self.batch_size, self.order_seed
+        count, size, seed, drop = len(self.train), self.batch_size, self.order_seed, self.drop_last
         return Batches(
             self.train,
-            lambda epoch: training_batches(count, size, seed, epoch, rank, world),
+            lambda epoch: training_batches(count, size, seed, epoch, rank, world, drop),
             self.preprocess,
             epoch=lambda: self.trainer.current_epoch if self.trainer is not None else 0,
             augment_seed=seed,

@@ -4,15 +4,21 @@ For each of the deepest `levels` local features l (positions i) and the global v
 c_i = <u, l_i + g> (pc), <l_i, g> (dp) or <u, l_i> (u: g neglected); a = softmax over positions of c; v = sum_i a_i l_i;
 with normalize=sigmoid: a = s(c), v = mean_i a_i l_i. Where l and g differ in channels, l is projected to g's by a 1x1
 conv, or g to l's by BN, ReLU, dropout, linear.
-`concat`: one linear layer on all v;  `indep`: one each, their logits or log-probabilities added.
+`concat`: one linear layer on all v;  `indep`: one each, their logits or log-probabilities added. These two are one
+model: a level's log-probabilities are its logits less one number an image, which the softmax of the sum cancels, so
+loss, gradients and probabilities are equal. The authors' att3 adds logits, their att2 log-probabilities.
 With pc and softmax <u, g> is the same at every position and cancels: g has no influence and its layers no gradient, in
 the authors' code too; pc is then u. With sigmoid, or dp, it counts.
 Source: Jetley et al. 2018 (arXiv 1804.02391), section 3; saumya-jetley/cd_ICLR18_LearnToPayAttention@605c280 (project
 global, vectors normed: BN, ReLU, dropout .5); SaoYan/LearnToPayAttention@61cf5b2 blocks.py (project local, not normed).
+At birth: u and l's projection Xavier uniform with gain sqrt(2), g's projection He normal, classifiers Xavier, biases 0.
+init=saoyan: classifiers with gain sqrt(2) as well (SaoYan's initialize.py). init=jetley2018, the authors': u and l's
+projection normal by fan-out (u: sd sqrt(2), so that its softmax begins with one or two positions), linear layers
+U(-1/sqrt(inputs), 1/sqrt(inputs)), biases included, BN weights U(0, 1) (torch/nn Linear.lua, BatchNormalization.lua).
 Differs from the authors' code in: u has no bias, which the softmax would cancel.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +32,27 @@ CHOICES = {
     "project": ("local", "global"),
     "combine": ("concat", "indep_logits", "indep_log_probabilities"),
 }
+
+
+def as_jetley2018(layer: nn.Module) -> None:
+    """Draw a layer of the head again, as the authors' Torch7 code does."""
+    if isinstance(layer, nn.BatchNorm1d):
+        nn.init.uniform_(layer.weight)
+    elif isinstance(layer, nn.Conv2d):
+        nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    elif isinstance(layer, nn.Linear):
+        layer.reset_parameters()  # PyTorch's default is Torch7's
+
+
+def as_saoyan(layer: nn.Module) -> None:
+    """Draw a layer of the head again, as SaoYan's code does, where that is another draw."""
+    if isinstance(layer, nn.Linear):
+        nn.init.xavier_uniform_(layer.weight, gain=2**0.5)
+
+
+INITS: dict[str | None, Callable[[nn.Module], None] | None] = {
+    None: None, "jetley2018": as_jetley2018, "saoyan": as_saoyan,
+}  # fmt: skip
 
 
 class Level(nn.Module):
@@ -73,7 +100,8 @@ class Ltpa(nn.Module):
     feature named `global` is not one of them, elsewhere the last feature is g and a level as well;
     compatibility: pc, dp, u;  normalize: softmax, sigmoid;  project: local, global;
     combine: concat, indep_logits, indep_log_probabilities;
-    norm_vectors: BN, ReLU and dropout on every attended vector;  dropout: its rate.
+    norm_vectors: BN, ReLU and dropout on every attended vector;  dropout: its rate;
+    init: None, jetley2018, saoyan.
     Raises ConfigError for what is not among these, and for more levels than the backbone has.
     """
 
@@ -89,6 +117,7 @@ class Ltpa(nn.Module):
         combine: str = "concat",
         norm_vectors: bool = False,
         dropout: float = 0.5,
+        init: str | None = None,
     ) -> None:
         super().__init__()
         given = {"compatibility": compatibility, "normalize": normalize, "project": project, "combine": combine}
@@ -97,6 +126,8 @@ class Ltpa(nn.Module):
                 raise ConfigError(f"head.{key}={value}: allowed are {', '.join(CHOICES[key])}")
         if not 0 <= dropout < 1:
             raise ConfigError(f"head.dropout={dropout}: allowed is a number from 0 to below 1")
+        if init not in INITS:
+            raise ConfigError(f"head.init={init}: allowed are null, {', '.join(name for name in INITS if name)}")
         self.glob = list(channels)[-1]
         local = [name for name in channels if name != "global"]
         if not 1 <= levels <= len(local):
@@ -128,6 +159,8 @@ class Ltpa(nn.Module):
         for linear in self.classify.values():
             nn.init.xavier_uniform_(linear.weight)  # type: ignore[arg-type]
             nn.init.zeros_(linear.bias)  # type: ignore[arg-type]
+        if again := INITS[init]:
+            self.apply(again)
 
     def maps(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """{level: the scores c, (B, 1, H, W)}: softmax or sigmoid of them is the attention."""

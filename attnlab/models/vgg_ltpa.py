@@ -3,6 +3,9 @@
 Convs 3x3 with bias, BN, ReLU, dropout where a rate stands:
 local1: 64 (.3) 64 128 (.4) 128 256 (.4) 256 (.4) 256;  local2, local3: pool, 512 (.4) 512 (.4) 512;
 global: pool, 512 (.4), pool, 512 (.4), pool, flatten, dropout .5, linear to 512.
+At birth convs are He normal by fan-out. init=jetley2018 with norm_init=uniform is the authors' start: the linear layer
+U(-1/sqrt(inputs), 1/sqrt(inputs)), its bias too, BN weights U(0, 1), Torch7's defaults (torch/nn Linear.lua,
+BatchNormalization.lua), as their MSRinit is for convs alone; init=he has the linear layer He normal as well.
 Source: Jetley et al. 2018 (arXiv 1804.02391), section 4; saumya-jetley/cd_ICLR18_LearnToPayAttention@605c280
 VGGNet/models/models_CIFARS/3_level_atten_1global. `maps=after`, no dropout, Xavier and BN weights from U(0, 1) are
 SaoYan/LearnToPayAttention@61cf5b2 (model1.py: before, model2.py: after pooling).
@@ -57,14 +60,26 @@ class ConvUnit(nn.Sequential):
 
 def initialise(layer: nn.Conv2d | nn.Linear, init: str) -> None:
     """Kernel `he` normal by fan-out or `xavier` uniform with gain sqrt(2) (1 for a linear layer); bias 0."""
-    if init == "he":
+    if init in ("he", "jetley2018"):
         nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     elif init == "xavier":
         nn.init.xavier_uniform_(layer.weight, gain=math.sqrt(2) if isinstance(layer, nn.Conv2d) else 1.0)
     else:
-        raise ConfigError(f"model.init={init}: allowed are he, xavier")
+        raise ConfigError(f"model.init={init}: allowed are he, jetley2018, xavier")
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
+
+
+def dense(channels: int, size: int, init: str) -> nn.Conv2d:
+    """The linear layer on a map (B, channels, size, size), as a conv: to (B, channels, 1, 1)."""
+    layer = nn.Conv2d(channels, channels, size)
+    if init == "jetley2018":
+        bound = (channels * size**2) ** -0.5
+        nn.init.uniform_(layer.weight, -bound, bound)
+        nn.init.uniform_(layer.bias, -bound, bound)  # type: ignore[arg-type]
+    else:
+        initialise(layer, init)
+    return layer
 
 
 class LtpaVGG(nn.Module):
@@ -72,8 +87,8 @@ class LtpaVGG(nn.Module):
     global: (B, 512, 1, 1)}; with maps=after the local ones are half as large.
 
     image_size: S, a multiple of 32;  maps: local features `before` or `after` the pooling that follows them;
-    dropout: whether the rates above are used;  init: he, xavier;  norm_init: of BN weights, ones or uniform;
-    norm_eps: of the BNs.
+    dropout: whether the rates above are used;  init: he, jetley2018, xavier;  norm_init: of BN weights, ones or
+    uniform;  norm_eps: of the BNs.
     Slots: `conv` before each BN, `post` (also: `branch`) after each ReLU, `stage` after local1 to local3.
     """
 
@@ -128,8 +143,7 @@ class LtpaVGG(nn.Module):
         self.global2 = group(GLOBAL, 4, 16)
         self.pool = nn.MaxPool2d(2)
         self.dropout = nn.Dropout(0.5 if dropout else 0.0)
-        self.dense = nn.Conv2d(512, 512, image_size // 32)  # the linear layer on what is left of the map
-        initialise(self.dense, init)
+        self.dense = dense(512, image_size // 32, init)  # on what is left of the map
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         x = images

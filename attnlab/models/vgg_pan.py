@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
 from attnlab.layers import OverPositions
-from attnlab.models.vgg_ltpa import GLOBAL, LOCAL, LOCAL1, ConvUnit, initialise
+from attnlab.models.vgg_ltpa import GLOBAL, LOCAL, LOCAL1, ConvUnit, dense, initialise
 from attnlab.slots import Slot, no_attention
 
 GATES: dict[str, Callable[[], nn.Module]] = {"sigmoid": nn.Sigmoid, "softmax": OverPositions}
@@ -46,7 +46,7 @@ class PanVGG(nn.Module):
     (B, 512, S/4, S/4), global: (B, 512, 1, 1)}.
 
     image_size: S, a multiple of 32;  gate: sigmoid, softmax;  gate_at: high, low;  dropout: whether the authors' rates
-    are used;  norm_eps: of the BNs.
+    are used;  init: he, jetley2018;  norm_init: of BN weights, ones or uniform, see vgg_ltpa.py;  norm_eps: of the BNs.
     Slots: `conv` before each BN, `post` (also: `branch`) after each ReLU, `stage` after the convs of each resolution.
     """
 
@@ -57,17 +57,23 @@ class PanVGG(nn.Module):
         gate: str = "sigmoid",
         gate_at: str = "high",
         dropout: bool = True,
+        init: str = "he",
+        norm_init: str = "ones",
         norm_eps: float = 1e-3,
         slot: Slot = no_attention,
     ) -> None:
         super().__init__()
         if image_size % 32:
             raise ConfigError(f"dataset.image_size={image_size}: allowed with this model are multiples of 32")
-        for key, value, allowed in (("gate", gate, GATES), ("gate_at", gate_at, LEVELS)):
+        choices = (
+            ("gate", gate, tuple(GATES)), ("gate_at", gate_at, tuple(LEVELS)), ("init", init, ("he", "jetley2018")),
+            ("norm_init", norm_init, ("ones", "uniform")),
+        )  # fmt: skip
+        for key, value, allowed in choices:
             if value not in allowed:
                 raise ConfigError(f"model.{key}={value}: allowed are {', '.join(allowed)}")
         width, downsampling, convs = LEVELS[gate_at]
-        unit = partial(ConvUnit, init="he", norm_init="ones", norm_eps=norm_eps)
+        unit = partial(ConvUnit, init=init, norm_init=norm_init, norm_eps=norm_eps)
 
         def group(channels: int, number: int, rates: tuple[tuple[int, float], ...]) -> nn.Sequential:
             here = partial(slot, stage=number, downsampling=2 ** (number - 1))
@@ -87,9 +93,7 @@ class PanVGG(nn.Module):
                 here = partial(slot, stage=4, downsampling=downsampling * 2**index)
                 rate = GLOBAL[0][1] if dropout else 0.0
                 layers.extend([unit(channels, channels, rate, slot=here), nn.MaxPool2d(2)])
-            dense = nn.Conv2d(channels, channels, image_size // 32)
-            initialise(dense, "he")
-            return layers.extend([nn.Dropout(0.5 if dropout else 0.0), dense])
+            return layers.extend([nn.Dropout(0.5 if dropout else 0.0), dense(channels, image_size // 32, init)])
 
         self.stage1 = group(3, 1, LOCAL1)
         self.stage2 = group(256, 2, LOCAL)

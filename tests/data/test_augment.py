@@ -112,6 +112,10 @@ def test_normalisation():
     channel = Preprocess("channel", None, images)(images)
     assert torch.allclose(channel.mean((0, 2, 3)), torch.zeros(3), atol=1e-5)
     assert torch.allclose(channel.std((0, 2, 3), correction=0), torch.ones(3), atol=1e-5)
+    mean = Preprocess("mean", None, images)
+    assert torch.allclose(mean(images), x - x.mean((0, 2, 3)).view(3, 1, 1), atol=1e-6)
+    given = Preprocess("mean", None, mean=[0.1, 0.2, 0.3], sd=[0.5, 0.5, 0.5])
+    assert torch.allclose(given(images), x - torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1), atol=1e-6)
     assert torch.allclose(Preprocess("mean_image", None, images)(images), x - x.mean(0), atol=1e-6)
     assert torch.allclose(Preprocess("scale", None, images)(images), x)
 
@@ -134,5 +138,5 @@ def test_without_draws_nothing_is_augmented():
 def test_unknown_settings_are_refused():
     with pytest.raises(ConfigError, match=r"recipe\.augment\.rotate: .* allowed are crop, crop_fill, flip, shift"):
         Preprocess("scale", {"rotate": 3})
-    with pytest.raises(ConfigError, match=r"recipe\.normalize=whiten: allowed are channel, mean_image, scale"):
+    with pytest.raises(ConfigError, match=r"recipe\.normalize=whiten: allowed are channel, mean, mean_image, scale"):
         Preprocess("whiten", None, torch.zeros(1, 3, 8, 8, dtype=torch.uint8))

@@ -21,6 +21,17 @@ def test_every_image_once_an_epoch(world, count, size):
     assert len({len(batches) for batches in tested}) == 1
 
 
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize(("count", "size", "left"), [(100, 10, 100), (103, 10, 100), (99, 32, 96), (7, 64, 7)])
+def test_the_smaller_last_batch_can_be_left_out(world, count, size, left):
+    """But not where it is the only one."""
+    ranks = [training_batches(count, size, 5, 0, rank, world, drop_last=True) for rank in range(world)]
+    seen = torch.cat([index for batches in ranks for index in batches])
+    assert len(seen) == len(seen.unique()) == left
+    for kept, all_ in zip(ranks[0], training_batches(count, size, 5, 0, 0, world), strict=False):
+        assert torch.equal(kept, all_)
+
+
 def test_ranks_share_the_global_batches():
     """The images of a step do not depend on how many ranks share it."""
     alone = training_batches(100, 10, 5, 3)

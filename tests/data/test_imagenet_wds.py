@@ -124,6 +124,19 @@ def test_neither_ranks_nor_workers_change_a_global_batch(root):
                 assert torch.equal(whole, expected)
 
 
+def test_the_smaller_last_batch_can_be_left_out(root):
+    """In shards as in a tree; every pass leaves its own out."""
+    tree = [part for part in asked(root / "tree") if "lanes" not in part and "shuffle" not in part]
+    for asking in (asked(root), [*tree, "dataset=imagenet"]):
+        for drop, sizes in (("null", [8, 8, 5] * 2), ("true", [8, 8] * 2)):
+            data = datamodule(checked(*asking, f"+recipe.drop_last={drop}", "+recipe.passes_per_epoch=2"))
+            data.trainer = SimpleNamespace(global_rank=0, world_size=1, current_epoch=0)
+            data.setup()
+            loader = data.train_dataloader()
+            assert [len(batch[1]) for batch in loader] == sizes
+            assert len(loader) == len(sizes)
+
+
 def test_epochs_differ_and_repeat_and_passes_count_on(root):
     first, again, other = (both(loaded(root, epoch=e).train_dataloader()) for e in (0, 0, 1))
     assert torch.equal(first[0], again[0])

@@ -12,6 +12,7 @@ from torch import nn
 import attnlab
 from attnlab.compose import choices
 from attnlab.errors import ConfigError
+from attnlab.grid import read_grid
 from attnlab.heads.ltpa import Ltpa
 
 REFERENCE = Path(__file__).parent.parent / "reference"
@@ -182,6 +183,92 @@ def test_independent_classifiers():
     assert torch.allclose(b(features), logits[0].log_softmax(1) + logits[1].log_softmax(1))
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_independent_classifiers_are_one_model(smoothing):
+    """Their outputs differ by one number an image, which cross entropy cannot see: loss, gradients, probabilities."""
+    loss, gradients, outputs = [], [], []
+    for combine in ("indep_logits", "indep_log_probabilities"):
+        torch.manual_seed(0)
+        net = Ltpa({"a": 6, "b": 6}, classes=5, levels=2, combine=combine, norm_vectors=True, dropout=0.0).double()
+        outputs.append(net({"a": L, "b": L.flip(1)}))
+        loss.append(nn.functional.cross_entropy(outputs[-1], torch.tensor([1, 4]), label_smoothing=smoothing))
+        gradients.append(torch.autograd.grad(loss[-1], list(net.parameters())))
+    constant = outputs[0] - outputs[1]
+    assert float(constant.detach().abs().min()) > 0.1
+    torch.testing.assert_close(constant, constant[:, :1].expand(-1, 5))
+    torch.testing.assert_close(*(output.softmax(1) for output in outputs), rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(*loss, rtol=1e-12, atol=1e-14)
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-14)
+
+
+def test_the_tables_name_them_once():
+    for data in ("cifar10", "cifar100", "svhn"):
+        cells = read_grid([f"table=ltpa_{data}"]).cells
+        named = {str(cell.config["head"].get("combine")) for cell in cells if "indep" in cell.row}
+        assert named == {"indep_logits"}
+
+
+def spread(weight):
+    return float(weight.detach().std()), float(weight.detach().abs().max())
+
+
+def test_the_authors_start():
+    """u normal of sd sqrt(2): MSRinit, 2 / outputs, of one output. Linear layers U(-b, b), b = inputs**-0.5, their sd
+    b / sqrt(3): classifier 0.016, projection and dense 0.026 (papers' code run by hand). BN weights U(0, 1)."""
+    net = build("experiment=ltpa_jetley", "head.levels=3", "dataset=cifar100")
+    for level in net.head.levels.values():
+        assert spread(level.u.weight)[0] == pytest.approx(2**0.5, rel=0.15)
+    projection = net.head.levels["local1"].project_global
+    for layer, inputs, sd in (
+        (net.head.classify["all"], 1280, 0.016),
+        (projection[-1], 512, 0.026),
+        (net.backbone.dense, 512, 0.026),
+    ):
+        assert spread(layer.weight) == pytest.approx(((3 * inputs) ** -0.5, inputs**-0.5), rel=0.02)
+        assert round(spread(layer.weight)[0], 3) == sd
+        assert 0.8 * inputs**-0.5 < spread(layer.bias)[1] <= inputs**-0.5
+    for norm in (projection[0], *(norms[0] for norms in net.head.norms.values()), net.backbone.local1[0].norm):
+        assert 0 <= float(norm.weight.detach().min()) < 0.1
+        assert 0.9 < spread(norm.weight)[1] <= 1
+
+
+def test_saoyans_classifier():
+    """initialize.py: Xavier with gain sqrt(2); 0.0496 is its sd with 100 classes."""
+    net = build("experiment=ltpa_saoyan")
+    classify = net.head.classify["all"]
+    assert spread(classify.weight)[0] == pytest.approx((2 * 2 / (1536 + 100)) ** 0.5, rel=0.01)
+    assert spread(classify.weight)[0] == pytest.approx(0.0496, rel=0.01)
+    assert spread(classify.bias) == (0, 0)
+    plain = build("experiment=ltpa_saoyan", "head.init=null")
+    assert all(
+        torch.equal(value, plain.state_dict()[key]) for key, value in net.state_dict().items() if "classify" not in key
+    )
+
+
+def attended(*overrides):
+    """Positions that each level attends to at birth, 1 / sum a^2, of random images; mean over images and draws."""
+    found = []
+    for seed in range(3):
+        net = build("head.levels=3", "dataset=cifar10", f"seed={seed}", *overrides)
+        images = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
+        with torch.no_grad():
+            maps = net.head.maps(net.backbone(images))
+        a = [scores.flatten(1).double().softmax(dim=1) for scores in maps.values()]
+        found.append(torch.stack([1 / level.square().sum(dim=1) for level in a]).mean(dim=1))
+    return torch.stack(found).mean(dim=0).tolist()
+
+
+def test_the_authors_attention_is_peaked_at_birth():
+    """An audit counted 1.5 positions of 1024, 1.5 of 256, 1.1 of 64, with BN weights of 1. Without head.init dozens to
+    hundreds are attended to."""
+    audited = attended("model=vgg_jetley", "model.norm_init=ones", "head=ltpa_jetley")
+    assert audited == pytest.approx([1.5, 1.5, 1.1], abs=0.4)
+    assert max(attended("experiment=ltpa_jetley")) < 3
+    flat = attended("model=vgg_ltpa", "head=ltpa")
+    assert all(count > positions / 6 for count, positions in zip(flat, (1024, 256, 64), strict=True))
+
+
 def test_the_authors_head_has_1280_inputs():
     """papers.md 2.2: att3 1280, att2 1024, att1 512."""
     for levels, width in ((3, 1280), (2, 1024), (1, 512)):
@@ -226,7 +313,8 @@ def test_dropout_rates_of_the_authors():
         (["head=ltpa", "head.compatibility=cos"], r"head\.compatibility=cos: allowed are pc, dp, u"),
         (["model=vgg_ltpa", "model.maps=within"], r"model\.maps=within: allowed are before, after"),
         (["model=vgg_ltpa", "dataset.image_size=48"], r"dataset\.image_size=48: .* multiples of 32"),
-        (["model=vgg_ltpa", "model.init=zero"], r"model\.init=zero: allowed are he, xavier"),
+        (["model=vgg_ltpa", "model.init=zero"], r"model\.init=zero: allowed are he, jetley2018, xavier"),
+        (["head=ltpa", "head.init=he"], r"head\.init=he: allowed are null, jetley2018, saoyan"),
     ],
 )
 def test_bad_input(overrides, message):

@@ -118,6 +118,21 @@ def test_dropout_where_the_authors_have_it():
     assert {m.p for m in build("model.dropout=false").backbone.modules() if isinstance(m, torch.nn.Dropout)} == {0.0}
 
 
+def test_the_authors_start():
+    """MSRinit for convs, u included, whose one output makes its sd sqrt(2); the rest is Torch7's default."""
+    net = build().requires_grad_(False).backbone
+    assert float(net.gate.score.weight.std()) == pytest.approx(2**0.5, rel=0.1)
+    assert float(net.gate.score.bias) == 0
+    for branch in (net.global1, net.global2):
+        dense = branch[-1]
+        assert float(dense.weight.abs().max()) == pytest.approx(512**-0.5, rel=0.01)
+        assert float(dense.weight.std()) == pytest.approx((3 * 512) ** -0.5, rel=0.02)
+    norms = torch.cat([m.weight for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)])
+    assert float(norms.mean()) == pytest.approx(0.5, abs=0.03)
+    before = build("model.init=he", "model.norm_init=ones").requires_grad_(False).backbone
+    assert float(before.global1[-1].weight.std()) == pytest.approx((2 / 512) ** 0.5, rel=0.02)
+
+
 def test_slots_and_the_paired_start():
     bare = build().state_dict()
     for place, count in (("post", 17), ("conv", 17), ("stage", 3)):
@@ -133,6 +148,8 @@ def test_slots_and_the_paired_start():
     ("override", "message"),
     [
         ("model.gate=tanh", r"model\.gate=tanh: allowed are sigmoid, softmax"),
+        ("model.init=xavier", r"model\.init=xavier: allowed are he, jetley2018"),
+        ("model.norm_init=normal", r"model\.norm_init=normal: allowed are ones, uniform"),
         ("model.gate_at=mid", r"model\.gate_at=mid: allowed are high, low"),
         ("dataset.image_size=48", r"dataset\.image_size=48: .* multiples of 32"),
     ],
