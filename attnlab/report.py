@@ -3,6 +3,7 @@
 python -m attnlab.report table=NAME [source=wandb:ENTITY/PROJECT]      a declared table, judged: md, tex, csv, html, png
 python -m attnlab.report [output_dir=DIR] [dataset=cifar10 ...]        all records, or those that have these values
 python -m attnlab.report power effect=0.2 sd=0.18 design=paired        how many seeds a difference needs, and their cost
+python -m attnlab.report power margin=0.3 sd=0.18 comparisons=4        the same, to show that rows are equivalent
 
 With table=NAME the arguments are those of `python -m attnlab.run table=NAME`; nothing is run. Without, an override of
 dataset, model, attention, head or recipe, or of a key below them, selects the records that have it; experiment=NAME
