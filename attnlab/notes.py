@@ -76,8 +76,8 @@ def _not_judged(comparison: Comparison) -> Iterator[str]:
     """Why nothing is judged, or some rows are not."""
     if not comparison.whole and comparison.baseline in comparison.grid.rows:
         yield (
-            f"No bold and no verdict: not all of the {comparison.declared_seeds} seeds a row that the table declares "
-            "are here. It is judged once, when they are: who looks after each new seed, and stops when something is "
+            f"No bold and no verdict: the table declares {comparison.declared_seeds} seeds a row, and not all are "
+            "here. It is judged once, when they are: who looks after each new seed, and stops when something is "
             "found, finds differences where there are none. p values are those of a table that is looked at once."
         )
     rows: dict[tuple[str, str], list[str]] = {}

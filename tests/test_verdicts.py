@@ -142,17 +142,20 @@ def test_a_row_at_the_margin_is_not_called_equivalent(tables, others):
 
 
 def test_equivalence_has_the_power_that_report_power_states(tables):
-    """The seeds of `report power` for four rows, one of them without effect: it is called equivalent in 80 %."""
-    margin = 0.8
+    """With the seeds of `report power` for four rows, one without effect is found equivalent as often as it says."""
+    margin = 0.5
     n = seeds_for_equivalence(margin, SD, "paired", 4)
     grid, rng = demo(n, margin), np.random.default_rng(0)
     far = dict.fromkeys(("ISE", "CBAM", "ICBAM"), 10.0)  # so Holm's first step decides
-    shown = sum(tables(grid, rng, far)["SE"].verdict == f"equivalent within ±{margin}" for _ in range(600))
+    # "better, within", by a difference found where there is none, is found equivalent as well
+    shown = np.mean(["within" in tables(grid, rng, far)["SE"].verdict for _ in range(600)])
     stated = equivalence_power(margin / SD, n - 1, n**0.5, 0.05 / 4)
     assert stated >= 0.8
-    assert shown / 600 == pytest.approx(stated, abs=0.05)  # three standard errors
-    together = [tables(grid, rng) for _ in range(150)]  # no row has an effect: Holm's later steps are milder
-    assert np.mean([e["SE"].verdict.startswith("equivalent") for e in together]) > stated - 0.1
+    assert shown == pytest.approx(stated, abs=0.05)  # three standard errors
+    together = [
+        tables(grid, rng)["SE"].verdict for _ in range(150)
+    ]  # no row has an effect: Holm's later steps are milder
+    assert np.mean(["within" in verdict for verdict in together]) > stated - 0.1
 
 
 def test_a_look_before_the_end_judges_nothing(tables):
@@ -199,7 +202,7 @@ def test_fewer_seeds_than_declared_show_differences_and_no_verdict(arguments):
     assert entry.verdict is None
     text = sheet(comparison)
     (why,) = [line for line in (*text.warnings, *text.notes) if "No bold and no verdict" in line]
-    assert "not all of the 12 seeds a row that the table declares are here" in why
+    assert "the table declares 12 seeds a row, and not all are here" in why
     header, rows = text.sections[0].header, text.sections[0].rows
     assert {row[header.index("verdict")] for row in rows} == {"–"}
     assert "[" in rows[1][3]
