@@ -7,12 +7,15 @@ from functools import cached_property
 from itertools import combinations
 from typing import Any
 
+from attnlab.alike import how_unlike
+from attnlab.compose import compose_file
 from attnlab.digest import canonical
+from attnlab.entry import Entry, Paper
 from attnlab.grid import Cell, Grid
 from attnlab.identity import science
 from attnlab.ledger import Ledger, ledger
 from attnlab.results import Record
-from attnlab.statistics import ALPHA, Difference, holm, paired, welch
+from attnlab.statistics import Difference, holm, paired, welch
 from attnlab.tables import Row
 
 #: scores whose last layer is symmetric about zero at birth, so that a flipped sign is the same model
@@ -24,52 +27,6 @@ ONE_MODEL = (
     {"_target_": "attnlab.attention.masks.Negated"},
 )
 IGNORES = ("Ignore", "Negated", "Reciprocal", "Exponential")
-
-
-@dataclass(frozen=True)
-class Paper:
-    """A number that a source prints, as an error in percent. runs: how many it is the mean of, where it says so."""
-
-    error: float
-    sd: float | None
-    runs: int | None
-    source: str
-    chosen_on_test: bool
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One cell: its runs, its difference from the baseline, what the paper says.
-
-    judged: whether a difference of this metric may be called one, which the table's first alone may;  p_holm: p of the
-    difference, adjusted over the table;  comparisons: of the whole table, once it is finished;  paper: None where there
-    is none to show.
-    """
-
-    metric: str
-    judged: bool
-    cell: Cell
-    runs: Row
-    wanted: int
-    difference: Difference | None = None
-    p_holm: float | None = None
-    comparisons: int = 1
-    paper: Paper | None = None
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Row and column."""
-        return self.cell.row, self.cell.column
-
-    @property
-    def detectable(self) -> float | None:
-        """The difference that so many seeds find with 80 % power, corrected for the whole table."""
-        return self.difference.detectable(self.comparisons) if self.difference else None
-
-    @property
-    def bold(self) -> bool:
-        """Whether the difference is more than chance would make of a whole table without any."""
-        return self.judged and self.p_holm is not None and self.p_holm <= ALPHA
 
 
 @dataclass(frozen=True)
@@ -122,35 +79,76 @@ class Comparison:
     def entries(self, metric: str) -> dict[tuple[str, str], Entry]:
         """(row, column) -> its entry, the p values adjusted by Holm over all differences that the table declares.
 
-        One that is not there counts as p = 1: neither a part of a table nor an unfinished one judges more mildly.
+        One that is not there, or that may not be judged, counts as p = 1: neither a part of a table nor an unfinished
+        one judges more mildly.
         """
         if metric in self.known:
             return self.known[metric]
+        first = metric == self.metrics[0]
         differences = {(cell.row, cell.column): self._against_baseline(cell, metric) for cell in self.grid.cells}
-        tested = {key: d.p for key, d in differences.items() if d is not None and d.p is not None}
-        absent = [1.0] * max(0, self.comparisons - len(tested))
-        adjusted = dict(zip(tested, holm([*tested.values(), *absent]), strict=False))
+        p_holm, p_equivalent = (
+            self._adjusted({key: getattr(d, name) for key, d in differences.items() if d and key not in self.unlike})
+            for name in ("p", "p_equivalent")
+        )
         entries = self.known[metric] = {}
         for cell in self.grid.cells:
             key = (cell.row, cell.column)
             entries[key] = Entry(
-                metric, metric == self.metrics[0], cell, self.runs(cell), len(self.grid.seeds), differences[key],
-                adjusted.get(key), self.comparisons, self.paper(metric, cell),
+                metric, first and self.whole and key not in self.unlike, cell, self.runs(cell), len(self.grid.seeds),
+                differences[key], p_holm.get(key), self.comparisons, self.paper(metric, cell),
+                self.margin if first else None, p_equivalent.get(key),
             )  # fmt: skip
         return entries
 
-    def _against_baseline(self, cell: Cell, metric: str) -> Difference | None:
-        baseline = next((c for c in self.grid.cells if c.row == self.baseline and c.column == cell.column), None)
-        if baseline is None or cell.row == self.baseline:
+    def _adjusted(self, p_values: Mapping[tuple[str, str], float | None]) -> dict[tuple[str, str], float | None]:
+        there = {key: p for key, p in p_values.items() if p is not None}
+        absent = [1.0] * max(0, self.comparisons - len(there))
+        return dict(zip(there, holm([*there.values(), *absent]), strict=False)) if there else {}
+
+    @property
+    def margin(self) -> float | None:
+        """Within which a row counts as equivalent to the baseline, in the units of the first metric."""
+        return self.grid.table.get("margin")
+
+    @cached_property
+    def declared_seeds(self) -> int:
+        """Seeds a row that the table declares; in its file, where an argument sets fewer."""
+        here = len(self.grid.table["seeds"])
+        if not any("table.seeds" in argument for argument in self.grid.changed):
+            return here
+        return max(here, len(compose_file("run", [f"table={self.grid.name}"]).table.seeds))
+
+    @cached_property
+    def whole(self) -> bool:
+        """Whether every cell shown has the first metric of all seeds that the table declares."""
+        return all(len(self._by_seed(cell, self.metrics[0])) >= self.declared_seeds for cell in self.grid.cells)
+
+    @cached_property
+    def unlike(self) -> dict[tuple[str, str], str]:
+        """(row, column) -> how it was trained otherwise than its baseline; of those that were."""
+        found = {}
+        for cell in self.grid.cells:
+            if baseline := self._baseline_of(cell):
+                mine, theirs = ({run["config"]["seed"]: run for run in self.runs(c).runs} for c in (cell, baseline))
+                found[cell.row, cell.column] = how_unlike(mine, theirs)
+        return {key: how for key, how in found.items() if how}
+
+    def _baseline_of(self, cell: Cell) -> Cell | None:
+        if cell.row == self.baseline:
             return None
-        return self._difference(cell, baseline, metric)
+        return next((c for c in self.grid.cells if c.row == self.baseline and c.column == cell.column), None)
+
+    def _against_baseline(self, cell: Cell, metric: str) -> Difference | None:
+        baseline = self._baseline_of(cell)
+        return self._difference(cell, baseline, metric) if baseline else None
 
     def _difference(self, cell: Cell, other: Cell, metric: str) -> Difference | None:
         mine, theirs = self._by_seed(cell, metric), self._by_seed(other, metric)
+        margin = self.margin if metric == self.metrics[0] else None
         if cell.start == other.start:
             both = sorted(mine.keys() & theirs.keys())
-            return paired([mine[seed] for seed in both], [theirs[seed] for seed in both]) if both else None
-        return welch(list(mine.values()), list(theirs.values())) if mine and theirs else None
+            return paired([mine[seed] for seed in both], [theirs[seed] for seed in both], margin) if both else None
+        return welch(list(mine.values()), list(theirs.values()), margin) if mine and theirs else None
 
     def _by_seed(self, cell: Cell, metric: str) -> dict[int, float]:
         runs = self.runs(cell).runs

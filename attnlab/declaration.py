@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 from attnlab import judgement
 from attnlab.errors import ConfigError
 
-KEYS = ("title", "about", "rows", "columns", "seeds", "metrics", "baseline", "same", "paper")
+KEYS = ("title", "about", "rows", "columns", "seeds", "metrics", "margin", "baseline", "same", "paper")
 ABOUT = ("source", "protocol", "departures", "cost")
 METRICS = ("test/top1_error", "test/top5_error", "test/loss", "test/calibration_error")
 #: what a paper's numbers are: what they count, and on which images it chose the epoch it printed
@@ -48,6 +48,12 @@ def check_table(name: str, table: Any) -> dict[str, Any]:
         raise ConfigError(
             f"table.metrics: {unknown[0]}: unknown; allowed are {', '.join(METRICS)}, and of attnlab.judge "
             f"{', '.join(judgement.METRICS)}"
+        )
+    margin = whole.get("margin")
+    if margin is not None and (type(margin) not in (int, float) or not 0 < margin < float("inf")):
+        raise ConfigError(
+            f"table.margin={margin}: allowed is a number above 0, in the units of {metrics[0]} (points of error, say), "
+            "within which a row counts as equivalent to the baseline; or null"
         )
     if not isinstance(whole["same"], list) or not all(isinstance(group, list) for group in whole["same"]):
         raise ConfigError(f"table.same={whole['same']}: allowed is a list of lists of rows")

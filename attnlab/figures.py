@@ -101,15 +101,19 @@ def _differences(comparison: Comparison) -> Figure | None:
         for position, (_, d, colour) in enumerate(lines):
             spread = None if d.low is None or d.high is None else [[d.mean - d.low], [d.high - d.mean]]
             axis.errorbar(d.mean, position, xerr=spread, fmt="o", color=colour, markersize=5.5, capsize=3, lw=1.5)
+        if comparison.margin is not None:
+            axis.axvspan(-comparison.margin, comparison.margin, color="#eef3f8", lw=0, zorder=0)
         axis.axvline(0, color=GREY, lw=0.9, ls=(0, (3, 3)), zorder=1)
         axis.set_yticks(range(len(lines)), [label for label, _, _ in lines])
         axis.set_ylim(len(lines) - 0.5, -0.5)
         axis.grid(axis="x")
         axis.set_axisbelow(True)
         axis.set_title(column)
+    blue = "; blue: below 5 % after Holm" if comparison.whole else "; unfinished, so none is judged"
     grey = "; grey: rows that are one model, chance" if floors else ""
+    band = "" if comparison.margin is None else f"; shaded: the margin, ±{comparison.margin:g}"
     axes[-1].set_xlabel(f"{metric_name(metric)}: difference from {comparison.baseline}, left is better\n"
-                        f"95 % intervals; blue: below 5 % after Holm{grey}")  # fmt: skip
+                        f"95 % intervals{blue}{grey}{band}")  # fmt: skip
     figure.tight_layout(h_pad=1.2)
     return figure
 

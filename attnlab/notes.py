@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from attnlab import judgement
-from attnlab.compare import Comparison, Entry, Floor
+from attnlab.compare import Comparison, Floor
+from attnlab.entry import Entry
 from attnlab.provenance_notes import provenance_notes, provenance_warnings
 from attnlab.results import Record
-from attnlab.statistics import ALPHA, WILCOXON_FROM, Difference
+from attnlab.statistics import ALPHA, CONFIDENCE, POWER, WILCOXON_FROM, Difference
 
 NAMES = {
     "test/top1_error": "top-1 error %",
@@ -66,6 +67,7 @@ def warnings(comparison: Comparison) -> Iterator[str]:
     if comparison.missing:
         runs = len(set(comparison.book.ids.values()))
         yield f"Unfinished: {runs - comparison.missing} of {runs} runs are recorded."
+    yield from _not_judged(comparison)
     for name, of in ONE_THING.items():
         if len(counted := Counter(of(run) for run in comparison.records)) > 1:
             values = ", ".join(f"{value} ({_runs(n)})" for value, n in counted.most_common())
@@ -82,6 +84,24 @@ def warnings(comparison: Comparison) -> Iterator[str]:
         yield f"Left out: {', '.join(paths[:3])}{rest}: {reason}."
 
 
+def _not_judged(comparison: Comparison) -> Iterator[str]:
+    """Why nothing is judged, or some rows are not."""
+    if not comparison.whole and comparison.baseline in comparison.grid.rows:
+        yield (
+            f"No bold and no verdict: the table declares {comparison.declared_seeds} seeds a row, and not all are "
+            "here. It is judged once, when they are: who looks after each new seed, and stops when something is "
+            "found, finds differences where there are none. p values are those of a table that is looked at once."
+        )
+    rows: dict[tuple[str, str], list[str]] = {}
+    for (row, column), how in comparison.unlike.items():
+        rows.setdefault((column, how), []).append(row)
+    for (column, how), names in rows.items():
+        yield (
+            f"No bold and no verdict for {', '.join(names)}{_in(column)}: trained otherwise than {comparison.baseline} "
+            f"at equal seeds, in {how}, so a difference may come from the machine."
+        )
+
+
 def notes(comparison: Comparison, entries: Mapping[tuple[str, str], Entry]) -> Iterator[str]:
     """How the numbers are to be read, the noise floor, the paper."""
     first = comparison.metrics[0]
@@ -90,13 +110,19 @@ def notes(comparison: Comparison, entries: Mapping[tuple[str, str], Entry]) -> I
         "runs of one seed, which share backbone weights, images and order (paired t), and of independent runs where "
         "the backbone or the recipe differs (Welch)."
     )
-    if any(entry.p_holm is not None for entry in entries.values()):
+    if any(entry.difference and entry.difference.p is not None for entry in entries.values()):
+        bold = f"Bold: p <= {ALPHA}" if comparison.whole else "p (Holm): p"
         yield (
-            f"Bold: p <= {ALPHA} after Holm's correction over the {comparison.comparisons} differences that the table "
+            f"{bold} after Holm's correction over the {comparison.comparisons} differences that the table "
             "declares, for better or worse; one that is not there counts as p = 1. Intervals are of each difference by "
-            "itself, not corrected. detectable: the difference that so many seeds would find with 80 % power, "
-            "corrected; what is smaller cannot be told from nothing here. Wilcoxon's signed-rank p, not corrected, "
-            f"from {WILCOXON_FROM} pairs on."
+            f"itself, not corrected. Wilcoxon's signed-rank p, not corrected, from {WILCOXON_FROM} pairs on."
+        )
+        if any(entry.verdict for entry in entries.values()):
+            yield _verdicts(comparison)
+        yield (
+            f"detectable: the difference that so many seeds would find with {100 * POWER:.0f} % power, corrected; what "
+            "is smaller cannot be told from nothing here. It follows from the spread that these few runs happen to "
+            f"show, so it is an estimate too: in brackets its {100 * CONFIDENCE:.0f} % interval."
         )
     yield from provenance_notes(comparison.records)
     yield from _judged(comparison)
@@ -113,6 +139,22 @@ def notes(comparison: Comparison, entries: Mapping[tuple[str, str], Entry]) -> I
     same = [", ".join(group) for group in comparison.grid.table["same"]]
     if same:
         yield f"The same runs under several names: {'; '.join(same)}."
+
+
+def _verdicts(comparison: Comparison) -> str:
+    text = "verdict: better or worse (lower is better) where the difference is bold"
+    if comparison.margin is None:
+        return (
+            f"{text}, undecided elsewhere. undecided does not mean equal: the table declares no margin (table.margin) "
+            "within which a row would count as equivalent."
+        )
+    given = any("table.margin" in argument for argument in comparison.grid.changed)
+    whose = "a margin that the table does not declare" if given else "the margin that the table declares"
+    return (
+        f"{text}; equivalent where two one-sided t tests at {100 * ALPHA:g} %, corrected by Holm in the same way, show "
+        f"that the true difference lies within ±{comparison.margin:g}, {whose}. Where both are shown, the verdict says "
+        "both. undecided: neither is shown, which does not mean equal."
+    )
 
 
 def _in(column: str) -> str:

@@ -90,7 +90,7 @@ dt { font-weight: 600 } dd { margin: 0; overflow-wrap: anywhere }
         overflow-wrap: anywhere }
 .wide { overflow-x: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; white-space: nowrap }
-th, td { text-align: right; padding: .32rem .6rem; border-bottom: 1px solid var(--line) }
+th, td { text-align: right; padding: .32rem .48rem; border-bottom: 1px solid var(--line) }
 th { color: var(--grey); font-weight: 600; border-bottom: 2px solid var(--ink) }
 th:first-child, td:first-child { text-align: left; padding-left: 0; position: sticky; left: 0; background: #fff }
 tbody tr:hover td { background: #f5f8fb }

@@ -4,6 +4,7 @@ python -m attnlab.report table=NAME [source=wandb:ENTITY/PROJECT]      a declare
 python -m attnlab.report [output_dir=DIR] [dataset=cifar10 ...]        all records, or those that have these values
 python -m attnlab.report predictions run=ID | run=ID,ID | table=NAME  of the test images: see below
 python -m attnlab.report power effect=0.2 sd=0.18 design=paired        how many seeds a difference needs, and their cost
+python -m attnlab.report power margin=0.3 sd=0.18 comparisons=4        the same, to show that rows are equivalent
 
 predictions: of a run the error by class and the reliability diagram, of two runs McNemar's test as well, of a table the
 interval over test images beside the one over seeds, and how far seeds agree.

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from attnlab import judgement
-from attnlab.compare import Comparison, Entry
+from attnlab.compare import Comparison
 from attnlab.declaration import ABOUT
+from attnlab.entry import Entry
 from attnlab.notes import NOTHING, interval, metric_name, notes, warnings
 from attnlab.statistics import Difference, against_published
 from attnlab.tables import Row, count, spread
@@ -73,8 +74,9 @@ def _column(comparison: Comparison, column: str) -> Section:
         metric_name(first): _ours,
         "n": lambda entry: f"{entry.runs.n}/{entry.wanted}",
         f"minus {comparison.baseline} [95 %]": lambda entry: interval(entry.difference),
+        "verdict": lambda entry: entry.verdict or NOTHING,
         "p (Holm)": lambda entry: _p(entry.p_holm),
-        "detectable": lambda entry: _number(entry.detectable),
+        "detectable [90 %]": _detectable,
         "p (Wilcoxon)": lambda entry: _p(entry.difference.wilcoxon if entry.difference else None),
         "paper": _paper,
         "minus paper [95 %]": lambda entry: interval(_from_paper(entry, comparison)),
@@ -90,7 +92,8 @@ def _column(comparison: Comparison, column: str) -> Section:
         "s a run": lambda entry: _number(entry.runs.median("seconds"), 0),
     }
     rows = {name: [text(entry) for entry in entries] for name, text in fields.items()}
-    always = list(fields)[:4]
+    # where nothing may be judged, a column of dashes says so
+    always = list(fields)[: 5 if any(entry.difference and entry.difference.p is not None for entry in entries) else 4]
     kept = [name for name, texts in rows.items() if name in always or any(text != NOTHING for text in texts)]
     return Section(column, kept, [list(texts) for texts in zip(*(rows[name] for name in kept), strict=True)])
 
@@ -103,6 +106,13 @@ def _ours(entry: Entry) -> str:
     digits = judgement.digits(entry.metric) if entry.metric in judgement.METRICS else 2
     text = spread(entry.runs, entry.metric, 3 if entry.metric == "test/calibration_error" else digits)
     return Bold(text) if entry.bold else text
+
+
+def _detectable(entry: Entry) -> str:
+    if entry.detectable is None or entry.detectable_range is None:
+        return NOTHING
+    low, high = entry.detectable_range
+    return f"{_number(entry.detectable)} [{_number(low)}, {_number(high)}]"
 
 
 def _number(value: float | None, digits: int = 2) -> str:
@@ -139,13 +149,16 @@ def plain_rows(comparison: Comparison) -> list[dict[str, object]]:
 def _plain_row(comparison: Comparison, metric: str, entry: Entry) -> dict[str, object]:
     runs: Row = entry.runs
     d, paper = entry.difference, entry.paper
+    low, high = entry.detectable_range or (None, None)
     seeds: Sequence[int] = [run["config"]["seed"] for run in runs.runs]
     return {
         "metric": metric, "column": entry.cell.column, "row": entry.cell.row, "baseline": comparison.baseline,
         "n": runs.n, "wanted": entry.wanted, "mean": runs.mean(metric), "sd": runs.sd(metric),
         "difference": d and d.mean, "low": d and d.low, "high": d and d.high,
         "test": d and ("paired t" if d.paired else "Welch"), "p": d and d.p, "p_holm": entry.p_holm,
-        "p_wilcoxon": d and d.wilcoxon, "detectable": entry.detectable, "bold": entry.bold,
+        "p_wilcoxon": d and d.wilcoxon, "detectable": entry.detectable, "detectable_low": low, "detectable_high": high,
+        "bold": entry.bold, "verdict": entry.verdict, "margin": entry.margin,
+        "p_equivalent": d and d.p_equivalent, "p_equivalent_holm": entry.p_equivalent,
         "paper": paper and paper.error, "paper_sd": paper and paper.sd, "paper_source": paper and paper.source,
         "params": runs.mean("params"), "macs": runs.mean("macs"),
         "images_per_second": runs.median("images_per_second"), "seconds": runs.median("seconds"),

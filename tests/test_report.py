@@ -42,6 +42,7 @@ def test_rows_means_and_sample_sds(outputs, capsys):
     assert "chance level 90.00 %" in printed.replace("\n", " ")
     assert [path.name for path in paths] == ["results.md", "results.csv", "results.png"]
     assert "| none | 21.00 ± 1.00 |" in paths[0].read_text()
+    assert "**" not in paths[0].read_text()  # no differences, so nothing is bold
     with paths[1].open() as file:
         rows = list(csv.DictReader(file))
     assert [row["attention"] for row in rows] == ["none", "ise"]
