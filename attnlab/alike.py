@@ -4,9 +4,15 @@ Both change the arithmetic: a difference between bf16-mixed on a GPU and 32-true
 """
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from attnlab.results import Record
+from attnlab.tables import Row
+
+#: what a speed depends on besides the net: the machine, and what else ran on it
+SETUP = ("device", "precision", "world_size", "threads", "n_jobs", "runs_per_gpu")
 
 
 def device_kind(record: Record) -> str:
@@ -24,3 +30,27 @@ def how_unlike(row: Mapping[int, Record], baseline: Mapping[int, Record]) -> str
         if odd := [(mine, theirs) for mine, theirs in pairs if mine != theirs]:
             found.append(f"{name} ({odd[0][0]}, not {odd[0][1]})")
     return " and ".join(found)
+
+
+def usual_setup(records: Sequence[Record]) -> tuple[Any, ...]:
+    """The set-up of most runs, SETUP; speeds are compared among these alone."""
+    return Counter(map(_setup, records)).most_common(1)[0][0] if records else ()
+
+
+def timed_alike(row: Row, usual: tuple[Any, ...]) -> Row:
+    """The runs of a row that had the usual set-up."""
+    return Row(row.attention, [run for run in row.runs if _setup(run) == usual])
+
+
+def how_timed(records: Sequence[Record]) -> str:
+    """Which runs the speeds of a table are of, where not all had one set-up; else empty."""
+    usual = usual_setup(records)
+    there = sum(_setup(run) == usual for run in records)
+    if there == len(records):
+        return ""
+    named = ", ".join(f"{name}={value}" for name, value in zip(SETUP, usual, strict=True) if value is not None)
+    return f"images/s and s a run are of the {there} of {len(records)} runs with {named}; others are not compared."
+
+
+def _setup(record: Record) -> tuple[Any, ...]:
+    return tuple(record.get(name) for name in SETUP)

@@ -14,6 +14,7 @@ from attnlab.entry import Entry, Paper
 from attnlab.grid import Cell, Grid
 from attnlab.identity import science
 from attnlab.ledger import Ledger, ledger
+from attnlab.over_images import Interval
 from attnlab.results import Record
 from attnlab.statistics import Difference, holm, paired, welch
 from attnlab.tables import Row
@@ -45,11 +46,13 @@ class Floor:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A grid and the records of it; `left_out`: what could not be believed, a line each."""
+    """A grid and the records of it; `left_out`: what could not be believed, a line each;  over_images: (row, column) ->
+    the interval of its difference over the test images, of runs that keep their predictions (attnlab.image_table)."""
 
     grid: Grid
     book: Ledger
     left_out: tuple[str, ...] = ()
+    over_images: Mapping[tuple[str, str], Interval] = field(default_factory=dict, compare=False)
     known: dict[str, dict[tuple[str, str], Entry]] = field(default_factory=dict, compare=False, repr=False)
 
     @property

@@ -15,6 +15,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from attnlab.alike import timed_alike, usual_setup
 from attnlab.compare import Comparison
 from attnlab.notes import metric_name
 from attnlab.plots import BLUE, GREY, INK, STYLE
@@ -128,11 +129,12 @@ def _costs(comparison: Comparison) -> Figure | None:
     found = [entries for entries in found if entries]
     if not found:
         return None
-    colours = _colours(comparison.grid.rows)
+    colours, usual = _colours(comparison.grid.rows), usual_setup(comparison.records)
     figure, axes = plt.subplots(len(found), 3, figsize=(9.5, 2.9 * len(found) + 0.3), squeeze=False, sharey="row")
     for line, entries in zip(axes, found, strict=True):
         for axis, (key, name) in zip(line, COSTS.items(), strict=True):
-            costs = {entry.cell.row: cost for entry in entries if (cost := entry.runs.median(key)) is not None}
+            runs = {e.cell.row: timed_alike(e.runs, usual) if key == "seconds" else e.runs for e in entries}
+            costs = {row: cost for row, of_row in runs.items() if (cost := of_row.median(key)) is not None}
             unit, sign = next((u for u in UNITS if max(costs.values(), default=1) >= u[0]), UNITS[-1])
             unit, sign = (unit, f", {sign}") if key != "seconds" and sign else (1, "")
             for entry in entries:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from attnlab import judgement
+from attnlab.alike import how_timed
 from attnlab.compare import Comparison, Floor
 from attnlab.entry import Entry
 from attnlab.provenance_notes import provenance_notes, provenance_warnings
@@ -110,6 +111,11 @@ def notes(comparison: Comparison, entries: Mapping[tuple[str, str], Entry]) -> I
         "runs of one seed, which share backbone weights, images and order (paired t), and of independent runs where "
         "the backbone or the recipe differs (Welch)."
     )
+    if replacing := [c.row for c in comparison.grid.cells if c.config["attention"].get("place") == "kernel"]:
+        yield (
+            f"{', '.join(dict.fromkeys(replacing))}: this attention replaces convolutions. At one seed such a row "
+            "shares images, order and the other layers' first weights with the baseline, but not the replaced layers."
+        )
     if any(entry.difference and entry.difference.p is not None for entry in entries.values()):
         bold = f"Bold: p <= {ALPHA}" if comparison.whole else "p (Holm): p"
         yield (
@@ -124,6 +130,15 @@ def notes(comparison: Comparison, entries: Mapping[tuple[str, str], Entry]) -> I
             "is smaller cannot be told from nothing here. It follows from the spread that these few runs happen to "
             f"show, so it is an estimate too: in brackets its {100 * CONFIDENCE:.0f} % interval."
         )
+    if comparison.over_images:
+        yield (
+            f"The interval of minus {comparison.baseline} is over seeds: would other trainings agree, on these test "
+            "images? That over images asks of the same difference: would other test images agree, about these trained "
+            "nets? It says nothing of a module by itself. It is of the runs that keep their predictions "
+            f"(python -m attnlab.report predictions table={comparison.grid.name} has more of them)."
+        )
+    if timed := how_timed(comparison.records):
+        yield timed
     yield from provenance_notes(comparison.records)
     yield from _judged(comparison)
     if comparison.baseline not in comparison.grid.rows:

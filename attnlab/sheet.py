@@ -5,12 +5,17 @@ from dataclasses import dataclass
 from functools import partial
 
 from attnlab import judgement
+from attnlab.alike import timed_alike, usual_setup
 from attnlab.compare import Comparison
 from attnlab.declaration import ABOUT
 from attnlab.entry import Entry
 from attnlab.notes import NOTHING, interval, metric_name, notes, warnings
+from attnlab.over_images import Interval
 from attnlab.statistics import Difference, against_published
 from attnlab.tables import Row, count, spread
+
+ERROR = "test/top1_error"
+OVER_IMAGES = "over images [95 %]"
 
 
 class Bold(str):
@@ -69,11 +74,13 @@ def _overview(comparison: Comparison, entries: Mapping[tuple[str, str], Entry]) 
 def _column(comparison: Comparison, column: str) -> Section:
     first, *others = comparison.metrics
     entries = [entry for key, entry in comparison.entries(first).items() if key[1] == column]
+    usual = usual_setup(comparison.records)
     fields: dict[str, Callable[[Entry], str]] = {
         "": lambda entry: entry.cell.row,
         metric_name(first): _ours,
         "n": lambda entry: f"{entry.runs.n}/{entry.wanted}",
         f"minus {comparison.baseline} [95 %]": lambda entry: interval(entry.difference),
+        OVER_IMAGES: lambda entry: _over_images(comparison.over_images.get(entry.key)),
         "verdict": lambda entry: entry.verdict or NOTHING,
         "p (Holm)": lambda entry: _p(entry.p_holm),
         "detectable [90 %]": _detectable,
@@ -88,12 +95,14 @@ def _column(comparison: Comparison, column: str) -> Section:
     fields |= {
         "params": lambda entry: count(entry.runs.mean("params")),
         "MACs": lambda entry: count(entry.runs.mean("macs")),
-        "images/s": lambda entry: _number(entry.runs.median("images_per_second"), 0),
-        "s a run": lambda entry: _number(entry.runs.median("seconds"), 0),
+        "images/s": lambda entry: _number(timed_alike(entry.runs, usual).median("images_per_second"), 0),
+        "s a run": lambda entry: _number(timed_alike(entry.runs, usual).median("seconds"), 0),
     }
     rows = {name: [text(entry) for entry in entries] for name, text in fields.items()}
     # where nothing may be judged, a column of dashes says so
-    always = list(fields)[: 5 if any(entry.difference and entry.difference.p is not None for entry in entries) else 4]
+    always = list(fields)[:4]
+    if any(entry.difference and entry.difference.p is not None for entry in entries):
+        always.append("verdict")
     kept = [name for name, texts in rows.items() if name in always or any(text != NOTHING for text in texts)]
     return Section(column, kept, [list(texts) for texts in zip(*(rows[name] for name in kept), strict=True)])
 
@@ -106,6 +115,10 @@ def _ours(entry: Entry) -> str:
     digits = judgement.digits(entry.metric) if entry.metric in judgement.METRICS else 2
     text = spread(entry.runs, entry.metric, 3 if entry.metric == "test/calibration_error" else digits)
     return Bold(text) if entry.bold else text
+
+
+def _over_images(found: Interval | None) -> str:
+    return NOTHING if found is None else f"[{found.low:+.2f}, {found.high:+.2f}]"
 
 
 def _detectable(entry: Entry) -> str:
@@ -148,6 +161,8 @@ def plain_rows(comparison: Comparison) -> list[dict[str, object]]:
 
 def _plain_row(comparison: Comparison, metric: str, entry: Entry) -> dict[str, object]:
     runs: Row = entry.runs
+    timed = timed_alike(runs, usual_setup(comparison.records))
+    images = comparison.over_images.get(entry.key) if metric == ERROR else None
     d, paper = entry.difference, entry.paper
     low, high = entry.detectable_range or (None, None)
     seeds: Sequence[int] = [run["config"]["seed"] for run in runs.runs]
@@ -155,12 +170,13 @@ def _plain_row(comparison: Comparison, metric: str, entry: Entry) -> dict[str, o
         "metric": metric, "column": entry.cell.column, "row": entry.cell.row, "baseline": comparison.baseline,
         "n": runs.n, "wanted": entry.wanted, "mean": runs.mean(metric), "sd": runs.sd(metric),
         "difference": d and d.mean, "low": d and d.low, "high": d and d.high,
+        "low_over_images": images and images.low, "high_over_images": images and images.high,
         "test": d and ("paired t" if d.paired else "Welch"), "p": d and d.p, "p_holm": entry.p_holm,
         "p_wilcoxon": d and d.wilcoxon, "detectable": entry.detectable, "detectable_low": low, "detectable_high": high,
         "bold": entry.bold, "verdict": entry.verdict, "margin": entry.margin,
         "p_equivalent": d and d.p_equivalent, "p_equivalent_holm": entry.p_equivalent,
         "paper": paper and paper.error, "paper_sd": paper and paper.sd, "paper_source": paper and paper.source,
         "params": runs.mean("params"), "macs": runs.mean("macs"),
-        "images_per_second": runs.median("images_per_second"), "seconds": runs.median("seconds"),
+        "images_per_second": timed.median("images_per_second"), "seconds": timed.median("seconds"),
         "seeds": " ".join(map(str, seeds)), "runs": " ".join(run["id"] for run in runs.runs),
     }  # fmt: skip

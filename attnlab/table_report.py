@@ -6,17 +6,20 @@ Composes only: nothing is run. The same arguments as `python -m attnlab.run tabl
 import csv
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from attnlab.compare import Comparison, compare
 from attnlab.compose import compose_file
 from attnlab.errors import ConfigError
 from attnlab.grid import Grid, read_grid
+from attnlab.image_table import lines
 from attnlab.judgement import with_judgements
 from attnlab.ledger import ledger
+from attnlab.predictions import of_records
 from attnlab.render import embedded, latex, markdown, page
 from attnlab.results import RESULTS, Record, gather
-from attnlab.sheet import Bold, Sheet, plain_rows, sheet
+from attnlab.sheet import ERROR, Bold, Sheet, plain_rows, sheet
 
 
 def report_table(arguments: Sequence[str]) -> tuple[Comparison, list[Path]]:
@@ -33,6 +36,10 @@ def report_table(arguments: Sequence[str]) -> tuple[Comparison, list[Path]]:
     output_dir = Path(compose_file("run", [a for a in arguments if a.startswith("output_dir=")]).output_dir)
     records, left_out = _records(source, output_dir, grid)
     comparison = compare(grid, with_judgements(records, output_dir, RESULTS), left_out)
+    if comparison.metrics[0] == ERROR:
+        found, _ = of_records(comparison.records, output_dir, RESULTS)
+        intervals = {key: line.over_images for key, line in lines(comparison, found).items() if line.over_images}
+        comparison = replace(comparison, over_images=intervals)
     if not comparison.records:
         where = source or f"output_dir={output_dir} or ./{RESULTS}"
         raise ConfigError(f"table={grid.name}: none of its runs is recorded in {where}")
