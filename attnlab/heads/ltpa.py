@@ -18,7 +18,7 @@ U(-1/sqrt(inputs), 1/sqrt(inputs)), biases included, BN weights U(0, 1) (torch/n
 Differs from the authors' code in: u has no bias, which the softmax would cancel.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -34,33 +34,39 @@ CHOICES = {
 }
 
 
-def as_jetley2018(layer: nn.Module) -> None:
-    """Draw a layer of the head again, as the authors' Torch7 code does."""
-    if isinstance(layer, nn.BatchNorm1d):
+INITS = (None, "jetley2018", "saoyan")
+
+
+def draw_conv(conv: nn.Conv2d, init: str | None) -> None:
+    """Xavier uniform with gain sqrt(2); jetley2018: normal by fan-out."""
+    if init == "jetley2018":
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    else:
+        nn.init.xavier_uniform_(conv.weight, gain=2**0.5)
+
+
+def draw_classifier(linear: nn.Linear, init: str | None) -> None:
+    """Xavier uniform, bias 0; saoyan: with gain sqrt(2); jetley2018: PyTorch's own draw, which is Torch7's."""
+    if init != "jetley2018":
+        nn.init.xavier_uniform_(linear.weight, gain=2**0.5 if init == "saoyan" else 1.0)
+        nn.init.zeros_(linear.bias)
+
+
+def norm(channels: int, init: str | None) -> nn.BatchNorm1d:
+    """BN with weights of 1; jetley2018: U(0, 1)."""
+    layer = nn.BatchNorm1d(channels)
+    if init == "jetley2018":
         nn.init.uniform_(layer.weight)
-    elif isinstance(layer, nn.Conv2d):
-        nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-    elif isinstance(layer, nn.Linear):
-        layer.reset_parameters()  # PyTorch's default is Torch7's
-
-
-def as_saoyan(layer: nn.Module) -> None:
-    """Draw a layer of the head again, as SaoYan's code does, where that is another draw."""
-    if isinstance(layer, nn.Linear):
-        nn.init.xavier_uniform_(layer.weight, gain=2**0.5)
-
-
-INITS: dict[str | None, Callable[[nn.Module], None] | None] = {
-    None: None, "jetley2018": as_jetley2018, "saoyan": as_saoyan,
-}  # fmt: skip
+    return layer
 
 
 class Level(nn.Module):
     """Local features l (B, C_l, H, W), global vector g (B, C_g) -> scores (B, 1, H, W), attended vector (B, C)."""
 
     def __init__(
-        self, local: int, glob: int, *, compatibility: str, normalize: str, project: str, dropout: float
-    ) -> None:
+        self, local: int, glob: int, *, compatibility: str, normalize: str, project: str, dropout: float,
+        init: str | None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.compatibility, self.normalize = compatibility, normalize
         self.mask = OverPositions() if normalize == "softmax" else nn.Sigmoid()
@@ -69,16 +75,19 @@ class Level(nn.Module):
         self.channels = local
         if local != glob and project == "local":
             conv = nn.Conv2d(local, glob, 1, bias=False)
-            nn.init.xavier_uniform_(conv.weight, gain=2**0.5)
+            draw_conv(conv, init)
             self.project_local, self.channels = conv, glob
         elif local != glob:
             linear = nn.Linear(glob, local)
-            nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
-            nn.init.zeros_(linear.bias)
-            self.project_global = nn.Sequential(nn.BatchNorm1d(glob), nn.ReLU(), nn.Dropout(dropout), linear)
+            if init is None:
+                nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
+                nn.init.zeros_(linear.bias)
+            else:
+                draw_classifier(linear, init)
+            self.project_global = nn.Sequential(norm(glob, init), nn.ReLU(), nn.Dropout(dropout), linear)
         if compatibility != "dp":
             self.u = nn.Conv2d(self.channels, 1, 1, bias=False)
-            nn.init.xavier_uniform_(self.u.weight, gain=2**0.5)
+            draw_conv(self.u, init)
 
     def forward(self, l: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:  # noqa: E741  the paper's name
         l = self.project_local(l)  # noqa: E741
@@ -127,7 +136,7 @@ class Ltpa(nn.Module):
         if not 0 <= dropout < 1:
             raise ConfigError(f"head.dropout={dropout}: allowed is a number from 0 to below 1")
         if init not in INITS:
-            raise ConfigError(f"head.init={init}: allowed are null, {', '.join(name for name in INITS if name)}")
+            raise ConfigError(f"head.init={init}: allowed are null, {', '.join(filter(None, INITS))}")
         self.glob = list(channels)[-1]
         local = [name for name in channels if name != "global"]
         if not 1 <= levels <= len(local):
@@ -142,6 +151,7 @@ class Ltpa(nn.Module):
                     normalize=normalize,
                     project=project,
                     dropout=dropout,
+                    init=init,
                 )
                 for name in local[-levels:]
             }
@@ -149,7 +159,7 @@ class Ltpa(nn.Module):
         widths = {name: int(level.channels) for name, level in self.levels.items()}  # type: ignore[arg-type]
         self.norms = nn.ModuleDict(
             {
-                name: nn.Sequential(nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(dropout))
+                name: nn.Sequential(norm(width, init), nn.ReLU(), nn.Dropout(dropout))
                 for name, width in widths.items()
                 if norm_vectors
             }
@@ -157,10 +167,7 @@ class Ltpa(nn.Module):
         inputs = {"all": sum(widths.values())} if combine == "concat" else widths
         self.classify = nn.ModuleDict({name: nn.Linear(width, classes) for name, width in inputs.items()})
         for linear in self.classify.values():
-            nn.init.xavier_uniform_(linear.weight)  # type: ignore[arg-type]
-            nn.init.zeros_(linear.bias)  # type: ignore[arg-type]
-        if again := INITS[init]:
-            self.apply(again)
+            draw_classifier(linear, init)  # type: ignore[arg-type]
 
     def maps(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """{level: the scores c, (B, 1, H, W)}: softmax or sigmoid of them is the attention."""
@@ -170,8 +177,8 @@ class Ltpa(nn.Module):
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         g = features[self.glob].mean(dim=(2, 3))
         vectors = {name: level(features[name], g)[1] for name, level in self.levels.items()}
-        for name, norm in self.norms.items():
-            vectors[name] = norm(vectors[name])
+        for name, layers in self.norms.items():
+            vectors[name] = layers(vectors[name])
         if self.combine == "concat":
             return self.classify["all"](torch.cat(list(vectors.values()), dim=1))
         logits = torch.stack([self.classify[name](vector) for name, vector in vectors.items()])
