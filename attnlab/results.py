@@ -55,6 +55,14 @@ def read_record(folder: Path, *, key: str = "") -> Record | None:
         ) from error
 
 
+def believed(folder: Path, *, key: str = "run") -> Record:
+    """The record of a finished run, once it is one to believe. Raises ConfigError; key: as of `read_record`."""
+    record = read_record(folder, key=key)
+    if reason := fault(record, folder.name):
+        raise ConfigError(f"{key}={folder.name}: its result.json {reason}")
+    return record or {}
+
+
 def seal(record: Mapping[str, Any]) -> Record:
     """The record with its checksum, by which a later edit is noticed."""
     return dict(record) | {"checksum": checksum(record)}
@@ -176,13 +184,14 @@ def find_run(run_id: str, output_dir: str | Path = "outputs", *, key: str = "run
 def read_config(folder: Path, *, key: str = "run") -> dict[str, Any]:
     """The config.yaml of a run's folder, which may be somebody else's: plain values, no interpolation resolved.
 
-    Raises ConfigError, naming the key under which the user gave the run, when there is none to read.
+    Raises ConfigError, naming the key under which the user gave the run, when there is none to read, and for one that
+    is not the run's: its science has another id.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import AliasToken, YAMLError, scan
 
-    from attnlab.identity import SECTIONS
+    from attnlab.identity import SECTIONS, run_id
 
     try:
         # a few lines of them can stand for a value without end
@@ -194,13 +203,21 @@ def read_config(folder: Path, *, key: str = "run") -> dict[str, Any]:
             name for name in SECTIONS if not isinstance(values, dict) or not isinstance(values.get(name), dict)
         ]:
             raise ValueError(f"it has no {missing[0]}")
-        return values
+        if "seed" not in values:
+            raise ValueError("it has no seed")
+        other = run_id(values)
     except FileNotFoundError as error:
         raise ConfigError(f"{key}={folder.name}: its config.yaml is missing") from error
     except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(
             f"{key}={folder.name}: its config.yaml cannot be read ({str(error).splitlines()[0]})"
         ) from error
+    if other != folder.name:
+        raise ConfigError(
+            f"{key}={folder.name}: its config.yaml was edited, it is that of a run {other}; result.json has the config "
+            "as it was"
+        )
+    return values
 
 
 def load_results(output_dir: str | Path = "outputs") -> "pd.DataFrame":
