@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from attnlab import judgement
 from attnlab.code_notes import code_notes, code_warnings
 from attnlab.compare import Comparison, Entry, Floor
+from attnlab.judge_notes import judge_notes, judge_warnings
 from attnlab.results import Record
 from attnlab.statistics import ALPHA, WILCOXON_FROM, Difference
 
@@ -63,6 +64,7 @@ def warnings(comparison: Comparison) -> Iterator[str]:
     if dirty := sum(bool(run["dirty"]) for run in comparison.records):
         yield f"{dirty} of {len(comparison.records)} runs come from a working tree with uncommitted changes."
     yield from code_warnings(comparison.records)
+    yield from judge_warnings(comparison.records, comparison.metrics)
     reasons: dict[str, list[str]] = {}
     for line in comparison.left_out:
         path, _, reason = line.partition(": ")
@@ -90,6 +92,7 @@ def notes(comparison: Comparison, entries: Mapping[tuple[str, str], Entry]) -> I
         )
     yield from code_notes(comparison.records)
     yield from _judged(comparison)
+    yield from judge_notes(comparison.records, comparison.metrics)
     if comparison.baseline not in comparison.grid.rows:
         yield f"No differences: the baseline, {comparison.baseline}, was not asked for."
     for entry in entries.values():
