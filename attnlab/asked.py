@@ -1,5 +1,6 @@
 """What `run=ID` or `table=NAME` asks for, of commands that read finished runs: attnlab.judge and attnlab.look."""
 
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,10 @@ def read_asked(arguments: Sequence[str], own: Collection[str]) -> Asked:
         folder = find_run(runs[0], output_dir)
         return Asked(output_dir, cfg["machine"], folders, mine, (believed(folder),))
     grid = read_grid(rest)
-    book = ledger(grid, gather(output_dir)[0])
+    found, left_out = gather(output_dir)
+    book = ledger(grid, found)
+    for reason in (line for line in left_out if any(name in line for name in book.ids.values())):
+        print(f"left out: {reason}", file=sys.stderr)
     there = [record for record in book.done.values() if (output_dir / record["id"] / "best.ckpt").exists()]
     records = tuple({record["id"]: record for record in there}.values())
     if not records:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attnlab.conflicts import conflict
 from attnlab.digest import digest
 from attnlab.errors import AttnlabError, ConfigError
 from attnlab.whole import write_text
@@ -77,29 +78,32 @@ def gather(*output_dirs: str | Path) -> tuple[list[Record], list[str]]:
     """All finished records below some folders, by id; and why a file that should be one is left out, a line each.
 
     A record is result.json in a run's folder, or a tracked <run id>.json; folders put aside by force=true do not count.
-    Left out is what cannot be read, was edited since it was written, or is of another run than its id says; of two
-    records of one run with other results, the second. Nothing is written.
+    Left out is what cannot be read, was edited since it was written, or is of another run than its id says; and all
+    records of one run that have other results than each other. Nothing is written.
     """
-    found: dict[str, Record] = {}
+    found: dict[str, list[tuple[Path, Record]]] = {}
     left_out = []
     for output_dir in dict.fromkeys(map(str, output_dirs)):
         folder = Path(output_dir)
         paths = [path for path in folder.glob("*/result.json") if "." not in path.parent.name]
-        for path in sorted([*paths, *folder.glob("**/records/*.json")]):
+        paths += folder.glob("*.json") if folder.name == "records" else folder.glob("**/records/*.json")
+        for path in sorted(paths):
             try:
                 record = json.loads(path.read_text())
                 reason = fault(record, path.parent.name if path.name == "result.json" else path.stem)
             except (OSError, ValueError, RecursionError) as error:
                 reason = f"cannot be read as a record ({error})"
-            if not reason:
-                other = found.setdefault(record["id"], record)
-                if other["metrics"] != record["metrics"]:
-                    reason = "the same run was recorded before, with other results, and those count"
-                elif (record.get("finished") or "") > (other.get("finished") or ""):
-                    found[record["id"]] = record  # run again, to the same end
             if reason:
                 left_out.append(f"{path}: {reason}")
-    return [found[name] for name in sorted(found)], left_out
+            else:
+                found.setdefault(record["id"], []).append((path, record))
+    kept = []
+    for name, there in sorted(found.items()):
+        if line := conflict(name, there):
+            left_out.append(line)
+        else:  # run again, to the same end: the last one
+            kept.append(max((record for _, record in there), key=lambda record: record.get("finished") or ""))
+    return kept, left_out
 
 
 def fault(record: Any, name: str) -> str:
