@@ -137,7 +137,8 @@ def plain_rows(comparison: Comparison) -> list[dict[str, object]]:
 
 
 def _plain_row(comparison: Comparison, metric: str, entry: Entry) -> dict[str, object]:
-    runs: Row = entry.runs
+    having = [run for run in entry.runs.runs if run["metrics"].get(metric, run.get(metric)) is not None]
+    runs = Row(entry.runs.attention, having)  # not all need have a judged score
     d, paper = entry.difference, entry.paper
     seeds: Sequence[int] = [run["config"]["seed"] for run in runs.runs]
     return {
