@@ -148,7 +148,7 @@ def _plain_row(comparison: Comparison, metric: str, entry: Entry) -> dict[str, o
         "test": d and ("paired t" if d.paired else "Welch"), "p": d and d.p, "p_holm": entry.p_holm,
         "p_wilcoxon": d and d.wilcoxon, "detectable": entry.detectable, "bold": entry.bold,
         "paper": paper and paper.error, "paper_sd": paper and paper.sd, "paper_source": paper and paper.source,
-        "params": runs.mean("params"), "macs": runs.mean("macs"),
-        "images_per_second": runs.median("images_per_second"), "seconds": runs.median("seconds"),
+        "params": entry.runs.mean("params"), "macs": entry.runs.mean("macs"),
+        "images_per_second": entry.runs.median("images_per_second"), "seconds": entry.runs.median("seconds"),
         "seeds": " ".join(map(str, seeds)), "runs": " ".join(run["id"] for run in runs.runs),
     }  # fmt: skip
