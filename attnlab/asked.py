@@ -1,16 +1,17 @@
 """What `run=ID` or `table=NAME` asks for, of commands that read finished runs: attnlab.judge and attnlab.look."""
 
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attnlab.compose import compose_file, plain
+from attnlab.compose import check, compose_file
 from attnlab.declaration import parse
 from attnlab.errors import ConfigError
 from attnlab.grid import Grid, read_grid
 from attnlab.ledger import ledger
-from attnlab.results import Record, find_run, gather
+from attnlab.results import Record, believed, find_run, gather
 
 FOLDERS = ("dataset.root", "dataset.cache")
 
@@ -48,19 +49,19 @@ def read_asked(arguments: Sequence[str], own: Collection[str]) -> Asked:
     if len(runs) + len(table) != 1:
         raise ConfigError("run=ID or table=NAME: one of them must be given")
     general = [a for a in rest if a.split("=")[0].split(".")[0] in ("machine", "output_dir")]
-    cfg = plain(compose_file("run", general))
+    cfg = check(compose_file("run", general))
     output_dir = Path(cfg["output_dir"])
     if runs:
         if unknown := [argument for argument in rest if argument not in (*general, *folders)]:
             allowed = ", ".join(("run", "table", *own, "output_dir", "machine", *FOLDERS))
             raise ConfigError(f"{unknown[0]}: allowed are {allowed} and keys below machine")
         folder = find_run(runs[0], output_dir)
-        found = [record for record in gather(output_dir)[0] if record["id"] == folder.name]
-        if not found:
-            raise ConfigError(f"run={folder.name}: its result.json is not one to believe: it was edited or cut off")
-        return Asked(output_dir, cfg["machine"], folders, mine, tuple(found))
+        return Asked(output_dir, cfg["machine"], folders, mine, (believed(folder),))
     grid = read_grid(rest)
-    book = ledger(grid, gather(output_dir)[0])
+    found, left_out = gather(output_dir)
+    book = ledger(grid, found)
+    for reason in (line for line in left_out if any(name in line for name in book.ids.values())):
+        print(f"left out: {reason}", file=sys.stderr)
     there = [record for record in book.done.values() if (output_dir / record["id"] / "best.ckpt").exists()]
     records = tuple({record["id"]: record for record in there}.values())
     if not records:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from attnlab.alike import timed_alike, usual_setup
 from attnlab.compare import Comparison
 from attnlab.notes import metric_name
 from attnlab.plots import BLUE, GREY, INK, STYLE
+from attnlab.results import Record
 from attnlab.statistics import Difference
 
 COSTS = {"params": "parameters", "macs": "multiply-accumulates an image", "seconds": "training time a run, s"}
@@ -159,7 +161,7 @@ def _curves(comparison: Comparison, output_dir: Path) -> Figure | None:
     colours = _colours(comparison.grid.rows)
     found: dict[str, dict[str, np.ndarray]] = {}
     for cell in comparison.grid.cells[: MOST_CURVES * len(comparison.grid.columns)]:
-        logs = [_log(output_dir / run["id"] / "log.csv") for run in comparison.runs(cell).runs]
+        logs = [_log(output_dir / run["id"], run) for run in comparison.runs(cell).runs]
         logs = [log for log in logs if len(log) > 1]
         if logs and len({len(log) for log in logs}) == 1:
             found.setdefault(cell.column, {})[cell.row] = np.mean(logs, axis=0)
@@ -179,11 +181,14 @@ def _curves(comparison: Comparison, output_dir: Path) -> Figure | None:
     return figure
 
 
-def _log(path: Path) -> list[float]:
+def _log(folder: Path, record: Record) -> list[float]:
+    """A run's curve; none where the folder holds another training of it than the record is of."""
     try:
-        with path.open() as file:
+        if json.loads((folder / "result.json").read_text())["checksum"] != record["checksum"]:
+            return []
+        with (folder / "log.csv").open() as file:
             return [float(row["val/top1_error"]) for row in csv.DictReader(file) if row.get("val/top1_error")]
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError, TypeError):
         return []
 
 

@@ -110,6 +110,17 @@ def _differences(known: Mapping[str, Any], wanted: Mapping[str, Any], config: Ma
     return sorted(key for key in known.keys() | wanted.keys() if value(key) != wanted.get(key))
 
 
+def departures(group: str, known: Mapping[str, Any], node: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+    """The keys in which a node of a whole config departs from what a choice of its group sets.
+
+    known: the choice, interpolations unresolved; `${dataset.mirror}` is looked up in config, and what a resolver gives
+    is the config's own.
+    """
+    flat = _flat(_decides(group, known))
+    own = tuple(f"{key}." for key, item in flat.items() if str(item).startswith("${oc."))
+    return [key for key in _differences(flat, _flat(_decides(group, node)), config) if not key.startswith(own)]
+
+
 def name_of(group: str, node: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> str:
     """The shortest name of a config node: a yaml of conf/<group>/ that composes to it, else the nearest yaml and what
     differs, as one would type it: `se reduction=8`, `se mask=reciprocal`. config: the whole one, for interpolations."""

@@ -7,7 +7,8 @@ python -m attnlab.judge table=NAME [...]                every recorded run of a 
 parts=all;  images=1000: test images, stratified;  force=true: judge anew;  transfer=DATASET transfer.root=DIR: a linear
 classifier on the frozen features, on another dataset;  output_dir, dataset.root, machine.* as of attnlab.run.
 Each score of a run is printed beside what it must be held against, and written to OUTPUT_DIR/<id>/judge.json, never
-into the record. What was judged is not judged again. A table shows a score as the metric judge/<score>.
+into the record. What was judged is not judged again, unless the images, the masks, the settings or the judge's code
+are others now. A table shows a score as the metric judge/<score>.
 """
 
 import sys
@@ -18,8 +19,8 @@ from typing import Any
 from attnlab.asked import boolean, positive, read_asked
 from attnlab.compose import choices, compose_file, plain
 from attnlab.errors import AttnlabError, ConfigError
-from attnlab.judgement import FILE, read_judgement, scores, write_judgement
-from attnlab.results import find_run, read_record
+from attnlab.judgement import FILE, add_to_judgement, read_judgement, scores
+from attnlab.results import believed, find_run
 from attnlab.source_code import print_warnings
 
 DEFAULT = ("localisation", "health", "calibration", "fgsm", "faithfulness", "sanity")
@@ -36,25 +37,22 @@ def judge(
 
     parts: of PARTS, or transfer/DATASET; none named: those of DEFAULT, and of all PARTS those, that the dataset allows;
     hardware: a config's machine, None = auto;  folders: of images, ["dataset.root=DIR", "transfer.root=DIR"].
-    A part that was judged on as many images is not judged again. Raises ConfigError for a run that is not there, and
-    for a part that it cannot be judged by.
+    A part that still stands (attnlab.judge_facts) is not judged again: one of the same images, masks, settings and
+    judge's code. Raises ConfigError for a run that is not there, and for a part that it cannot be judged by.
     """
     for name in parts:
         kind, _, dataset = name.partition("/")
         if name not in PARTS and (kind != "transfer" or dataset not in choices("dataset")):
             raise ConfigError(f"parts={name}: no such part; allowed are {', '.join(PARTS)}, all")
     folder = find_run(run, output_dir)
-    record = read_record(folder, key="run") or {}
-    known = dict((read_judgement(folder, record) or {}).get("parts", {}))
-    done = {name for name, part in known.items() if part["settings"]["asked"] == images and not force}
-    to_do = [name for name in dict.fromkeys(parts or DEFAULT) if name not in done]
-    if to_do:
-        from attnlab.judging import judged
+    record = believed(folder)
+    known = (read_judgement(folder, record) or {}).get("parts", {})
+    from attnlab.judging import judged
 
-        hardware = hardware or plain(compose_file("run"))["machine"]
-        for name, part in judged(folder, to_do, images, hardware, folders, lenient=set(parts) in (set(), set(PARTS))):
-            known[name] = part
-            write_judgement(folder, record, known)  # what is judged stays judged, whatever comes
+    hardware = hardware or plain(compose_file("run"))["machine"]
+    wanted, lenient = list(dict.fromkeys(parts or DEFAULT)), set(parts) in (set(), set(PARTS))
+    for name, part in judged(folder, wanted, known, images, hardware, folders, force=force, lenient=lenient):
+        add_to_judgement(folder, record, name, part)  # what is judged stays judged, whatever comes
     return read_judgement(folder, record) or {"run": folder.name, "parts": {}}
 
 

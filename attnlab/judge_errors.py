@@ -3,7 +3,7 @@
 Each takes a Subject and its control (see attnlab.judge_maps) and gives scores; errors in percent.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,9 @@ from torch import Tensor
 from attnlab.compose import compose_file, plain
 from attnlab.data.cluttered_digits_images import on_training_photos
 from attnlab.data.sample import sample
+from attnlab.digest import digest
 from attnlab.errors import ConfigError
+from attnlab.identity import science
 from attnlab.judges import background, calibration, health
 from attnlab.judges.attacks import fgsm, pgd
 from attnlab.judges.corruptions import CORRUPTIONS, corrupt
@@ -120,18 +122,24 @@ def judge_corruptions(s: Subject, control: Subject | None) -> Part:
     return {"scores": {"corruptions": found}, "details": {"error by severity": details}}
 
 
-def judge_transfer(s: Subject, dataset: str, overrides: Sequence[str]) -> Part:
-    """The error of a linear classifier on the frozen features, on another dataset.
+def transfer_data(config: Mapping[str, Any], dataset: str, overrides: Sequence[str]) -> tuple[str, Any]:
+    """(digest of its science, data module, set up) of the dataset that a run's features are tried on.
 
-    overrides: of that dataset's keys. Raises ConfigError when its images have another size.
+    config: the run's;  overrides: of that dataset's keys. Raises ConfigError when its images have another size.
     """
-    size = s.config["dataset"]["image_size"]
+    size = config["dataset"]["image_size"]
     same = [f"dataset.image_size={size}"] if dataset in ("folder", "imagenet", "imagenet_wds") else []
     values = plain(compose_file("run", [f"dataset={dataset}", *same, *overrides]))
     if values["dataset"]["image_size"] != size:
         raise ConfigError(f"transfer={dataset}: its images have {values['dataset']['image_size']} px, the run's {size}")
-    data = datamodule(s.config | {"dataset": values["dataset"], "recipe": s.config["recipe"] | {"validation": NO_VAL}})
+    recipe = config["recipe"] | {"validation": NO_VAL}
+    data = datamodule({**config, "dataset": values["dataset"], "recipe": recipe})
     data.setup()
+    return digest(science({**config, "dataset": values["dataset"]})["dataset"]), data
+
+
+def judge_transfer(s: Subject, dataset: str, data: Any) -> Part:
+    """The error of a linear classifier on the frozen features, on the images of `transfer_data`."""
     count = len(s.test)
     train, test = sample(data, "train", 2 * count), sample(data, "test", count)
     found = []

@@ -1,7 +1,10 @@
 """judge.json: what a run was judged to be, beside its record and never in it; and its scores as columns of a table."""
 
+import fcntl
 import json
+import os
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +53,22 @@ def digits(metric: str) -> int:
     return 2 if "%" in heading(metric) or "error change" in heading(metric) else 3
 
 
-def write_judgement(folder: Path, record: Record, parts: Mapping[str, Any]) -> None:
-    """Write FOLDER/judge.json whole or not at all: the run, the record's checksum, the parts, a checksum of its own."""
-    write_json(folder / FILE, seal({"run": record["id"], "record": record["checksum"], "parts": dict(parts)}))
+def add_to_judgement(folder: Path, record: Record, name: str, part: Mapping[str, Any]) -> None:
+    """Write a part into FOLDER/judge.json, beside what other judges have written there meanwhile.
+
+    The file is written whole or not at all: the run, the record's checksum, the parts, a checksum of its own. One that
+    is of another record, or was edited, is put aside.
+    """
+    path = folder / FILE
+    with (folder / "judge.lock").open("w") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)  # ends with the process, however it ends
+        known = _read(path, record)
+        if known is None and path.exists():
+            aside = path.with_name(f"{FILE}.{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}")
+            path.rename(aside)
+            print(f"  {folder.name}: its {FILE} was edited, or is of another record; it is kept as {aside.name}")
+        parts = (known or {}).get("parts", {}) | {name: dict(part)}
+        write_json(path, seal({"run": record["id"], "record": record["checksum"], "parts": parts}))
 
 
 def read_judgement(folder: Path, record: Record) -> dict[str, Any] | None:
@@ -78,14 +94,19 @@ def with_judgements(records: Iterable[Record], *folders: str | Path) -> list[Rec
     """The records; where a judgement lies below folders, its scores are metrics, judge/<score>, and whole in `judged`.
 
     OUTPUT_DIR/<id>/judge.json, or a tracked <results>/**/judged/<id>.json. What is not of that very record is left out.
+    In `judged` each score has its `part`, how many images were `asked` for, and what the part hangs on, `of`, or None.
     """
     tracked = {path.stem: path for folder in folders for path in Path(folder).glob("**/judged/*.json")}
     joined = []
     for record in records:
-        name = record["id"]
-        paths = [Path(folder) / name / FILE for folder in folders] + ([tracked[name]] if name in tracked else [])
+        run = record["id"]
+        paths = [Path(folder) / run / FILE for folder in folders] + ([tracked[run]] if run in tracked else [])
         found = next((one for path in paths if (one := _read(path, record)) is not None), None)
-        judged = {PREFIX + score: one for score, one in scores(found).items()} if found else {}
+        judged = {
+            PREFIX + score: one | {"part": name, "asked": part["settings"].get("asked"), "of": part.get("of")}
+            for name, part in (found or {"parts": {}})["parts"].items()
+            for score, one in part["scores"].items()
+        }
         values = {metric: one["value"] for metric, one in judged.items()}
         joined.append(record | {"metrics": record["metrics"] | values, "judged": judged})
     return joined

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from attnlab import judge_errors, judge_maps, machine
 from attnlab.compose import compose_file, plain
 from attnlab.errors import ConfigError
 from attnlab.identity import NOTHING, run_id
+from attnlab.judge_facts import facts, why_anew
+from attnlab.results import read_record
 from attnlab.scores import Part
-from attnlab.subject import Subject, read_subject
+from attnlab.subject import Subject, read_source, read_subject, subject_of
 
 JUDGES: dict[str, Callable[[Subject, Subject | None], Part]] = {
     "localisation": judge_maps.judge_localisation,
@@ -27,22 +30,37 @@ JUDGES: dict[str, Callable[[Subject, Subject | None], Part]] = {
 
 
 def judged(
-    folder: Path, parts: Sequence[str], images: int, hardware: Mapping[str, Any], folders: Sequence[str], lenient: bool
-) -> Iterator[tuple[str, Part]]:
-    """(name, part) as soon as each is judged. lenient: one that the run cannot be judged by is a line, not an error."""
+    folder: Path, parts: Sequence[str], known: Mapping[str, Part], images: int, hardware: Mapping[str, Any],
+    folders: Sequence[str], *, force: bool, lenient: bool,
+) -> Iterator[tuple[str, Part]]:  # fmt: skip
+    """(name, part) as soon as each is judged. known: what was judged before; what of it still stands is not judged
+    again, unless force.  lenient: one that the run cannot be judged by is a line, not an error."""
     own = [override for override in folders if not override.startswith("transfer.")]
     other = [override.replace("transfer.", "dataset.", 1) for override in folders if override.startswith("transfer.")]
-    subject = read_subject(folder.name, folder.parent, hardware, own, images)
-    twin = _without_attention(subject.config, folder.parent) if "localisation" in parts else None
-    control = read_subject(twin, folder.parent, hardware, own, images) if twin else None
+    source = read_source(folder.name, folder.parent, hardware, own)
+    twin = _without_attention(source.config, folder.parent) if "localisation" in parts else None
+    control = read_record(folder.parent / twin) if twin else None
+    subject = cache(lambda: subject_of(source, images))
+    fast = source.precision.startswith("bf16")
     commit, dirty = machine.commit()
+    unknown = []
     for name in parts:
         started = time.perf_counter()
         try:
-            if name.startswith("transfer/"):
-                part = judge_errors.judge_transfer(subject, name.partition("/")[2], other)
+            dataset = name.partition("/")[2]
+            transfer = judge_errors.transfer_data(source.config, dataset, other) if dataset else None
+            of = facts(name, source.record, source.data, "bf16" if fast else "float32", control, transfer)
+            reason = why_anew(known.get(name), of, images, source.record)
+            if reason is None and not force:
+                unknown += [name] if known[name].get("of") is None else []
+                continue
+            if reason:
+                print(f"  {folder.name}: {name} is judged again: {reason}", flush=True)
+            if transfer:
+                part = judge_errors.judge_transfer(subject(), dataset, transfer[1])
             else:
-                part = JUDGES[name](subject, control)
+                beside = read_subject(twin, folder.parent, hardware, own, images) if twin and "control" in of else None
+                part = JUDGES[name](subject(), beside)
         except (ConfigError, ValueError) as error:
             if not isinstance(error, ConfigError):  # of a judge: maps that are not finite, images too small
                 error = ConfigError(f"run={folder.name}: {name}: {error}")
@@ -52,11 +70,13 @@ def judged(
             continue
         settings = {
             "asked": images, "seconds": round(time.perf_counter() - started, 2), "commit": commit, "dirty": dirty,
-            "device": machine.device_name(subject.device), "versions": machine.versions(),
-            "precision": "bf16 in counting errors, float32 in maps and attacks" if subject.fast else "float32",
+            "device": machine.device_name(subject().device), "versions": machine.versions(),
+            "precision": "bf16 in counting errors, float32 in maps and attacks" if fast else "float32",
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }  # fmt: skip
-        yield name, part | {"settings": settings}
+        yield name, part | {"settings": settings, "of": of}
+    if unknown:
+        print(f"  {folder.name}: judged by unknown code: {', '.join(unknown)}; force=true judges anew", flush=True)
 
 
 def _without_attention(config: Mapping[str, Any], output_dir: Path) -> str | None:

@@ -5,7 +5,7 @@ python -m attnlab.look table=NAME [...]    the same for one run of every cell, a
 
 images=6: how many, of as many classes;  output_dir, dataset.root, machine.* as of attnlab.run.
 Written to OUTPUT_DIR/<id>/look/ (PNG, and one self-contained HTML page) and OUTPUT_DIR/tables/NAME_maps.png, which
-`python -m attnlab.report table=NAME` shows in its page.
+`python -m attnlab.report table=NAME` shows in its page, as long as its runs are those of the table.
 """
 
 import html
@@ -31,17 +31,19 @@ def look(arguments: Sequence[str]) -> list[Path]:
     if asked.grid is None:
         return _look(asked.records[0], asked, images)[0]
     from attnlab.pictures import side_by_side, write
+    from attnlab.table_maps import runs_text
 
-    paths, rows = [], []
+    paths, rows, shown = [], [], []
     for label, record in _one_a_cell(asked):
         print(f"{label}: run {record['id']}", flush=True)
         more, view = _look(record, asked, images)
         paths += more
         rows.append((label, view))
+        shown.append((label, record))
     part = "_part" * bool(asked.grid.changed or asked.grid.is_part)  # named as attnlab.report names it
     stem = asked.output_dir / "tables" / f"{asked.grid.name}{part}_maps.png"
     stem.parent.mkdir(exist_ok=True)
-    write(side_by_side(rows, f"table {asked.grid.name}: where each row looks"), stem)
+    write(side_by_side(rows, f"table {asked.grid.name}: where each row looks"), stem, runs_text(shown))
     return [*paths, stem]
 
 

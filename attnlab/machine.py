@@ -150,6 +150,35 @@ def precision(machine: Mapping[str, Any]) -> str:
     return "bf16-mixed" if fast else "32-true"
 
 
+def precision_of(record: Mapping[str, Any], machine: Mapping[str, Any]) -> str:
+    """In which precision a finished run is tested again: its own, unless machine.precision names one.
+
+    Raises ConfigError where the device does not have it.
+    """
+    own = record["precision"]
+    if machine["precision"] != "auto":
+        return precision(machine)
+    try:
+        return precision({**machine, "precision": own})
+    except ConfigError as error:
+        text = f"run={record['id']}: was tested in {own}, which is not to be had here"
+        raise ConfigError(f"{text}; machine.precision=32-true asks for another") from error
+
+
+def one_device(machine: Mapping[str, Any]) -> int:
+    """The number of the device that a finished run is tested on; 0 on a CPU. Raises ConfigError where several are asked
+    for, and for a part of the images."""
+    devices = machine["devices"]
+    if isinstance(devices, list) and len(devices) == 1 and accelerator(machine) != "cpu":
+        return int(devices[0])
+    if devices not in (1, "auto") or (machine.get("nodes") or 1) > 1:
+        nodes = f" with machine.nodes={machine['nodes']}" if (machine.get("nodes") or 1) > 1 else ""
+        raise ConfigError(f"machine.devices={devices}{nodes}: allowed here is 1, or on a GPU the number of one, [0]")
+    if machine.get("batches") is not None:
+        raise ConfigError(f"machine.batches={machine['batches']}: allowed here is null; some batches are no test")
+    return 0
+
+
 def device_name(device: torch.device) -> str:
     """The device in words: the GPU's name, or the CPU's model and core count."""
     if device.type == "cuda":

@@ -7,6 +7,7 @@ from attnlab import judgement
 from attnlab.alike import how_timed
 from attnlab.compare import Comparison, Floor
 from attnlab.entry import Entry
+from attnlab.judge_notes import judge_notes, judge_warnings
 from attnlab.provenance_notes import provenance_notes, provenance_warnings
 from attnlab.results import Record
 from attnlab.statistics import ALPHA, CONFIDENCE, POWER, WILCOXON_FROM, Difference
@@ -76,6 +77,7 @@ def warnings(comparison: Comparison) -> Iterator[str]:
     if dirty := sum(bool(run["dirty"]) for run in comparison.records):
         yield f"{dirty} of {len(comparison.records)} runs come from a working tree with uncommitted changes."
     yield from provenance_warnings(comparison.records)
+    yield from judge_warnings(comparison.records, comparison.metrics)
     reasons: dict[str, list[str]] = {}
     for line in comparison.left_out:
         path, _, reason = line.partition(": ")
@@ -141,6 +143,7 @@ def notes(comparison: Comparison, entries: Mapping[tuple[str, str], Entry]) -> I
         yield timed
     yield from provenance_notes(comparison.records)
     yield from _judged(comparison)
+    yield from judge_notes(comparison.records, comparison.metrics)
     if comparison.baseline not in comparison.grid.rows:
         yield f"No differences: the baseline, {comparison.baseline}, was not asked for."
     for entry in entries.values():

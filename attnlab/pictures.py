@@ -31,9 +31,9 @@ def short(name: str) -> str:
     return NAMES.get(name) or " ".join([".".join(parts[:2]), *parts[2:]])
 
 
-def write(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG, the same bytes for the same picture, and let go of it."""
-    figure.savefig(path, metadata={"Software": None})
+def write(figure: Figure, path: Path, texts: Mapping[str, str] | None = None) -> Path:
+    """Write a figure as PNG, the same bytes for the same picture, and let go of it. texts: kept in the PNG."""
+    figure.savefig(path, metadata={"Software": None, **(texts or {})})
     plt.close(figure)
     return path
 

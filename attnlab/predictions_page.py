@@ -14,6 +14,7 @@ import numpy as np
 
 from attnlab.compare import compare
 from attnlab.compose import compose_file
+from attnlab.conflicts import folder_named
 from attnlab.errors import ConfigError
 from attnlab.grid import read_grid
 from attnlab.image_table import WHICH_IS_WHICH, Line, how_many, lines
@@ -49,14 +50,16 @@ def report_predictions(arguments: Sequence[str]) -> tuple[Sheet, list[Path]]:
 
 
 def _of_table(arguments: Sequence[str], output_dir: Path) -> tuple[Sheet, list[Path]]:
-    if source := [argument for argument in arguments if argument.startswith("source=")]:
-        raise ConfigError(f"{source[0]}: predictions are files beside the records, in output_dir or ./{RESULTS}")
-    grid = read_grid(arguments)
-    own, unread = gather(output_dir)
-    ids, asked = {record["id"] for record in own}, set(ledger(grid, []).ids.values())
-    left_out = [reason for reason in unread if any(name in reason for name in asked)]
-    comparison = compare(grid, [*own, *(record for record in gather(RESULTS)[0] if record["id"] not in ids)], left_out)
-    found, refused = of_records(comparison.records, output_dir, RESULTS)
+    folder = folder_named(arguments)
+    if folder is None and (source := [argument for argument in arguments if argument.startswith("source=")]):
+        raise ConfigError(
+            f"{source[0]}: predictions are files beside the records, in output_dir or ./{RESULTS}, or DIR"
+        )
+    grid = read_grid([argument for argument in arguments if not argument.startswith("source=")])
+    records, unread = gather(folder) if folder else gather(output_dir, RESULTS)
+    asked = set(ledger(grid, []).ids.values())
+    comparison = compare(grid, records, [reason for reason in unread if any(name in reason for name in asked)])
+    found, refused = of_records(comparison.records, *filter(None, [folder]), output_dir, RESULTS)
     if not found:
         runs = len(comparison.records)
         raise ConfigError(f"table={grid.name}: none of its {runs} recorded runs has its {FILE}" + _reason(refused))

@@ -1,6 +1,7 @@
 """Tables from records.
 
 python -m attnlab.report table=NAME [source=wandb:ENTITY/PROJECT]      a declared table, judged: md, tex, csv, html, png
+python -m attnlab.report ... source=DIR                                from the records of one folder alone
 python -m attnlab.report [output_dir=DIR] [dataset=cifar10 ...]        all records, or those that have these values
 python -m attnlab.report predictions run=ID | run=ID,ID | table=NAME  of the test images: see below
 python -m attnlab.report power effect=0.2 sd=0.18 design=paired        how many seeds a difference needs, and their cost
@@ -9,72 +10,44 @@ python -m attnlab.report power margin=0.3 sd=0.18 comparisons=4        the same,
 predictions: of a run the error by class and the reliability diagram, of two runs McNemar's test as well, of a table the
 interval over test images beside the one over seeds, and how far seeds agree.
 With table=NAME the arguments are those of `python -m attnlab.run table=NAME`; nothing is run. Without, an override of
-dataset, model, attention, head or recipe, or of a key below them, selects the records that have it; experiment=NAME
-selects by the groups that the experiment sets.
+dataset, model, attention, head or recipe, or of a key below them, selects the records that hold it; experiment=NAME
+selects by the groups that the experiment sets. Two records of one run that differ are both left out, and named, until
+source=DIR chooses.
 """
 
 import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from attnlab.compose import CONF, compose_file, plain
+from attnlab.compose import compose_file
+from attnlab.conflicts import folder_named
 from attnlab.errors import AttnlabError, ConfigError
-from attnlab.identity import SECTIONS, science
-from attnlab.results import Record, gather
+from attnlab.results import gather
+from attnlab.selection import select
 from attnlab.tables import HEADER, Table, caption, cells, frame, markdown, tabulate
 
 
 def report(overrides: Sequence[str] = ()) -> tuple[list[Table], list[Path]]:
-    """Tabulate the records that `overrides` select; write OUTPUT_DIR/tables/results.{md,csv,png}; return both.
+    """Tabulate the records that `overrides` select (attnlab.selection); write OUTPUT_DIR/tables/results.{md,csv,png};
+    return both.
 
     Raises ConfigError when there is no record to tabulate.
     """
-    cfg = compose_file("run", overrides)
-    output_dir = Path(cfg.output_dir)
-    found, left_out = gather(output_dir)
-    for reason in left_out:
-        print(f"left out: {reason}", file=sys.stderr)
-    chosen = [record for record in found if _selected(record, plain(cfg), overrides)]
+    output_dir = Path(compose_file("run", [o for o in overrides if o.startswith("output_dir=")]).output_dir)
+    filters = [o for o in overrides if not o.startswith(("output_dir=", "source="))]
+    folder = folder_named(overrides)
+    if folder is None and (source := [o for o in overrides if o.startswith("source=")]):
+        raise ConfigError(f"{source[0]}: is for table=NAME; without, allowed is a folder of records")
+    found, left_out = gather(folder or output_dir)
+    chosen, told = select(found, filters)
+    for line in (*(f"left out: {reason}" for reason in left_out), *told):
+        print(line, file=sys.stderr)
     if not chosen:
-        hint = " that these overrides select" if any(not o.startswith("output_dir=") for o in overrides) else ""
-        raise ConfigError(f"output_dir={output_dir}: holds no finished run{hint}")
+        where = f"source={folder}" if folder else f"output_dir={output_dir}"
+        raise ConfigError(f"{where}: holds no finished run{' that these overrides select' * bool(filters)}")
     tables = tabulate(chosen)
     return tables, _write(tables, output_dir / "tables")
-
-
-def _selected(record: Record, wanted: dict[str, Any], overrides: Sequence[str]) -> bool:
-    mine, theirs = science(wanted), science(record["config"])
-    return all(_at(mine, key) == _at(theirs, key) for key in _keys(overrides))
-
-
-def _keys(overrides: Sequence[str]) -> list[str]:
-    """The config keys by which overrides select; an experiment selects by the groups it sets."""
-    keys = []
-    for override in overrides:
-        key, _, choice = override.partition("=")
-        key = key.lstrip("+~").replace("/", ".")
-        if key == "experiment":
-            path = CONF / "experiment" / f"{choice}.yaml"
-            defaults = yaml.safe_load(path.read_text()).get("defaults", [])
-            named = [name for entry in defaults if isinstance(entry, dict) for name in entry]
-            groups = [name.removeprefix("override /") for name in named]
-            keys += [group for group in groups if group in SECTIONS]
-        elif key in ("seed", "start_from") or key.split(".")[0] in SECTIONS:
-            keys.append(key)
-        elif key != "output_dir":
-            allowed = ", ".join(("output_dir", "experiment", "seed", "start_from", *SECTIONS))
-            raise ConfigError(f"{key}: selects nothing; allowed are {allowed} and keys below")
-    return keys
-
-
-def _at(node: Any, key: str) -> Any:
-    for part in key.split("."):
-        node = node.get(part) if isinstance(node, dict) else None
-    return node
 
 
 def _write(tables: Sequence[Table], folder: Path) -> list[Path]:

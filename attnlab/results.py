@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attnlab.conflicts import conflict
 from attnlab.digest import digest
 from attnlab.errors import AttnlabError, ConfigError
 from attnlab.whole import write_text
@@ -55,6 +56,14 @@ def read_record(folder: Path, *, key: str = "") -> Record | None:
         ) from error
 
 
+def believed(folder: Path, *, key: str = "run") -> Record:
+    """The record of a finished run, once it is one to believe. Raises ConfigError; key: as of `read_record`."""
+    record = read_record(folder, key=key)
+    if reason := fault(record, folder.name):
+        raise ConfigError(f"{key}={folder.name}: its result.json {reason}")
+    return record or {}
+
+
 def seal(record: Mapping[str, Any]) -> Record:
     """The record with its checksum, by which a later edit is noticed."""
     return dict(record) | {"checksum": checksum(record)}
@@ -69,29 +78,32 @@ def gather(*output_dirs: str | Path) -> tuple[list[Record], list[str]]:
     """All finished records below some folders, by id; and why a file that should be one is left out, a line each.
 
     A record is result.json in a run's folder, or a tracked <run id>.json; folders put aside by force=true do not count.
-    Left out is what cannot be read, was edited since it was written, or is of another run than its id says; of two
-    records of one run with other results, the second. Nothing is written.
+    Left out is what cannot be read, was edited since it was written, or is of another run than its id says; and all
+    records of one run that have other results than each other. Nothing is written.
     """
-    found: dict[str, Record] = {}
+    found: dict[str, list[tuple[Path, Record]]] = {}
     left_out = []
     for output_dir in dict.fromkeys(map(str, output_dirs)):
         folder = Path(output_dir)
         paths = [path for path in folder.glob("*/result.json") if "." not in path.parent.name]
-        for path in sorted([*paths, *folder.glob("**/records/*.json")]):
+        paths += folder.glob("*.json") if folder.name == "records" else folder.glob("**/records/*.json")
+        for path in sorted(paths):
             try:
                 record = json.loads(path.read_text())
                 reason = fault(record, path.parent.name if path.name == "result.json" else path.stem)
             except (OSError, ValueError, RecursionError) as error:
                 reason = f"cannot be read as a record ({error})"
-            if not reason:
-                other = found.setdefault(record["id"], record)
-                if other["metrics"] != record["metrics"]:
-                    reason = "the same run was recorded before, with other results, and those count"
-                elif (record.get("finished") or "") > (other.get("finished") or ""):
-                    found[record["id"]] = record  # run again, to the same end
             if reason:
                 left_out.append(f"{path}: {reason}")
-    return [found[name] for name in sorted(found)], left_out
+            else:
+                found.setdefault(record["id"], []).append((path, record))
+    kept = []
+    for name, there in sorted(found.items()):
+        if line := conflict(name, there):
+            left_out.append(line)
+        else:  # run again, to the same end: the last one
+            kept.append(max((record for _, record in there), key=lambda record: record.get("finished") or ""))
+    return kept, left_out
 
 
 def fault(record: Any, name: str) -> str:
@@ -176,13 +188,14 @@ def find_run(run_id: str, output_dir: str | Path = "outputs", *, key: str = "run
 def read_config(folder: Path, *, key: str = "run") -> dict[str, Any]:
     """The config.yaml of a run's folder, which may be somebody else's: plain values, no interpolation resolved.
 
-    Raises ConfigError, naming the key under which the user gave the run, when there is none to read.
+    Raises ConfigError, naming the key under which the user gave the run, when there is none to read, and for one that
+    is not the run's: its science has another id.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import AliasToken, YAMLError, scan
 
-    from attnlab.identity import SECTIONS
+    from attnlab.identity import SECTIONS, run_id
 
     try:
         # a few lines of them can stand for a value without end
@@ -194,13 +207,21 @@ def read_config(folder: Path, *, key: str = "run") -> dict[str, Any]:
             name for name in SECTIONS if not isinstance(values, dict) or not isinstance(values.get(name), dict)
         ]:
             raise ValueError(f"it has no {missing[0]}")
-        return values
+        if "seed" not in values:
+            raise ValueError("it has no seed")
+        other = run_id(values)
     except FileNotFoundError as error:
         raise ConfigError(f"{key}={folder.name}: its config.yaml is missing") from error
     except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(
             f"{key}={folder.name}: its config.yaml cannot be read ({str(error).splitlines()[0]})"
         ) from error
+    if other != folder.name:
+        raise ConfigError(
+            f"{key}={folder.name}: its config.yaml was edited, it is that of a run {other}; result.json has the config "
+            "as it was"
+        )
+    return values
 
 
 def load_results(output_dir: str | Path = "outputs") -> "pd.DataFrame":

@@ -160,8 +160,9 @@ def plain_rows(comparison: Comparison) -> list[dict[str, object]]:
 
 
 def _plain_row(comparison: Comparison, metric: str, entry: Entry) -> dict[str, object]:
-    runs: Row = entry.runs
-    timed = timed_alike(runs, usual_setup(comparison.records))
+    having = [run for run in entry.runs.runs if run["metrics"].get(metric, run.get(metric)) is not None]
+    runs = Row(entry.runs.attention, having)  # not all need have a judged score
+    timed = timed_alike(entry.runs, usual_setup(comparison.records))
     images = comparison.over_images.get(entry.key) if metric == ERROR else None
     d, paper = entry.difference, entry.paper
     low, high = entry.detectable_range or (None, None)
@@ -176,7 +177,7 @@ def _plain_row(comparison: Comparison, metric: str, entry: Entry) -> dict[str, o
         "bold": entry.bold, "verdict": entry.verdict, "margin": entry.margin,
         "p_equivalent": d and d.p_equivalent, "p_equivalent_holm": entry.p_equivalent,
         "paper": paper and paper.error, "paper_sd": paper and paper.sd, "paper_source": paper and paper.source,
-        "params": runs.mean("params"), "macs": runs.mean("macs"),
+        "params": entry.runs.mean("params"), "macs": entry.runs.mean("macs"),
         "images_per_second": timed.median("images_per_second"), "seconds": timed.median("seconds"),
         "seeds": " ".join(map(str, seeds)), "runs": " ".join(run["id"] for run in runs.runs),
     }  # fmt: skip

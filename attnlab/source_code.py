@@ -9,7 +9,7 @@ import importlib.util
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -53,6 +53,12 @@ def digests(config: Mapping[str, Any]) -> Code:
         if names:
             found[part] = {_file(name): _first_read(name)[0] for name in names}
     return found
+
+
+def closure(modules: Iterable[str], packages: tuple[str, ...]) -> dict[str, str]:
+    """{file: digest} of modules of attnlab, and of what they import within `packages`; see `digests`."""
+    names = {name: None for module in modules for name in _closure(module, packages)}
+    return {_file(name): _first_read(name)[0] for name in names}
 
 
 def differences(recorded: Code, today: Code) -> list[str]:
@@ -151,8 +157,9 @@ def _path(module: str) -> Path | None:
 
 
 @cache
-def _closure(module: str) -> tuple[str, ...]:
-    """A module and the modules that it imports, within its package; none of a package that is known by its version."""
+def _closure(module: str, packages: tuple[str, ...] = FAMILIES) -> tuple[str, ...]:
+    """A module and the modules that it imports, of attnlab those within `packages`, of an own package all; none of a
+    package that is known by its version."""
     top = module.split(".")[0]
     found: dict[str, None] = {}
     waiting = [module] if module and top not in PACKAGES else []
@@ -161,7 +168,7 @@ def _closure(module: str) -> tuple[str, ...]:
         if name in found or _path(name) is None:
             continue
         found[name] = None
-        followed = FAMILIES if top == "attnlab" else (top, *FAMILIES)
+        followed = packages if top == "attnlab" else (top, *packages)
         waiting += [other for other in _imports(name) if any(_is_within(other, package) for package in followed)]
     return tuple(found)
 

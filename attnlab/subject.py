@@ -19,7 +19,7 @@ from attnlab.data.sample import sample
 from attnlab.errors import ConfigError
 from attnlab.identity import name_of
 from attnlab.parts import datamodule
-from attnlab.results import Record, find_run, read_config, read_record
+from attnlab.results import Record, believed, find_run, read_config
 
 BATCH = 250  # images at a time
 
@@ -83,17 +83,39 @@ class Subject:
         return build(values).to(self.device).eval()
 
 
+@dataclass(frozen=True)
+class Source:
+    """A finished run and its images, before its network is read. config: its own, with this machine and these folders;
+    data: its data module, set up;  precision: in which it counts errors, of the run's own or machine.precision."""
+
+    folder: Path
+    config: dict[str, Any]
+    record: Record
+    data: Any
+    precision: str
+
+
 def read_subject(
     run: str, output_dir: str | Path, hardware: Mapping[str, Any], folders: Sequence[str], images: int
 ) -> Subject:
-    """The subject of a finished run in output_dir.
+    """The subject of a finished run in output_dir: of its source, see `read_source`.
 
-    hardware: a config's machine;  folders: overrides, dataset.root=DIR where the images lie elsewhere than usual;
-    images: how many test images, and how many others. Raises ConfigError for a run that is not there, and for images
-    that are not those it was trained and tested on.
+    images: how many test images, and how many others.
+    """
+    return subject_of(read_source(run, output_dir, hardware, folders), images)
+
+
+def read_source(run: str, output_dir: str | Path, hardware: Mapping[str, Any], folders: Sequence[str]) -> Source:
+    """The source of a finished run in output_dir.
+
+    hardware: a config's machine;  folders: overrides, dataset.root=DIR where the images lie elsewhere than usual.
+    Raises ConfigError for a run that is not there or not to be believed, for images that are not those it was trained
+    and tested on, and for a machine that cannot be had.
     """
     folder = find_run(run, output_dir)
-    record = read_record(folder, key="run")
+    record = believed(folder)
+    machine.one_device(hardware)
+    precision = machine.precision_of(record, hardware)
     values = read_config(folder)
     dataset = name_of("dataset", values["dataset"], values).split()[0]
     there = plain(compose_file("run", [f"dataset={dataset}", *folders]))["dataset"]
@@ -102,18 +124,30 @@ def read_subject(
     machine.set_threads(hardware)
     data = datamodule(values)
     data.setup()
-    if record is None or data.data_hash != record["data_hash"]:
+    check_images(folder.name, data, record)
+    return Source(folder, values, record, data, precision)
+
+
+def check_images(run: str, data: Any, record: Record, key: str = "dataset.root") -> None:
+    """Raise ConfigError where a run saw other images than are there; key: what says where they lie."""
+    if data.data_hash != record["data_hash"]:
         raise ConfigError(
-            f"run={folder.name}: saw other images (data_hash {record and record['data_hash']}) than are there "
-            f"({data.data_hash}); dataset.root says where they lie"
+            f"run={run}: saw other images (data_hash {record['data_hash']}) than are there ({data.data_hash}); "
+            f"{key} says where they lie"
         )
-    device = torch.device("cuda" if machine.accelerator(hardware) == "gpu" else machine.accelerator(hardware))
+
+
+def subject_of(source: Source, images: int) -> Subject:
+    """The subject of a source: its network read, images drawn."""
+    folder, data, hardware = source.folder, source.data, source.config["machine"]
+    kind, number = machine.accelerator(hardware), machine.one_device(hardware)
+    device = torch.device("cuda", number) if kind in ("gpu", "cuda") else torch.device(kind)
     net = load(folder.name, folder.parent).to(device)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for parameter in net.parameters():  # gradients here are those of images
         parameter.requires_grad_(False)
     return Subject(
-        folder, values, record, net, data.preprocess, sample(data, "test", images),
+        folder, source.config, source.record, net, data.preprocess, sample(data, "test", images),
         sample(data, "val" if len(data.val) else "train", images), str(data.data_hash), device,
-        fast=machine.precision(hardware).startswith("bf16"),
+        fast=source.precision.startswith("bf16"),
     )  # fmt: skip

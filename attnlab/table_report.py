@@ -1,4 +1,4 @@
-"""`python -m attnlab.report table=NAME [source=wandb:ENTITY/PROJECT] [...]`: a declared table from its records.
+"""`python -m attnlab.report table=NAME [source=wandb:ENTITY/PROJECT|DIR] [...]`: a declared table from its records.
 
 Composes only: nothing is run. The same arguments as `python -m attnlab.run table=NAME`.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from attnlab.compare import Comparison, compare
 from attnlab.compose import compose_file
+from attnlab.conflicts import folder_named
 from attnlab.errors import ConfigError
 from attnlab.grid import Grid, read_grid
 from attnlab.image_table import lines
@@ -20,6 +21,7 @@ from attnlab.predictions import of_records
 from attnlab.render import embedded, latex, markdown, page
 from attnlab.results import RESULTS, Record, gather
 from attnlab.sheet import ERROR, Bold, Sheet, plain_rows, sheet
+from attnlab.table_maps import maps_of
 
 
 def report_table(arguments: Sequence[str]) -> tuple[Comparison, list[Path]]:
@@ -27,39 +29,36 @@ def report_table(arguments: Sequence[str]) -> tuple[Comparison, list[Path]]:
 
     A part of the table, or one that is not the protocol, is NAME_part.
 
-    Records come from output_dir and ./results, or from W&B (source=wandb:ENTITY/PROJECT). Raises ConfigError for what
-    makes no table, or when none of its runs is recorded.
+    Records come from output_dir and ./results, from one folder (source=DIR), or from W&B (source=wandb:ENTITY/PROJECT).
+    Raises ConfigError for what makes no table, or when none of its runs is recorded.
     """
     source = next((a.partition("=")[2] for a in arguments if a.startswith("source=")), "")
     arguments = [argument for argument in arguments if not argument.startswith("source=")]
     grid = read_grid(arguments)
     output_dir = Path(compose_file("run", [a for a in arguments if a.startswith("output_dir=")]).output_dir)
     records, left_out = _records(source, output_dir, grid)
-    comparison = compare(grid, with_judgements(records, output_dir, RESULTS), left_out)
+    folders = [output_dir, RESULTS, *filter(None, [folder_named([f"source={source}"])])]
+    comparison = compare(grid, with_judgements(records, *folders), left_out)
     if comparison.metrics[0] == ERROR:
-        found, _ = of_records(comparison.records, output_dir, RESULTS)
+        found, _ = of_records(comparison.records, *folders)
         intervals = {key: line.over_images for key, line in lines(comparison, found).items() if line.over_images}
         comparison = replace(comparison, over_images=intervals)
     if not comparison.records:
         where = source or f"output_dir={output_dir} or ./{RESULTS}"
-        raise ConfigError(f"table={grid.name}: none of its runs is recorded in {where}")
+        why = f"; left out: {left_out[0]}" if left_out else ""
+        raise ConfigError(f"table={grid.name}: none of its runs is recorded in {where}{why}")
     return comparison, _write(comparison, output_dir)
 
 
 def _records(source: str, output_dir: Path, grid: Grid) -> tuple[list[Record], list[str]]:
     ids = set(ledger(grid, []).ids.values())
-    if not source:
-        records, left_out = gather(output_dir)
-        own = {record["id"] for record in records}
-        tracked, more = gather(RESULTS)  # one's own runs count where both have them
-        records += [record for record in tracked if record["id"] not in own]
-        return records, [reason for reason in (*left_out, *more) if any(name in reason for name in ids)]
-    kind, _, path = source.partition(":")
-    if kind != "wandb" or not path:
-        raise ConfigError(f"source={source}: allowed is wandb:ENTITY/PROJECT, or nothing: output_dir and ./{RESULTS}")
+    folder = folder_named([f"source={source}"])
+    if folder or not source:
+        records, left_out = gather(folder) if folder else gather(output_dir, RESULTS)
+        return records, [reason for reason in left_out if any(name in reason for name in ids)]
     from attnlab.wandb_source import wandb_records
 
-    return wandb_records(path, ids)
+    return wandb_records(source.partition(":")[2], ids)
 
 
 def _write(comparison: Comparison, output_dir: Path) -> list[Path]:
@@ -72,12 +71,15 @@ def _write(comparison: Comparison, output_dir: Path) -> list[Path]:
     for old in folder.glob(f"{stem.name}_*"):
         if old.suffix in (".png", ".svg") and old.stem.removeprefix(f"{stem.name}_") in figures.NAMES:
             old.unlink()
+    maps, told = maps_of(stem.with_name(f"{stem.name}_maps.png"), comparison)  # of attnlab.look, when it was asked
+    for line in told:
+        print(line, file=sys.stderr)
     text = sheet(comparison)
+    text = replace(text, warnings=[*text.warnings, *told])
     drawn = figures.figures(comparison, output_dir)
     pictures = figures.write(drawn, stem)
-    maps = stem.with_name(f"{stem.name}_maps.png")  # of attnlab.look, when it was asked
-    images = [path.name for path in [*pictures, maps] if path.suffix == ".png" and path.exists()]
-    shown = [figures.svg(figure) for figure in drawn.values()] + ([embedded(maps, "maps")] if maps.exists() else [])
+    images = [path.name for path in [*pictures, *filter(None, [maps])] if path.suffix == ".png"]
+    shown = [figures.svg(figure) for figure in drawn.values()] + ([embedded(maps, "maps")] if maps else [])
     pages = {
         "md": markdown(text, images),
         "tex": latex(text),

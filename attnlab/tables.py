@@ -89,11 +89,13 @@ def _seed(record: Record) -> int:
 
 
 def spread(row: Row, key: str, digits: int = 2) -> str:
-    """`12.34 ± 0.56`, or the mean alone for one run, or a dash for none."""
-    mean, sd = row.mean(key), row.sd(key)
+    """`12.34 ± 0.56`, or the mean alone for one run, or a dash for none; with `(1 of 3)` after it where only one of
+    three runs has the number, as a score of attnlab.judge."""
+    mean, sd, there = row.mean(key), row.sd(key), len(row.values(key))
     if mean is None:
         return "–"
-    return f"{mean:.{digits}f}" + (f" ± {sd:.{digits}f}" if sd is not None else "")
+    of = f" ({there} of {row.n})" if there < row.n else ""
+    return f"{mean:.{digits}f}" + (f" ± {sd:.{digits}f}" if sd is not None else "") + of
 
 
 def count(value: float | None) -> str:

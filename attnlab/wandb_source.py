@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from attnlab.conflicts import conflict
 from attnlab.errors import ConfigError
 from attnlab.results import Record, fault
 from attnlab.secrecy import hide
@@ -29,7 +30,7 @@ def wandb_records(path: str, ids: Collection[str] | None = None) -> tuple[list[R
     """The records of a W&B project's finished runs, by id, and a line for each run that is left out, saying why.
 
     Left out is what has not finished, what holds no record, a record that a table would not believe either if it were
-    a file (results.fault), and a second record of one run.
+    a file (results.fault), a second record of one run, and all of one run that differ in their results.
     path: ENTITY/PROJECT, or PROJECT of the account's default entity;  ids: ask for these runs only, None: for all.
     Raises ConfigError without a login, without such a project, and when the server cannot be read.
     """
@@ -44,14 +45,21 @@ def wandb_records(path: str, ids: Collection[str] | None = None) -> tuple[list[R
         except ValueError as error:
             left_out.append(f"W&B run {run['id']}: {error}")
     found: dict[str, Record] = {}
+    there: dict[str, list[tuple[Path, Record]]] = {}
     # `wandb sync --id` makes copies: the run that has attnlab's id goes first
     for record, name in sorted(read, key=lambda pair: pair[1] != pair[0]["id"]):
         if ids is not None and record["id"] not in ids:
             left_out.append(f"W&B run {name}: holds the record of another run, {record['id']}")
         elif record["id"] in found:
             left_out.append(f"W&B run {name}: holds the record of {record['id']} a second time")
+            there[record["id"]].append((Path(f"W&B run {name}"), record))
         else:
             found[record["id"]] = record
+            there[record["id"]] = [(Path(f"W&B run {name}"), record)]
+    for name, same in there.items():
+        if line := conflict(name, same, "deleting one on W&B, or source=DIR,"):
+            left_out.append(line)
+            del found[name]
     return [found[name] for name in sorted(found)], left_out
 
 

@@ -6,9 +6,9 @@ from PIL import Image
 SIZE = 16
 
 
-def tree(root, *, masked=("test",), without=()):
+def tree(root, *, masked=("test",), without=(), seed=0):
     """Two classes, three images each; the object is a bright square whose place the mask tells."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     for split in ("train", "test"):
         for label in ("ant", "bee"):
             (root / split / label).mkdir(parents=True, exist_ok=True)

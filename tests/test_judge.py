@@ -10,7 +10,7 @@ import attnlab
 from attnlab.grid import read_grid
 from attnlab.judge import DEFAULT, asked_for, judge, show
 from attnlab.judgement import METRICS, heading, read_judgement, scores, with_judgements
-from attnlab.results import fault, read_record
+from attnlab.results import fault, read_record, seal
 
 FAST = ["localisation", "health", "calibration"]
 
@@ -149,12 +149,18 @@ def test_other_images_are_refused(runs, tmp_path):
     output_dir, ids = runs
     copy = tmp_path / "outputs"
     shutil.copytree(output_dir, copy)
-    config = copy / ids["none"] / "config.yaml"
-    config.write_text(config.read_text().replace("test_size: 100", "test_size: 90"))
-    (copy / ids["none"] / "judge.json").unlink(missing_ok=True)
     from attnlab.errors import ConfigError
 
+    judge(ids["none"], copy, ["calibration"], images=40)
+    record = read_record(copy / ids["none"])
+    path = copy / ids["none"] / "result.json"
+    path.write_text(json.dumps(seal(record | {"data_hash": "0" * 16})))
     with pytest.raises(ConfigError, match="saw other images"):
+        judge(ids["none"], copy, ["calibration"], images=40)
+    path.write_text(json.dumps(record))
+    config = copy / ids["none"] / "config.yaml"
+    config.write_text(config.read_text().replace("test_size: 100", "test_size: 90"))
+    with pytest.raises(ConfigError, match=r"its config\.yaml was edited"):
         judge(ids["none"], copy, ["calibration"], images=40)
 
 

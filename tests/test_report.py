@@ -1,15 +1,17 @@
 """Tables from records: grouping, mean and sample sd, names, files; the terminal table."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
 import synthetic
+from masked_tree import tree
 
 import attnlab
 from attnlab.errors import ConfigError
 from attnlab.report import report, show
-from attnlab.results import seal
+from attnlab.results import gather, seal
 
 ERRORS = {("none", 0): 20.0, ("none", 1): 22.0, ("none", 2): 21.0, ("ise", 0): 19.0, ("ise", 1): 18.0}
 
@@ -96,6 +98,79 @@ def test_overrides_select(outputs):
         report([f"output_dir={outputs}", "model=resnet56"])
     with pytest.raises(ConfigError, match=r"machine\.threads: selects nothing"):
         report([f"output_dir={outputs}", "machine.threads=1"])
+
+
+@pytest.fixture
+def of_a_folder(tmp_path):
+    """Runs of an image tree, whose recipe=quick mirrors images, which the embedded set's does not."""
+    where = ["dataset=folder", f"dataset.root={tree(tmp_path / 'tree')}", "dataset.image_size=16"]
+    output_dir = tmp_path / "outputs"
+    write(output_dir, [*where, "attention=none"], 30)
+    write(output_dir, [*where, "attention=se", "attention.reduction=8"], 20)
+    write(output_dir, ["attention=none"], 10)
+    write(output_dir, ["attention=none", "recipe.epochs=9"], 5)
+    return output_dir
+
+
+def errors(*overrides):
+    tables, _ = report(overrides)
+    return sorted(row.mean("test/top1_error") for table in tables for row in table.rows)
+
+
+def test_a_filter_asks_each_record_not_the_default_dataset(of_a_folder, capsys):
+    where = f"output_dir={of_a_folder}"
+    assert errors(where, "recipe=quick") == [10, 20, 30]
+    assert "not selected: 1 run of recipe=quick but for recipe.epochs=9, which must be asked" in capsys.readouterr().err
+    assert errors(where, "recipe=quick", "recipe.epochs=9") == [5]
+    assert errors(where, "recipe.epochs=9") == [5]
+    assert errors(where, "dataset=folder", "dataset.image_size=16") == [20, 30]
+    assert errors(where, "attention=se", "attention.reduction=8") == [20]
+    assert errors(where, "attention.reduction=8") == [20]
+    assert errors(where, "recipe.augment.flip=true") == [20, 30]
+    assert errors(where, "head=linear", "attention.stages=null") == [5, 10, 20, 30]
+    listing = next(r for r in gather(of_a_folder)[0] if r["config"]["dataset"].get("listing"))["config"]["dataset"]
+    assert errors(where, f"dataset.listing='{listing['listing']}'") == [20, 30]
+
+
+def test_a_mask_is_a_group_below_its_attention(tmp_path):
+    write(tmp_path, ["attention=ise"], 10)
+    write(tmp_path, ["attention=se"], 20)
+    where = f"output_dir={tmp_path}"
+    assert errors(where, "attention=ise") == errors(where, "attention=se", "attention/mask=ignore") == [10]
+    assert errors(where, "attention/mask=ignore") == [10]
+    assert errors(where, "attention/mask=attend") == [20]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("recipe.epoch=9", r"^recipe\.epoch: no such key; .*recipe\.epochs"),
+        ("recipe=quik", r"^recipe=quik: unknown; allowed are .*quick"),
+        ("experiment=dem", r"^experiment=dem: unknown; allowed are .*demo"),
+        ("dataset.root=/data", r"^dataset\.root=/data: selects nothing; a record holds no path"),
+        ("attention=none,se", r"^attention=none,se: allowed here is one value"),
+        ("source=wandb:me/attnlab", r"^source=wandb:me/attnlab: is for table=NAME"),
+        ("source=no/such", r"^source=no/such: allowed is wandb:ENTITY/PROJECT, or a folder"),
+    ],
+)
+def test_what_selects_nothing_is_refused(outputs, override, message):
+    with pytest.raises(ConfigError, match=message):
+        report([f"output_dir={outputs}", override])
+
+
+def test_two_records_of_one_run_are_named_until_a_folder_is_chosen(outputs, capsys):
+    other = synthetic.record(["attention=ise", "seed=0"], 33.0, params=1100)
+    tracked = outputs / "kept" / "records" / f"{other['id']}.json"
+    tracked.parent.mkdir(parents=True)
+    tracked.write_text(json.dumps(other))
+    where = f"output_dir={outputs}"
+    assert errors(where, "attention=ise") == [18]
+    told = capsys.readouterr().err
+    assert f"{tracked} (test/top1_error 33.0)" in told
+    assert f"result.json (test/top1_error {ERRORS['ise', 0]})" in told
+    assert f"source={outputs / 'kept'} chooses" in told
+    assert errors(where, f"source={tracked.parent}") == [33]
+    assert errors(where, f"source={outputs / 'kept'}") == [33]
 
 
 def test_nothing_to_report(tmp_path):

@@ -113,14 +113,19 @@ def test_a_config_that_would_not_end_is_refused_in_one_line(tmp_path, text, reas
     assert "\n" not in str(told.value)
 
 
-def test_of_two_results_of_one_run_the_first_counts(written, tmp_path):
-    mine, theirs = record(error=20.0), record(error=30.0)
-    written(mine)
-    written(theirs, folder="results")
+def test_of_two_results_of_one_run_none_counts(written, tmp_path):
+    mine, theirs, other = record(error=20.0), record(error=30.0), record(["seed=1"])
+    paths = [written(mine), written(theirs, folder="results")]
+    written(other)
     found, left_out = gather(tmp_path / "outputs", tmp_path / "results")
-    assert found == [mine]
-    assert "the same run was recorded before, with other results" in left_out[0]
+    assert found == [other]
+    assert left_out == [
+        f"{paths[0]} (test/top1_error 20.0) and {paths[1]} (test/top1_error 30.0): are records of one run, "
+        f"{mine['id']}, that differ; neither is used until source={tmp_path / 'outputs'} or "
+        f"source={tmp_path / 'results'} chooses"
+    ]
     assert gather(tmp_path / "results", tmp_path / "results") == ([theirs], [])
+    (tmp_path / "outputs" / other["id"] / "result.json").unlink()
     again = seal(mine | {"finished": "2026-11-21", "seconds": 12.0})
     written(again, folder="results")
     assert gather(tmp_path / "outputs", tmp_path / "results") == ([again], [])  # run again, to the same end

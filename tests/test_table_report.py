@@ -1,6 +1,7 @@
 """`report table=NAME`: what is compared, what is said, what is written."""
 
 import csv
+import json
 import re
 import sys
 from functools import cache
@@ -13,6 +14,7 @@ from warm import warm
 from attnlab.compare import compare
 from attnlab.errors import ConfigError
 from attnlab.grid import read_grid
+from attnlab.judgement import add_to_judgement
 from attnlab.results import seal
 from attnlab.sheet import sheet
 from attnlab.table_report import report_table
@@ -142,6 +144,30 @@ def test_what_a_reader_must_know_stands_first(outputs):
     assert part[1:] == ["A part of the table: other rows, columns or seeds were not asked for."]
 
 
+def test_a_cell_of_which_not_all_runs_were_judged_says_so(outputs):
+    metric = "judge/nll"
+    asked = arguments(outputs, f"table.metrics=[{TOP1},{metric}]")
+    cells = {cell.row: cell for cell in of_six_seeds()}
+    one = {"value": 0.25, "beside": 2.3, "meaning": "guessing", "se": None}
+    for row, seeds in {"SE": [0], "CBAM": range(6), "ISE": [1, 4]}.items():
+        for seed in seeds:
+            folder = outputs / cells[row].run_id(seed)
+            part = {"scores": {"nll": one}, "details": {}, "settings": {"asked": 1000}}
+            add_to_judgement(folder, json.loads((folder / "result.json").read_text()), "calibration", part)
+    comparison, paths = report_table(asked)
+    section = sheet(comparison).sections[0]
+    place = section.header.index("NLL, nats")
+    said = {row[0]: row[place] for row in section.rows}
+    assert said["SE"] == "0.250 (1 of 6)"
+    assert said["ISE"] == "0.250 ± 0.000 (2 of 6)"
+    assert said["CBAM"] == "0.250 ± 0.000"
+    assert said["none"] == "–"
+    with paths[2].open() as file:
+        rows = {(row["row"], row["metric"]): row for row in csv.DictReader(file)}
+    assert [rows["ISE", name]["n"] for name in (TOP1, metric)] == ["6", "2"]
+    assert rows["ISE", metric]["seeds"] == "1 4"
+
+
 def test_a_part_judges_no_more_mildly_than_the_whole(outputs):
     whole = report_table(arguments(outputs))[0].entries(TOP1)["SE", ""]
     part = report_table(arguments(outputs, "attention=none,se"))[0].entries(TOP1)["SE", ""]
@@ -227,7 +253,7 @@ def test_nothing_recorded_and_unknown_sources(tmp_path):
         ConfigError, match=r"table=demo: none of its runs is recorded in output_dir=nowhere or \./results"
     ):
         report_table(["table=demo", "output_dir=nowhere"])
-    with pytest.raises(ConfigError, match=r"source=mlflow:x: allowed is wandb:ENTITY/PROJECT"):
+    with pytest.raises(ConfigError, match=r"source=mlflow:x: allowed is wandb:ENTITY/PROJECT, or a folder"):
         report_table(["table=demo", "source=mlflow:x"])
 
 

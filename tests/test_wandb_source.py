@@ -7,10 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
+from synthetic import record
 from wandb_stand_in import ENTITY, StandIn
 from warm import warm
 
 import attnlab
+from attnlab import wandb_source
 from attnlab.errors import ConfigError
 from attnlab.identity import run_id
 from attnlab.results import RECORD_KEYS
@@ -106,6 +108,21 @@ def test_every_finished_run_comes_back_as_its_record(tiny, tmp_path):
             [],
             [f"W&B run copy: holds the record of another run, {one}"],
         ]
+
+
+def test_two_records_of_one_run_that_differ_are_named_and_neither_is_used(monkeypatch):
+    one, other = record(error=20.0), record(error=30.0)
+    there = {one["id"]: one, "copy": other, "same": one}
+    runs = [{"id": name, "state": "finished", "text": json.dumps(content)} for name, content in there.items()]
+    monkeypatch.setattr(wandb_source, "_runs", lambda path, filters: runs)
+    found, left_out = wandb_source.wandb_records("somebody/attnlab")
+    assert found == []
+    assert left_out[-1].startswith(
+        f"W&B run {one['id']} (test/top1_error 20.0) and W&B run copy (test/top1_error 30.0)"
+    )
+    assert left_out[-1].endswith("neither is used until deleting one on W&B, or source=DIR, chooses")
+    monkeypatch.setattr(wandb_source, "_runs", lambda path, filters: [runs[0], runs[2]])
+    assert wandb_source.wandb_records("somebody/attnlab")[0] == [one]
 
 
 def test_an_offline_run_holds_its_record_and_hands_it_over_when_synced(tiny, tmp_path):

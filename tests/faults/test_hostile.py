@@ -19,6 +19,7 @@ from attnlab.data.cifar import CIFAR10
 from attnlab.errors import ConfigError, DataError
 from attnlab.identity import run_id
 from attnlab.render import markdown, page
+from attnlab.results import read_record, seal, write_json
 from attnlab.sheet import Section, Sheet
 
 ATTACK = "<script>alert(1)</script>"
@@ -145,6 +146,11 @@ def test_a_downloaded_run_that_names_other_code_is_refused(finished, tmp_path, s
     config[section] = {"_target_": "os.system", "command": f"touch {tmp_path / 'harmed'}", **config[section]}
     config[section]["_target_"] = "os.system"
     OmegaConf.save(config, folder / "config.yaml")
+    values = OmegaConf.to_container(config)  # whoever sends a run can make its id and checksums fit
+    record = read_record(folder)
+    record |= {"id": run_id(values), "config": record["config"] | {section: values[section]}}
+    write_json(folder / "result.json", seal(record))
+    folder = folder.rename(folder.with_name(run_id(values)))
     if section == "dataset":
         from attnlab.subject import read_subject
 
