@@ -49,10 +49,11 @@ def _evaluate(run: str, split: str, asked: dict[str, Any], other_dataset: bool) 
     from attnlab.assemble import load
     from attnlab.classifier import Classifier
     from attnlab.digest import digest
+    from attnlab.folders import say
     from attnlab.identity import science
     from attnlab.parts import datamodule
     from attnlab.quiet import quiet
-    from attnlab.results import find_run, read_config, write_json
+    from attnlab.results import find_run, read_config, read_record, write_json
 
     folder = find_run(run, asked["output_dir"])
     values = read_config(folder)
@@ -62,6 +63,12 @@ def _evaluate(run: str, split: str, asked: dict[str, Any], other_dataset: bool) 
     other_dataset = other_dataset and science({**values, "dataset": asked["dataset"]})["dataset"] != own
     trained_on = datamodule({**values, "dataset": values["dataset"] | ({} if other_dataset else places)})
     trained_on.setup()
+    record = read_record(folder, key="run")
+    if record is None or trained_on.data_hash != record["data_hash"]:
+        raise ConfigError(
+            f"run={folder.name}: saw other images (data_hash {record and record['data_hash']}) than are there "
+            f"({trained_on.data_hash}); dataset.root says where they lie"
+        )
     data = trained_on
     if other_dataset:
         classes, expected = asked["dataset"]["classes"], values["dataset"]["classes"]
@@ -72,6 +79,8 @@ def _evaluate(run: str, split: str, asked: dict[str, Any], other_dataset: bool) 
         data = datamodule({**values, "dataset": asked["dataset"], "recipe": _all_images(values["recipe"], split)})
         data.setup()
         data.preprocess = trained_on.preprocess
+        for note in data.notes:
+            say(note)
     quiet()
     hardware = asked["machine"]
     trainer = pl.Trainer(
