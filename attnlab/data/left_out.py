@@ -38,6 +38,8 @@ def not_used(root: str | Path, classes: Sequence[str]) -> list[str]:
         if (Path(root) / name).is_dir()
     ]
     for split in ("train", "test"):
+        if not (Path(root) / "masks" / split).is_dir():
+            continue
         images = [path for path, _ in images_of(root, split, classes)]
         masks = {path for path in masks_of(root, images) if path is not None}
         there = [path for path in (Path(root) / "masks" / split).glob("*/*") if path.is_file() and is_image(path)]
