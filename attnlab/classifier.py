@@ -49,7 +49,7 @@ class Classifier(pl.LightningModule):
         self.label_smoothing = label_smoothing
         scores = MetricCollection(
             {
-                "loss": MeanMetric(),
+                "loss": MeanMetric(nan_strategy="disable"),  # a NaN stays one, and is an error: _report
                 "top1": MulticlassAccuracy(classes, top_k=1, average="micro"),
                 "top5": MulticlassAccuracy(classes, top_k=min(5, classes), average="micro"),
                 "calibration_error": MulticlassCalibrationError(classes, n_bins=BINS, norm="l1"),

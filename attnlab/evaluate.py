@@ -56,6 +56,7 @@ def _evaluate(run: str, split: str, asked: dict[str, Any], other_dataset: bool, 
     from attnlab.assemble import load
     from attnlab.classifier import Classifier
     from attnlab.digest import digest
+    from attnlab.folders import say
     from attnlab.identity import science
     from attnlab.parts import datamodule
     from attnlab.quiet import quiet
@@ -82,6 +83,8 @@ def _evaluate(run: str, split: str, asked: dict[str, Any], other_dataset: bool, 
         data = datamodule({**values, "dataset": asked["dataset"], "recipe": _all_images(values["recipe"], split)})
         data.setup()
         data.preprocess = trained_on.preprocess
+        for note in data.notes:
+            say(note)
     quiet()
     kind = machine.accelerator(hardware)
     trainer = pl.Trainer(

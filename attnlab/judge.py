@@ -103,6 +103,10 @@ def show(judgement: Mapping[str, Any]) -> None:
         numbers = [_number(one[key]) for key in ("value", "se", "beside")]
         drawn.add_row(Text(name), *numbers, Text(one["meaning"]))
     console.print(drawn)
+    seen = judgement["parts"].get("localisation", {}).get("details", {})
+    if (of := seen.get("of", 0)) > (images := seen.get("images", 0)):
+        text = f"localisation: on {images} of {of} images; the others have no mask with an object, or chose the gate"
+        console.print(Text(text))
     gates = judgement["parts"].get("health", {}).get("details", {}).get("gates", {})
     if gates:
         drawn = Table(title="gates: their masks, and the test with each held still at its mean", title_justify="left")

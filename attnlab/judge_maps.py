@@ -49,7 +49,7 @@ def judge_localisation(s: Subject, control: Subject | None) -> Part:
     """Where masks and CAMs lie against the object's mask; the gate and the threshold are chosen on other images."""
     test, other = _with_objects(s.test), _with_objects(s.other)
     if test is None:
-        text = f"localisation: of the {len(s.test)} test images none has a mask"
+        text = f"localisation: of the {len(s.test)} test images none has a mask, or just one"
         raise ConfigError(f"{text}; cluttered_digits has masks, a folder those in masks/test/")
     if other is None:  # no masks but those of the test images: one half chooses, the other is judged
         other, test = test.take(torch.arange(0, len(test), 2)), test.take(torch.arange(1, len(test), 2))
@@ -81,7 +81,7 @@ def judge_localisation(s: Subject, control: Subject | None) -> Part:
         for metric, values in _cam_of(control, test, other).items():
             scores[f"{metric}/control"] = score(values, chance[metric], "a random map", 100)
     each = {name: {m: round(100 * float(v.mean()), 4) for m, v in found.items()} for name, found in every.items()}
-    details = {"images": len(test), "gate": chosen, "gates": each, "cam_layer": layer}
+    details = {"images": len(test), "of": len(s.test), "gate": chosen, "gates": each, "cam_layer": layer}
     return {"scores": scores, "details": details | {"control": control.run if control else None}}
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from attnlab.data.listing import is_in_the_id
 from attnlab.results import Record, read_record
 from attnlab.source_code import Code, changed_since, digests, own_packages
 
@@ -63,6 +64,12 @@ def doubts(record: Record, output_dir: str | Path) -> list[str]:
 def ways_on(found: Sequence[str]) -> str:
     """What stands in the way of using a record, and the two ways on."""
     return f"{', '.join(found)}; force=true trains anew, code=recorded accepts the record as it is"
+
+
+def found_recorded(values: Mapping[str, Any]) -> str:
+    """What is said of a config that has a record and is not run again: its images may be others by now."""
+    looked = "" if is_in_the_id(values["dataset"]) else "; its images were not looked at"
+    return f"found recorded, not run again (force=true would){looked}"
 
 
 def joined(before: Sequence[Mapping[str, Any]], stretch: Mapping[str, Any]) -> list[dict[str, Any]]:

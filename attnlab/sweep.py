@@ -26,7 +26,7 @@ from attnlab.compose import check
 from attnlab.errors import ConfigError
 from attnlab.identity import run_id
 from attnlab.jobs import Job
-from attnlab.provenance import doubts, ways_on
+from attnlab.provenance import doubts, found_recorded, ways_on
 from attnlab.ranks import GROUP
 from attnlab.results import is_recorded, read_record
 from attnlab.source_code import digests, import_all
@@ -82,7 +82,7 @@ class Sweep:
             elif self._is_recorded(job):
                 job.state = "recorded" if self._stands(job) else "other code"
                 if job.state == "recorded" and ranks.is_first():
-                    print(f"{job.id}: found recorded, not run again (force=true would)", flush=True)
+                    print(f"{job.id}: {found_recorded(job.values)}", flush=True)
             seen.setdefault(job.id, job.number)
         self._tell_other_code()
         return [job for job in self.jobs if job.state == "waiting"]

@@ -34,7 +34,7 @@ from attnlab.jobs import die_with
 from attnlab.parts import datamodule, make_classifier, make_trainer
 from attnlab.predictions import keep
 from attnlab.progress import progress_of
-from attnlab.provenance import MadeBy, doubts, mixed, read_made_by, stretch, ways_on
+from attnlab.provenance import MadeBy, doubts, found_recorded, mixed, read_made_by, stretch, ways_on
 from attnlab.quiet import quiet
 from attnlab.ranks import is_first
 from attnlab.results import Record, fault, read_record, seal, write_json
@@ -108,7 +108,7 @@ def _found(record: Record, values: Mapping[str, Any], name: str) -> Record:
         raise ConfigError(f"{name}/result.json {reason}; force=true puts it aside and runs anew")
     if values.get("code") != "recorded" and (found := doubts(record, values["output_dir"])):
         raise ConfigError(f"{name}: was recorded with other code or weights: {ways_on(found)}")
-    say(f"{name}: found recorded, not run again (force=true would)")
+    say(f"{name}: {found_recorded(values)}")
     return record
 
 
@@ -142,6 +142,8 @@ def _fit_and_test(
     costs = {"params": sum(p.numel() for p in net.parameters() if p.requires_grad), "macs": count_macs(net, values)}
     data = datamodule(values)
     data.setup()
+    for note in getattr(data, "notes", ()):
+        say(f"{name}: {note}")
     if getattr(data, "workers", 0):  # they will be forked
         tracker.wait()
     quiet()
@@ -213,6 +215,7 @@ def _fit_and_test(
             "device": machine.device_name(trainer.strategy.root_device),
             "precision": str(trainer.precision),
             "data_hash": data.data_hash,
+            "duplicates": getattr(data, "duplicates", None),
             "commit": made_by.commit,
             "dirty": made_by.dirty,
             "code": made_by.code,

@@ -99,3 +99,21 @@ def sums_of(classifier):
     assert not classifier.recent
     loss, wrong, images = classifier.sums
     return {"loss": loss / images, "error": 100 * wrong / images}
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+@pytest.mark.parametrize("count", [1, 60, 100])
+def test_logits_that_are_not_finite_fail_the_test(count, value):
+    """Of any number of images: a mean over the others is no result."""
+    import lightning.pytorch as pl
+    from torch.utils.data import DataLoader, TensorDataset
+
+    from attnlab.classifier import Classifier
+    from attnlab.errors import TrainingError
+
+    logits = torch.eye(10).repeat(10, 1)
+    logits[:count, 3] = float(value)
+    batches = DataLoader(TensorDataset(logits, torch.arange(100) % 10), batch_size=50)
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    with pytest.raises(TrainingError, match="the test loss is not finite"):
+        trainer.test(Classifier(nn.Identity(), classes=10), batches, verbose=False)

@@ -8,6 +8,7 @@ import torch
 import torchvision
 
 from attnlab.data.downloads import alone
+from attnlab.data.left_out import not_used
 from attnlab.data.listing import classes_of, images_of
 from attnlab.data.memory import Images, MemoryData, canonical
 from attnlab.data.tree import read_trees
@@ -19,10 +20,12 @@ class CIFAR(MemoryData):
 
     root: a folder with the official batches (checked against torchvision's checksums), or a tree
     ROOT/{train,test}/<class>/<image>; in an empty or missing folder the official files are downloaded.
-    All three give the same images in the same order, so the same runs. Raises DataError for anything incomplete.
+    All three give the same images in the same order, so the same runs. Raises DataError for anything incomplete, and
+    for a tree of other images or labels.
     """
 
     source: Any  # torchvision's class
+    official: str  # data_hash of the official images and labels
 
     @property
     def file_order(self) -> bool:  # type: ignore[override]
@@ -39,7 +42,17 @@ class CIFAR(MemoryData):
         for split, images in (("train", 50_000), ("test", 10_000)):
             self._complete(split, images // self.classes)
         self.names = classes_of(str(self.root), "train")
+        self.notes += not_used(str(self.root), self.names)
         return read_trees(str(self.root), self.image_size, self.cache)
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        if self._is_tree() and self.data_hash != self.official:
+            raise DataError(
+                f"dataset.root={self.root}: its images, or their classes in the order of the folders' names, are not "
+                f"those of {type(self).__name__} (data_hash {self.data_hash}, expected {self.official}); for others "
+                f"use dataset=folder dataset.image_size={self.image_size}"
+            )
 
     def _official(self, train: bool) -> Images:
         root = Path(str(self.root))
@@ -83,9 +96,11 @@ class CIFAR10(CIFAR):
     """CIFAR-10: 10 classes."""
 
     source = torchvision.datasets.CIFAR10
+    official = "7fb3b2ee7ab97900"
 
 
 class CIFAR100(CIFAR):
     """CIFAR-100: 100 fine classes."""
 
     source = torchvision.datasets.CIFAR100
+    official = "2e5afefdaaa471cc"

@@ -17,8 +17,8 @@ from attnlab.errors import ConfigError
 MAKERS = ("torch", "scikit-image", "scikit-learn", "pillow")  # whose version may change a pixel
 
 
-def _source_digest() -> str:
-    return hashlib.sha256(Path(cluttered_digits_images.__file__).read_bytes()).hexdigest()[:12]
+#: of the code that makes the images, as this process imported it: the file may be edited later
+SOURCE = hashlib.sha256(Path(cluttered_digits_images.__file__).read_bytes()).hexdigest()[:12]
 
 
 class ClutteredDigits(MemoryData):
@@ -44,7 +44,7 @@ class ClutteredDigits(MemoryData):
 
     def read(self) -> tuple[Images, Images]:
         asked = {**self.sizes, "background_bias": self.background_bias, "seed": self.seed}
-        made_by = {"code": _source_digest()} | {name: version(name) for name in MAKERS}
+        made_by = {"code": SOURCE} | {name: version(name) for name in MAKERS}
         kept = cached(self.cache, f"cluttered_digits-{digest(asked | made_by)}", lambda: self._generate(asked))
         train, test = (
             Images(kept[f"{split}_images"], kept[f"{split}_labels"], kept[f"{split}_masks"])

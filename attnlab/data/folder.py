@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from attnlab.data.left_out import not_used
 from attnlab.data.listing import classes_of, images_of
 from attnlab.data.memory import Images, MemoryData
 from attnlab.data.tree import read_trees
@@ -12,7 +13,8 @@ LARGEST = 8 * 2**30  # bytes of pixels that are still held in memory
 
 class Folder(MemoryData):
     """image_size: the short side is resized to it (bicubic), the centre square kept;  listing: the tree's fingerprint,
-    so that two folders are two datasets. Raises DataError for a missing, empty, damaged or too large tree."""
+    so that two folders are two datasets. Raises DataError for a missing, empty, damaged or too large tree, and for one
+    of another listing."""
 
     def __init__(self, *, listing: str | None = None, **settings: Any) -> None:
         super().__init__(**settings)
@@ -27,4 +29,5 @@ class Folder(MemoryData):
                 f"{LARGEST >> 30} GiB of memory; use dataset=imagenet, which reads image by image"
             )
         self.names = names
-        return read_trees(root, self.image_size, self.cache)
+        self.notes += not_used(root, names)
+        return read_trees(root, self.image_size, self.cache, self.listing)

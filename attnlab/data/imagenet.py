@@ -15,8 +15,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from attnlab.data.augment import DRAWS, Preprocess
 from attnlab.data.batches import evaluation_batches, generator, stratified, taken, training_batches
 from attnlab.data.crops import Crops
+from attnlab.data.duplicates import counted, in_words
 from attnlab.data.held_out import draw_seed
-from attnlab.data.listing import classes_of, images_of, listing_digest
+from attnlab.data.left_out import left_out
+from attnlab.data.listing import classes_of, content_digest, images_of
 from attnlab.data.tree import read_picture
 from attnlab.errors import ConfigError
 
@@ -119,6 +121,8 @@ class ImageNet(pl.LightningDataModule):
         self.preprocess = Preprocess(normalize, settings, mean=mean, sd=sd)
         self.data_hash: str | None = None
         self.names: list[str] | None = None  # as MemoryData's
+        self.duplicates: dict[str, int] | None = None  # as MemoryData's, of files; None where not all of them are read
+        self.notes: list[str] = []  # as MemoryData's
         self.batches_done = 0  # as MemoryData's
         self.train: Any
         self.val: Any
@@ -132,9 +136,15 @@ class ImageNet(pl.LightningDataModule):
             raise ConfigError(f"dataset.classes={self.classes}: {self.root}/train has {len(names)} class folders")
         train, test = images_of(self.root, "train", names), images_of(self.root, "val", names)
         self.names = names
-        self.data_hash = listing_digest(self.root, train + test)
+        self.notes += left_out(self.root, ("train", "val"), names)
+        self.data_hash, contents = content_digest(self.root, train + test)
         rest, drawn = self.held_out(torch.tensor([label for _, label in train]))
         self.train, self.val, self.test = [train[i] for i in rest], [train[i] for i in drawn], test
+        if contents is not None:
+            splits = {"train": [contents[i] for i in rest], "val": [contents[i] for i in drawn]}
+            splits["test"] = contents[len(train) :]
+            self.duplicates = counted(splits)
+            self.notes += in_words(self.duplicates, {name: len(part) for name, part in splits.items()})
 
     def held_out(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Of the training images with these labels: the numbers (rest, held out for validation), both ascending."""

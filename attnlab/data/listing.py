@@ -2,14 +2,16 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+from attnlab.data.formats import SUFFIXES, in_words, is_image, unread
 from attnlab.errors import DataError
 
 IMAGENET = 1000  # classes
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".tif", ".tiff"}
+LOOKED_AT = 2**30  # bytes of a large tree's files that are read, to tell it from another one
 
 
 def classes_of(root: str | Path, split: str) -> list[str]:
@@ -26,7 +28,7 @@ def classes_of(root: str | Path, split: str) -> list[str]:
 def images_of(root: str | Path, split: str, classes: Sequence[str]) -> list[tuple[Path, int]]:
     """(path, class number) of every image, sorted by class and name.
 
-    Raises DataError naming a class folder that is missing or empty.
+    Raises DataError naming a class folder that is missing or empty, or whose files are mostly no images that are read.
     """
     found = classes_of(root, split)
     if missing := sorted(set(classes) ^ set(found)):
@@ -34,7 +36,13 @@ def images_of(root: str | Path, split: str, classes: Sequence[str]) -> list[tupl
     images = []
     for number, name in enumerate(classes):
         folder = Path(root) / split / name
-        paths = sorted(path for path in folder.iterdir() if _is_image(path))
+        entries = list(folder.iterdir())
+        paths, lost = sorted(path for path in entries if is_image(path)), unread(entries)
+        if len(lost) > len(paths):
+            raise DataError(
+                f"dataset.root={root}: {split}/{name}/ would lose most of its files: {in_words(folder, lost)}; "
+                f"{len(paths)} are read ({', '.join(sorted(SUFFIXES))}, not in subfolders)"
+            )
         if not paths:
             raise DataError(f"dataset.root={root}: {split}/{name}/ holds no images ({', '.join(sorted(SUFFIXES))})")
         images += [(path, number) for path in paths]
@@ -49,15 +57,11 @@ def masks_of(root: str | Path, images: Sequence[Path]) -> list[Path | None]:
     if not images:
         return []
     folder = Path(root) / "masks" / images[0].parent.parent.name
-    known = {path.relative_to(folder).with_suffix(""): path for path in sorted(folder.glob("*/*")) if _is_image(path)}
+    known = {path.relative_to(folder).with_suffix(""): path for path in sorted(folder.glob("*/*")) if is_image(path)}
     found = [known.get(Path(image.parent.name, image.stem)) for image in images]
     if known and not any(found):
         raise DataError(f"dataset.root={root}: {folder.name} has masks, but none named as an image, <class>/<name>")
     return found
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES
 
 
 def class_count(root: str) -> int:
@@ -82,7 +86,7 @@ def own_listing(root: str, classes: int) -> str | None:
         return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16] if names else None
     paths = sorted(path for pattern in ("*.tar", "*/*.tar") for path in folder.glob(pattern))
     if not paths and (folder / "train").is_dir():
-        paths = sorted(path for path in folder.glob("*/*/*") if _is_image(path))
+        paths = sorted(path for path in folder.glob("*/*/*") if is_image(path))
     return listing_digest(root, [(path, 0) for path in paths]) if paths else None
 
 
@@ -90,19 +94,46 @@ def _files(root: str | Path) -> list[Path]:
     return [path for split in ("train", "test") for path, _ in images_of(root, split, classes_of(root, split))]
 
 
+def _contents(paths: Sequence[Path]) -> list[str]:
+    """The digest of each file's content."""
+
+    def read(part: Sequence[Path]) -> list[str]:
+        return [hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest() for path in part]
+
+    with ThreadPoolExecutor() as pool:  # a task a file would cost more than to read it
+        parts = pool.map(read, (paths[first : first + 64] for first in range(0, len(paths), 64)))
+        return [found for part in parts for found in part]
+
+
+def _digest(root: str | Path, paths: Sequence[Path]) -> str:
+    lines = [
+        f"{path.relative_to(root).as_posix()} {found}" for path, found in zip(paths, _contents(paths), strict=True)
+    ]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
 def fingerprint(root: str) -> str:
     """16 hexadecimal digits for the names and contents of a tree: two folders are two datasets, wherever they lie."""
-    paths = _files(root)
-    with ThreadPoolExecutor() as pool:
-        digests = pool.map(lambda path: hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest(), paths)
-        lines = [f"{path.relative_to(root).as_posix()} {found}" for path, found in zip(paths, digests, strict=True)]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    return _digest(root, _files(root))
 
 
-def state(root: str | Path) -> str:
-    """16 hexadecimal digits for the names, sizes and times of a tree on this machine, masks/ included: whether it was
-    touched."""
-    masks = sorted(path for path in (Path(root) / "masks").rglob("*") if path.is_file())
-    found = [(path, path.stat()) for path in [*_files(root), *masks]]
-    lines = [f"{path.absolute()} {info.st_size} {info.st_mtime_ns}" for path, info in found]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+def masks_fingerprint(root: str | Path) -> str:
+    """As `fingerprint`, of masks/."""
+    return _digest(root, sorted(path for path in (Path(root) / "masks").rglob("*") if path.is_file()))
+
+
+def is_in_the_id(dataset: Mapping[str, Any]) -> bool:
+    """Whether a run's id tells the images of its dataset: generated ones, and those of a tree whose contents it has."""
+    return "root" not in dataset or str(dataset["_target_"]).endswith("folder.Folder")
+
+
+def content_digest(root: str | Path, listed: Sequence[tuple[Path, int]]) -> tuple[str, list[str] | None]:
+    """(16 hexadecimal digits for names, sizes and contents of listed files, the digest of each file's content).
+
+    Of more than LOOKED_AT bytes every k-th file is read, as many as have that size; then the digests are None.
+    """
+    paths = [path for path, _ in listed]
+    every = -(-sum(path.stat().st_size for path in paths) // LOOKED_AT) or 1
+    contents = _contents(paths[::every])
+    total = hashlib.sha256("\n".join([listing_digest(root, listed), *contents]).encode()).hexdigest()[:16]
+    return total, contents if every == 1 else None

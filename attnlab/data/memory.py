@@ -12,6 +12,7 @@ from torch import Tensor
 
 from attnlab.data.augment import DRAWS, Preprocess
 from attnlab.data.batches import evaluation_batches, generator, stratified, taken, training_batches
+from attnlab.data.duplicates import across, in_words
 from attnlab.data.held_out import draw_seed
 from attnlab.errors import ConfigError
 
@@ -118,7 +119,8 @@ class MemoryData(pl.LightningDataModule):
     normalize, augment: see Preprocess;  order_seed: of order and augmentation (config key seed);
     passes_per_epoch: over the training images;  drop_last: whether each pass leaves out its last, smaller batch;
     root, cache: folders of the dataset and of decoded copies, or None.
-    Attributes after `setup`: train, val, test (Images), data_hash, preprocess; names of the classes, where it has any.
+    Attributes after `setup`: train, val, test (Images), data_hash, preprocess; names of the classes, where it has any;
+    duplicates: images that are in two splits, see attnlab.data.duplicates;  notes: lines that a person should read.
     batches_done: of the epoch that is to come first, by a run that goes on within one; for one iteration.
     """
 
@@ -152,6 +154,8 @@ class MemoryData(pl.LightningDataModule):
         self.normalize, self.augment = normalize, augment
         self.data_hash: str | None = None
         self.names: list[str] | None = None
+        self.duplicates: dict[str, int] | None = None
+        self.notes: list[str] = []
         self.batches_done = 0
         self.train: Images
         self.val: Images
@@ -175,6 +179,9 @@ class MemoryData(pl.LightningDataModule):
         self.data_hash = content_hash(train, test)
         self.train, self.val = self._split(train)
         self.test = test
+        splits = {"train": self.train, "val": self.val, "test": self.test}
+        self.duplicates = across({split: part.images for split, part in splits.items()})
+        self.notes += in_words(self.duplicates, {split: len(part) for split, part in splits.items()})
         self.preprocess = Preprocess(self.normalize, self.augment, self.train.images)
 
     def _check(self, name: str, split: Images) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache
+from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 
@@ -12,24 +14,42 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torchvision.io import decode_jpeg
 
+from attnlab.data import formats, listing, modes
 from attnlab.data.cache import cached
-from attnlab.data.listing import classes_of, images_of, masks_of, state
+from attnlab.data.formats import FORMATS
+from attnlab.data.listing import classes_of, fingerprint, images_of, masks_fingerprint, masks_of
 from attnlab.data.memory import Images, canonical
+from attnlab.data.modes import as_object, as_rgb, upright, upright_size
+from attnlab.digest import digest
 from attnlab.errors import DataError
 
 JPEG = b"\xff\xd8"  # how one begins
+UNREADABLE = (OSError, SyntaxError, UnidentifiedImageError, ValueError, Image.DecompressionBombError)
+#: of the code that makes the pixels of a tree, as this process imported it: a file may be edited later
+DECODER = digest(
+    [Path(file).read_text() for file in (__file__, formats.__file__, listing.__file__, modes.__file__)]
+    + [version("pillow")]
+)
 
 
-def image_of(data: bytes, name: str, formats: tuple[str, ...] | None = None) -> Image.Image:
-    """One picture, decoded as RGB. formats: Pillow's names of those that are tried; None = all.
+@cache
+def _known() -> tuple[str, ...]:
+    """FORMATS, but for what this Pillow lacks: AVIF, before 11.3."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
+
+def image_of(data: bytes, name: str, formats: tuple[str, ...] | None = None, *, turned: bool = False) -> Image.Image:
+    """One picture, decoded as RGB (attnlab.data.modes), of several frames the first.
+
+    formats: Pillow's names of those that are tried; None = FORMATS;  turned: as EXIF says, or as it is stored.
     Raises DataError naming a picture that cannot be read, a truncated one included.
     """
     try:
-        with Image.open(BytesIO(data), formats=formats) as image:
+        with Image.open(BytesIO(data), formats=formats or _known()) as image:
             image.load()
-            return image if image.mode == "RGB" else image.convert("RGB")
-    except (OSError, SyntaxError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
+            return as_rgb(upright(image) if turned else image)
+    except UNREADABLE as error:
         raise DataError(f"dataset.root: {name} cannot be read as an image ({_reason(error)})") from error
 
 
@@ -69,8 +89,8 @@ def _reason(error: Exception) -> str:
 
 
 def decode(path: Path, image_size: int) -> np.ndarray:
-    """One image as (S, S, 3) uint8: its central square, resized (bicubic) to S = image_size."""
-    picture = open_image(path)
+    """One image as (S, S, 3) uint8: its central square as it is shown, resized (bicubic) to S = image_size."""
+    picture = image_of(*read_picture(path), turned=True)
     if picture.size != (image_size, image_size):
         side = min(picture.size)
         left, top = (picture.width - side) / 2, (picture.height - side) / 2
@@ -79,13 +99,25 @@ def decode(path: Path, image_size: int) -> np.ndarray:
     return np.asarray(picture)
 
 
-def decode_mask(path: Path, image_size: int) -> np.ndarray:
-    """One ground-truth mask as (S, S) bool, cut as its image is: what is not black is the object."""
+def decode_mask(path: Path, image_size: int, image: Path) -> np.ndarray:
+    """One ground-truth mask as (S, S) bool, cut as its image is: what is not black is the object.
+
+    Raises DataError for one that cannot be read, or that has another shape than the image, as this is shown.
+    """
+    name = f"masks/ {path.parent.name}/{path.name}"
     try:
-        with Image.open(path) as opened:
-            picture = opened.convert("L").point(lambda value: 255 * (value > 0))
-    except (OSError, SyntaxError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"dataset.root: masks/ {path.parent.name}/{path.name} cannot be read ({error})") from error
+        with Image.open(path, formats=_known()) as opened:
+            opened.load()
+            picture = Image.fromarray(as_object(upright(opened))).convert("L")
+        with Image.open(image, formats=_known()) as opened:
+            width, height = upright_size(opened)
+    except UNREADABLE as error:
+        raise DataError(f"dataset.root: {name} cannot be read ({_reason(error)})") from error
+    if abs(picture.width * height - picture.height * width) > max(*picture.size, width, height):  # but for rounding
+        raise DataError(
+            f"dataset.root: {name} has {picture.width}x{picture.height} pixels, its image {width}x{height}; allowed is "
+            f"the same shape"
+        )
     side = min(picture.size)
     left, top = (picture.width - side) / 2, (picture.height - side) / 2
     box = (left, top, left + side, top + side)
@@ -97,12 +129,15 @@ def read_masks(root: str | Path, split: str, classes: Sequence[str], image_size:
 
     All false for an image without a mask; None when no image of the split has one.
     """
-    paths = masks_of(root, [path for path, _ in images_of(root, split, classes)])
+    images = [path for path, _ in images_of(root, split, classes)]
+    paths = masks_of(root, images)
     if not any(paths):
         return None
     nothing = np.zeros((image_size, image_size), dtype=bool)
     with ThreadPoolExecutor() as pool:
-        masks = list(pool.map(lambda path: nothing if path is None else decode_mask(path, image_size), paths))
+        masks = list(
+            pool.map(lambda p, image: nothing if p is None else decode_mask(p, image_size, image), paths, images)
+        )
     return torch.from_numpy(np.stack(masks))
 
 
@@ -116,8 +151,21 @@ def read_tree(root: str | Path, split: str, classes: Sequence[str], image_size: 
     return Images(pixels, labels, read_masks(root, split, classes, image_size))
 
 
-def read_trees(root: str | Path, image_size: int, cache: str | Path | None) -> tuple[Images, Images]:
-    """(training, test) images of a tree in canonical order; decoded once, then kept in the cache folder."""
+def read_trees(
+    root: str | Path, image_size: int, cache: str | Path | None, known: str | None = None
+) -> tuple[Images, Images]:
+    """(training, test) images of a tree in canonical order; decoded once, then kept in the cache folder under what they
+    are made of: the files' contents, the code that decodes them, Pillow.
+
+    known: the fingerprint that the tree must have. Raises DataError for another one, and for a tree that changes while
+    it is read.
+    """
+    found = fingerprint(str(root))
+    if known is not None and found != known:
+        raise DataError(
+            f"dataset.root={root}: holds other images (listing {found}) than the config was made for "
+            f"(dataset.listing={known}); compose it anew"
+        )
 
     def decode_all() -> dict[str, torch.Tensor]:
         classes = classes_of(root, "train")
@@ -127,9 +175,12 @@ def read_trees(root: str | Path, image_size: int, cache: str | Path | None) -> t
             tensors |= {f"{split}_images": part.images, f"{split}_labels": part.labels}
             if part.masks is not None:
                 tensors[f"{split}_masks"] = part.masks
+        if (fingerprint(str(root)), masks_fingerprint(root)) != (found, masks):
+            raise DataError(f"dataset.root={root}: its files changed while they were read; run it again")
         return tensors
 
-    kept = cached(cache, f"tree-{state(root)}-{image_size}", decode_all)
+    masks = masks_fingerprint(root)
+    kept = cached(cache, f"tree-{digest([found, masks, image_size, DECODER])}", decode_all)
     train, test = (
         Images(kept[f"{split}_images"], kept[f"{split}_labels"], kept.get(f"{split}_masks"))
         for split in ("train", "test")

@@ -95,3 +95,54 @@ def test_a_sample_is_stratified_and_fixed(tmp_path):
     assert torch.bincount(first.labels).tolist() == [2, 2]
     assert torch.equal(first.masks, bright(first))
     assert len(sample(data, "test", 100)) == 6
+
+
+@pytest.mark.parametrize(
+    ("mode", "background", "object_"),
+    [
+        ("RGB", (0, 0, 0), (0, 0, 3)),
+        ("L", 0, 1),
+        ("I;16", 0, 1),
+        ("F", 0.0, 0.2),
+        ("RGBA", (0, 0, 0, 255), (0, 0, 1, 255)),
+        ("RGBA", (255, 255, 255, 0), (9, 0, 0, 255)),
+        ("LA", (0, 255), (2, 255)),
+        ("P", 0, 1),
+    ],
+)
+def test_any_channel_that_is_not_zero_is_the_object(tmp_path, mode, background, object_):
+    mask = Image.new(mode, (SIZE, SIZE), background)
+    if mode == "P":
+        mask.putpalette([0, 0, 0, 0, 0, 4])
+    mask.paste(object_, (2, 3, 9, 11))
+    (tmp_path / "test" / "ant").mkdir(parents=True)
+    (tmp_path / "masks" / "test" / "ant").mkdir(parents=True)
+    Image.new("RGB", (SIZE, SIZE)).save(tmp_path / "test" / "ant" / "a.png")
+    mask.save(tmp_path / "masks" / "test" / "ant" / ("a.tif" if mode in ("F", "I;16") else "a.png"))
+    expected = torch.zeros(SIZE, SIZE, dtype=torch.bool)
+    expected[3:11, 2:9] = True
+    assert torch.equal(read_tree(tmp_path, "test", ["ant"], SIZE).masks[0], expected)
+
+
+def test_a_mask_of_another_shape_is_refused(tmp_path):
+    """As one that was drawn on a photograph as it is shown, and not as it is stored, would be, were it not turned."""
+    root = tree(tmp_path)
+    Image.fromarray(np.full((SIZE, 2 * SIZE), 255, np.uint8)).save(root / "masks" / "test" / "bee" / "2.bmp")
+    with pytest.raises(
+        DataError, match=r"masks/ bee/2\.bmp has 32x16 pixels, its image 16x16; allowed is the same shape"
+    ):
+        read_tree(root, "test", ["ant", "bee"], SIZE)
+
+
+def test_masks_lie_on_photographs_as_they_are_shown(tmp_path):
+    pixels = np.zeros((20, 40, 3), np.uint8)
+    pixels[:, 12:20] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned
+    for kind in ("test", "masks/test"):
+        (tmp_path / kind / "ant").mkdir(parents=True)
+    Image.fromarray(pixels).save(tmp_path / "test" / "ant" / "a.png", exif=exif)
+    Image.fromarray(np.rot90(pixels, 3)[..., 0]).save(tmp_path / "masks" / "test" / "ant" / "a.png")
+    found = read_tree(tmp_path, "test", ["ant"], 20)
+    assert torch.equal(found.masks, bright(found))
+    assert found.masks.any()

@@ -8,6 +8,7 @@ from planted import Constant, Noise, Truth, planted
 
 from attnlab.data.memory import Images
 from attnlab.errors import ConfigError
+from attnlab.judge import show
 from attnlab.judge_errors import judge_background, judge_calibration, judge_corruptions, judge_fgsm, judge_health
 from attnlab.judge_maps import FEW, LOCALISATION, few, judge_faithfulness, judge_localisation, judge_sanity
 
@@ -65,6 +66,19 @@ def test_without_masks_it_says_so(truth):
     bare = dataclasses.replace(truth, test=Images(truth.test.images, truth.test.labels))
     with pytest.raises(ConfigError, match="of the 200 test images none has a mask"):
         judge_localisation(bare, None)
+
+
+def test_how_many_images_have_a_mask_is_beside_the_score(truth, capsys):
+    masks = truth.test.masks.clone()
+    masks[5:] = False
+    found = judge_localisation(
+        dataclasses.replace(truth, test=Images(truth.test.images, truth.test.labels, masks)), None
+    )
+    assert (found["details"]["images"], found["details"]["of"]) == (5, 200)
+    show({"run": "a", "parts": {"localisation": found}})
+    assert "localisation: on 5 of 200 images; the others have no mask with an object" in capsys.readouterr().out
+    show({"run": "a", "parts": {"localisation": judge_localisation(truth, None)}})
+    assert "localisation: on" not in capsys.readouterr().out
 
 
 def test_masks_of_the_test_images_alone_are_halved(truth):
