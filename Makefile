@@ -28,7 +28,7 @@ demo: $(READY)  ## train none, se, ise, cbam, icbam with 2 seeds, judge where th
 	@$(BIN)/python -m attnlab.run table=demo
 	@$(BIN)/python -m attnlab.judge table=demo parts=localisation,health
 	@$(BIN)/python -m attnlab.look table=demo images=8
-	@$(BIN)/python -m attnlab.report table=demo
+	@$(BIN)/python -m attnlab.report table=demo source=outputs
 
 test: $(READY)  ## run the tests, but for the slow ones
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow"

@@ -7,6 +7,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
+import silent
 
 from attnlab.data.batches import generator
 
@@ -39,8 +40,16 @@ def draw():
 
 
 def pytest_terminal_summary(terminalreporter):
-    """The figures that tests measured (record_property("figure", ...)), passed or not, under xdist as well."""
+    """What tests measured (record_property("figure", ...)), passed or not, and how many silent failures they tried."""
     reports = [report for group in terminalreporter.stats.values() for report in group]
+    outcomes = {}
+    for kind in ("passed", "failed", "error"):
+        for report in terminalreporter.stats.get(kind, ()):
+            name = report.nodeid.removeprefix("tests/").split("[")[0]
+            outcomes[name] = outcomes.get(name, True) and report.passed
+    tried, found = silent.counted(outcomes)
+    if tried:
+        terminalreporter.write_line(f"silent wrong numbers tried: {tried}, found: {found}")
     figures = [text for report in reports for name, text in getattr(report, "user_properties", ()) if name == "figure"]
     if figures:
         terminalreporter.section("figures")

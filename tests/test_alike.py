@@ -19,6 +19,11 @@ ROWS = {"none": ["attention=none"], "SE": ["attention=se", "attention.reduction=
 SETUP = {"threads": 1, "n_jobs": 1, "runs_per_gpu": 1}
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # no ./results
+
+
 def demo(**of_rows):
     return [
         record([*DEMO, *overrides, f"seed={seed}"], 20.0 + seed, **SETUP | of_rows.get(row, {}))
