@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from attnlab.checkpoints import fingerprint, read
+from attnlab.checkpoint_files import fingerprint, read
 from attnlab.compose import check
 from attnlab.construct import construct
 from attnlab.errors import ConfigError

@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import Logger
 from torch import nn
 
 from attnlab import machine
-from attnlab.checkpoints import WholeFiles
+from attnlab.checkpoint_files import WholeFiles
 from attnlab.classifier import Classifier
 from attnlab.construct import construct, target
 from attnlab.strategy import DDP

@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from attnlab.assemble import load
-from attnlab.checkpoints import fingerprint
+from attnlab.checkpoint_files import fingerprint
 from attnlab.construct import target
 from attnlab.data.held_out import draw_seed
 from attnlab.digest import canonical

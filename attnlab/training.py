@@ -15,7 +15,8 @@ from attnlab import machine, ranks
 from attnlab.agree import agreed, tell_why, told_why, trial_folder
 from attnlab.assemble import build
 from attnlab.callbacks import EpochLog
-from attnlab.checkpoints import SCORE, Best, Draws, Last, fingerprint, last_is_best, read, to_go_on
+from attnlab.checkpoint_files import SCORE, fingerprint, last_is_best, read, to_go_on
+from attnlab.checkpoints import Best, Draws, Last
 from attnlab.compose import check
 from attnlab.costs import count_macs
 from attnlab.errors import ConfigError, DataError, TrainingError

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import attnlab
-from attnlab import checkpoints
+from attnlab import checkpoint_files
 from attnlab.errors import ConfigError, DataError
 from attnlab.identity import run_id
 from attnlab.provenance import joined, mixed
@@ -35,7 +35,7 @@ class Killed(BaseException):
 
 def killed(monkeypatch, kind, number, overrides):
     """Train until the number-th last.ckpt was written, or the number-th best.ckpt is to be written, and no further."""
-    original, count = checkpoints.save, [0]
+    original, count = checkpoint_files.save, [0]
 
     def save(content, path):
         mine = path.name == f"{kind}.ckpt"
@@ -47,7 +47,7 @@ def killed(monkeypatch, kind, number, overrides):
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "save", save)
+        patch.setattr(checkpoint_files, "save", save)
         with pytest.raises(Killed):
             train(*overrides)
 
@@ -141,7 +141,7 @@ def test_an_older_last_ckpt_never_tests_the_weights_of_a_lost_epoch(small, monke
 def test_a_record_names_what_shared_the_machine(small):
     record = train(*small)
     assert (record["threads"], record["n_jobs"], record["runs_per_gpu"]) == (1, 1, 1)
-    assert record["weights"] == checkpoints.fingerprint(folder_of(small) / "best.ckpt")
+    assert record["weights"] == checkpoint_files.fingerprint(folder_of(small) / "best.ckpt")
 
 
 MISTAKES = {

@@ -7,7 +7,7 @@ import pytest
 from survival import SMALL, SOAK, equal, folder_of, weights
 
 import attnlab
-from attnlab.checkpoints import read, save
+from attnlab.checkpoint_files import read, save
 from attnlab.digest import canonical
 from attnlab.errors import AttnlabError, ConfigError
 

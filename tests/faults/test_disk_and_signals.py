@@ -14,7 +14,7 @@ from survival import SMALL, SOAK, curves, equal, finish, folder_of, half_written
 
 import attnlab
 from attnlab import whole
-from attnlab.checkpoints import read
+from attnlab.checkpoint_files import read
 from attnlab.errors import TrainingError
 from attnlab.folders import disk_error
 
