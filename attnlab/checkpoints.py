@@ -62,8 +62,8 @@ class Last(Checkpoint):
         files = differences(state_dict["code"], self.code) if "code" in state_dict else []
         if files and not self.accept_code:
             raise ConfigError(
-                f"{self.path.name}: was trained by other code: {', '.join(files)} changed since; force=true trains "
-                "anew, code=recorded goes on with the code of today"
+                f"{self.path.parent.name}/{self.path.name}: was trained by other code: {', '.join(files)} changed "
+                "since; force=true trains anew, code=recorded goes on with the code of today"
             )
         self.edited = sorted({*state_dict.get("edited", ()), *files})
         self._batches = state_dict["batches"]

@@ -159,11 +159,12 @@ class Comparison:
         return {seed: float(value) for seed, value in there.items() if value is not None}
 
     def floors(self, metric: str) -> list[Floor]:
-        """The pairs of rows that are one model, in every column that has both, their p adjusted by Holm over them."""
+        """The pairs of rows that are one model, trained alike, in every column that has both; p adjusted by Holm."""
         found = []
         for cell, other in self._pairs:
             twins = _twins(cell.config, other.config)
-            if (difference := self._difference(cell, other, metric)) is not None:
+            alike = not how_unlike(*({run["config"]["seed"]: run for run in self.runs(c).runs} for c in (cell, other)))
+            if alike and (difference := self._difference(cell, other, metric)) is not None:
                 found.append(((cell.row, other.row), twins, cell.column, difference))
         adjusted = holm([difference.p for *_, difference in found])
         return [Floor(*pair, p_holm) for pair, p_holm in zip(found, adjusted, strict=True)]

@@ -63,6 +63,10 @@ def check(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
         else:
             if not test(node):
                 raise ConfigError(f"{key}={'null' if node is None else node}: allowed is {allowed}")
+    if extra := [name for name in no_knobs(values["attention"]) if values["attention"][name] is not None]:
+        raise ConfigError(
+            f"attention.{extra[0]}: no such key; attention=none has no knobs; name an attention beside it"
+        )
     recipe = values["recipe"]
     if recipe.get("epochs") is None and recipe.get("steps") is None:
         raise ConfigError("recipe.epochs=null with recipe.steps=null: one of them must be an integer from 1")
@@ -74,6 +78,13 @@ def check(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     if classes is not None and classes != values["dataset"]["classes"]:
         raise ConfigError(f"head.classes={classes}: allowed is {values['dataset']['classes']}, as dataset.classes")
     return values
+
+
+def no_knobs(attention: Mapping[str, Any]) -> list[str]:
+    """The keys of attention=none that none does not have; empty of any other attention."""
+    if attention.get("_target_") != NO_ATTENTION:
+        return []
+    return [str(name) for name in attention if name not in ("_target_", "stages", "start", "draw")]
 
 
 def _check_finite(node: Any, key: str = "") -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from attnlab.compose import check, compose_file
-from attnlab.errors import AttnlabError, ConfigError
+from attnlab.errors import AttnlabError, ConfigError, DataError
 from attnlab.source_code import print_warnings
 
 SPLITS = ("test", "val", "train")
@@ -71,8 +71,12 @@ def _evaluate(run: str, split: str, asked: dict[str, Any], other_dataset: bool, 
     own = science(values)["dataset"]  # the run's own, named in full because only then it has a root
     other_dataset = other_dataset and science({**values, "dataset": asked["dataset"]})["dataset"] != own
     trained_on = datamodule({**values, "dataset": _where(values, asked, other_dataset, run_root)})
-    trained_on.setup()
-    check_images(folder.name, trained_on, record, "run.root" if other_dataset else "dataset.root")
+    root = "run.root" if other_dataset else "dataset.root"
+    try:
+        trained_on.setup()
+    except DataError as error:
+        raise DataError(str(error).replace("dataset.root", root)) from error
+    check_images(folder.name, trained_on, record, root)
     data = trained_on
     if other_dataset:
         classes, expected = asked["dataset"]["classes"], values["dataset"]["classes"]

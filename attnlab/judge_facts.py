@@ -34,7 +34,11 @@ def code_of(part: str) -> dict[str, str]:
 
 def net_code(record: Record) -> tuple[str, str | None]:
     """Digests of the code of a run's net: today's, and that which trained it, None where its record does not say."""
-    return digest(digests(record["config"])), digest(record["code"]) if record.get("code") else None
+    return digest(_of_net(digests(record["config"]))), digest(_of_net(record["code"])) if record.get("code") else None
+
+
+def _of_net(code: Mapping[str, Any]) -> dict[str, Any]:
+    return {part: code.get(part) for part in ("model", "attention", "mask", "head")}
 
 
 def masks_digest(data: Any) -> str | None:

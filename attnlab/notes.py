@@ -76,7 +76,7 @@ def warnings(comparison: Comparison) -> Iterator[str]:
             yield f"Mixed {name}: {values}."
     if dirty := sum(bool(run["dirty"]) for run in comparison.records):
         yield f"{dirty} of {len(comparison.records)} runs come from a working tree with uncommitted changes."
-    yield from provenance_warnings(comparison.records)
+    yield from provenance_warnings(comparison.records, comparison.book.records)
     yield from judge_warnings(comparison.records, comparison.metrics)
     reasons: dict[str, list[str]] = {}
     for line in comparison.left_out:

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from attnlab.data.listing import is_in_the_id
+from attnlab.digest import digest
 from attnlab.results import Record, read_record
 from attnlab.source_code import Code, changed_since, digests, own_packages
 
@@ -26,10 +28,19 @@ class MadeBy:
 
 
 def read_made_by(values: Mapping[str, Any]) -> MadeBy:
-    """The code of today that would make a run."""
+    """The code that would make a run in this process, and the checkout as it was when that code was first read.
+
+    A job of a sweep has what its launcher read before it started: that is what it runs, whatever is committed since.
+    """
+    code = digests(values)
+    return MadeBy(code, *_checkout(digest(code), tuple(own_packages(values))))
+
+
+@cache
+def _checkout(code: str, own: tuple[Path, ...]) -> tuple[str | None, bool | None]:
     from attnlab import machine
 
-    return MadeBy(digests(values), *machine.commit(own_packages(values)))
+    return machine.commit(own)
 
 
 def stretch(made_by: MadeBy, hardware: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,7 +74,7 @@ def doubts(record: Record, output_dir: str | Path) -> list[str]:
 
 def ways_on(found: Sequence[str]) -> str:
     """What stands in the way of using a record, and the two ways on."""
-    return f"{', '.join(found)}; force=true trains anew, code=recorded accepts the record as it is"
+    return f"recorded, but {', '.join(found)}; force=true trains anew, code=recorded accepts the record as it is"
 
 
 def found_recorded(values: Mapping[str, Any]) -> str:

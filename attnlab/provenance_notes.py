@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from attnlab.provenance import mixed
@@ -10,9 +11,15 @@ from attnlab.source_code import changed_since
 MOST_FILES = 4  # that one line names
 
 
-def provenance_warnings(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Where the runs of one table were made by several versions of a file, by other code than today's, by a file that
-    was edited while a run read it, or under another machine, precision or version after an interruption."""
+def provenance_warnings(
+    records: Sequence[Mapping[str, Any]], known: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+) -> Iterator[str]:
+    """What a reader must know of how the runs of one table were made, a line each.
+
+    Several versions of a file; other code than today's; a file edited while a run read it; another machine, precision
+    or version after an interruption; a start from weights that their run has no more (known: records by id); test
+    images that are copies of training images.
+    """
     versions: dict[str, Counter[str]] = {}
     for record in records:
         for file, digest in {file: d for part in record.get("code", {}).values() for file, d in part.items()}.items():
@@ -24,6 +31,13 @@ def provenance_warnings(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     changed = [files for record in records if (files := changed_since(record))]
     if changed:
         yield f"{len(changed)} of {_runs(len(records))} trained by other code than today's: {_names(changed)} changed."
+    starts = [record["started_from"] for record in records if record.get("started_from")]
+    gone = [s["id"] for s in starts if known.get(s["id"], {}).get("weights", s["weights"]) != s["weights"]]
+    if gone:
+        yield f"{len(gone)} of {_runs(len(records))} began with weights of {_names([gone])}, which has others now."
+    copies = {record["data_hash"]: n for record in records if (n := (record.get("duplicates") or {}).get("test"))}
+    if copies:
+        yield f"Of the test images {max(copies.values())} are exact copies of training or validation images."
     stretches = [names for record in records if (names := mixed(record.get("stretches") or [{}]))]
     if stretches:
         yield f"{len(stretches)} of {_runs(len(records))} resumed under another {_names(stretches)}."

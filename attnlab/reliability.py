@@ -45,8 +45,9 @@ def _panel(cell: Any, title: str, runs: Sequence[Predictions]) -> None:
     spread = None
     if len(runs) == 1:
         around = [wilson(item.right, item.images) for item in pooled]
-        spread = [[v - (i.low or 0) for v, i in zip(y, around, strict=True)],
-                  [(i.high or 0) - v for v, i in zip(y, around, strict=True)]]  # fmt: skip
+        # Wilson's bounds miss 0 and 1 by a rounding error where all are wrong, or right.
+        spread = [[max(0, v - (i.low or 0)) for v, i in zip(y, around, strict=True)],
+                  [max(0, (i.high or 0) - v) for v, i in zip(y, around, strict=True)]]  # fmt: skip
     dots = {"fmt": "o-", "color": BLUE, "markersize": 4, "lw": 1.2, "elinewidth": 1, "capsize": 2}
     upper.errorbar(x, y, yerr=spread, zorder=3, clip_on=False, **dots)
     upper.set(xlim=(0, 100), ylim=(0, 100), ylabel="right, %")

@@ -27,6 +27,7 @@ from attnlab.jobs import STOPS, die_with
 from attnlab.provenance import doubts, ways_on
 from attnlab.results import read_record
 from attnlab.secrecy import hide
+from attnlab.source_code import print_warnings
 from attnlab.sweep import failures, raise_interrupt
 from attnlab.sweep_arguments import for_hydra
 
@@ -75,7 +76,7 @@ def state(values: dict[str, Any]) -> str:
     name = run_id(values)
     record = None if values["force"] else read_record(Path(values["output_dir"]) / name)
     if record and values.get("code") != "recorded" and (found := doubts(record, values["output_dir"])):
-        return f"{name} was recorded with other code or weights: {ways_on(found)}"
+        return f"{name} is {ways_on(found)}"
     return f"{name} {'is recorded' if record else 'would run'}"
 
 
@@ -127,6 +128,7 @@ def main() -> None:
             sys.argv.remove(flag)
             sys.argv.insert(1, flag)
     register_resolvers()
+    print_warnings()
     signal.signal(signal.SIGTERM, raise_interrupt)
     try:
         if is_sweep(sys.argv[1:]):

@@ -4,9 +4,10 @@ They are no part of the id: an edited module asks whether a record still stands,
 """
 
 import ast
-import hashlib
 import importlib.util
+import site
 import sys
+import sysconfig
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,15 +16,23 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-#: whose imports of each other are followed: what is computed. The rest of attnlab runs, records and reports it.
-FAMILIES = (
-    "attnlab.attention", "attnlab.models", "attnlab.heads", "attnlab.data", "attnlab.layers", "attnlab.norms",
-    "attnlab.schedules",
+from attnlab.syntax import syntax, syntax_digest
+
+#: modules of attnlab that compute nothing of a run: they compose, check, run, record and report it. Their imports are
+#: not followed; those of any other module are, of a new one too.
+NOT_SCIENCE = frozenset(
+    f"attnlab.{name}"
+    for name in (
+        "allowed", "checkpoint_files", "checkpoints", "compose", "construct", "costs", "digest", "errors", "folders",
+        "identity", "machine", "predictions", "provenance", "ranks", "results", "secrecy", "source_code", "syntax",
+        "whole",
+    )
 )  # fmt: skip
-#: known by their versions
-PACKAGES = ("torch", "torchvision", "timm", "torchmetrics")
 #: what attnlab itself puts around a part's own module
-AROUND = {"attention": "attnlab.slots", "mask": "attnlab.attention.gate", "optimizer": "attnlab.decay"}
+AROUND = {
+    "attention": "attnlab.slots", "mask": "attnlab.attention.gate", "model": "attnlab.assemble",
+    "optimizer": "attnlab.decay", "training": "attnlab.classifier",
+}  # fmt: skip
 STARTED = time.time()  # of this process, or a little later
 
 Code = dict[str, dict[str, str]]
@@ -34,20 +43,22 @@ class OtherCode(UserWarning):
 
 
 def digests(config: Mapping[str, Any]) -> Code:
-    """{part: {file: digest}} of what computes a config: attention, mask, model, head, dataset, schedule, optimizer.
+    """{part: {file: digest}} of what computes a config: attention, mask, model, head, dataset, schedule, optimizer,
+    training.
 
-    A part is the module that defines its `_target_` and what that imports from its own package: of attnlab FAMILIES, of
-    an own package (ATTNLAB_TRUST) all of it. Torch, torchvision and timm are known by their versions. A file is read
-    once per process, as Python itself reads a module once; nothing is imported. What a digest sees is the syntax:
-    comments, docstrings, layout and annotations do not count, nor from where something of the same package is imported.
+    A part is the module that defines its `_target_` and what that imports, within attnlab (but for NOT_SCIENCE) and
+    from any module that is not installed. Installed packages are known by their versions. Not seen: what is imported by
+    a computed name, data files, C sources. A file is read once per process, as Python itself reads a module once;
+    nothing is imported. What a digest sees is the syntax: comments, docstrings, layout and annotations do not count,
+    nor the folder from which something of one's own is imported.
     """
     recipe, mask = config["recipe"], config["attention"].get("mask")
     nodes = {section: config[section] for section in ("attention", "model", "head", "dataset")}
-    nodes |= {"mask": mask or {}, "schedule": recipe["schedule"], "optimizer": recipe["optimizer"]}
+    nodes |= {"mask": mask or {}, "schedule": recipe["schedule"], "optimizer": recipe["optimizer"], "training": {}}
     found = {}
     for part, node in nodes.items():
         modules = {str(node.get("_target_", "")).rpartition(".")[0]: None}
-        if part in AROUND and (part == "optimizer" or any(map(_closure, modules))):
+        if part in AROUND and (part not in ("attention", "mask") or any(map(_closure, modules))):
             modules[AROUND[part]] = None
         names = {name: None for module in modules for name in _closure(module)}
         if names:
@@ -157,19 +168,23 @@ def _path(module: str) -> Path | None:
 
 
 @cache
-def _closure(module: str, packages: tuple[str, ...] = FAMILIES) -> tuple[str, ...]:
-    """A module and the modules that it imports, of attnlab those within `packages`, of an own package all; none of a
-    package that is known by its version."""
-    top = module.split(".")[0]
+def _closure(module: str, packages: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """A module and the modules that it imports, but for installed ones and NOT_SCIENCE. packages: of attnlab's, those
+    within these alone."""
     found: dict[str, None] = {}
-    waiting = [module] if module and top not in PACKAGES else []
+    waiting = [module]
     while waiting:
         name = waiting.pop(0)
-        if name in found or _path(name) is None:
+        ours = _is_within(name, "attnlab")
+        if not name or name in found or (ours and name in NOT_SCIENCE) or _is_installed(name.split(".")[0]):
+            continue
+        if _path(name) is None or (
+            ours and packages and name != module and not any(_is_within(name, p) for p in packages)
+        ):
             continue
         found[name] = None
-        followed = packages if top == "attnlab" else (top, *packages)
-        waiting += [other for other in _imports(name) if any(_is_within(other, package) for package in followed)]
+        parent = name.rpartition(".")[0]  # importing a module runs the packages around it
+        waiting += [*_imports(name), *([parent] if parent and parent != "attnlab" else [])]
     return tuple(found)
 
 
@@ -177,18 +192,28 @@ def _is_within(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
 
 
+@cache
+def _is_installed(top: str) -> bool:
+    """Whether a top-level module is Python's own or an installed one, which its version tells."""
+    if top == "attnlab":
+        return False
+    root = _root(top)
+    places = [Path(path).resolve() for path in {*sysconfig.get_paths().values(), *site.getsitepackages()}]
+    return top in sys.stdlib_module_names or (root is not None and any(p in root.resolve().parents for p in places))
+
+
 def _imports(module: str) -> Iterator[str]:
     """The modules that a module imports, also within its functions."""
     path = _path(module)
     package = module.split(".") if path is not None and path.name == "__init__.py" else module.split(".")[:-1]
-    for node in ast.walk(_syntax(module)):
+    for node in ast.walk(syntax(path)) if path is not None else ():
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else []
             source = ".".join([*above, *([node.module] if node.module else [])])
-            modules = [name for alias in node.names if _path(name := f"{source}.{alias.name}") is not None]
-            yield from modules or [source]
+            yield source
+            yield from (name for alias in node.names if _path(name := f"{source}.{alias.name}") is not None)
 
 
 @cache
@@ -199,58 +224,6 @@ def _first_read(module: str) -> tuple[str, bool]:
 
 
 def _digest(module: str) -> str:
-    return hashlib.sha256(_text(_syntax(module), module.split(".")[0]).encode()).hexdigest()[:12]
-
-
-def _syntax(module: str) -> ast.Module:
     path = _path(module)
     assert path is not None
-    state = path.stat()
-    return _parsed(path, (state.st_size, state.st_mtime_ns, state.st_ctime_ns))
-
-
-@cache
-def _parsed(path: Path, version: tuple[int, ...]) -> ast.Module:
-    return _Strip().visit(ast.parse(path.read_bytes()))
-
-
-class _Strip(ast.NodeTransformer):
-    """Takes away what computes nothing: docstrings, annotations, what is imported for a type checker only."""
-
-    def _without_docstring(self, node: Any) -> Any:
-        self.generic_visit(node)
-        first = node.body[0] if node.body else None
-        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-            node.body = node.body[1:]
-        return node
-
-    def _without_result(self, node: Any) -> Any:
-        node.returns = None
-        return self._without_docstring(node)
-
-    visit_Module = visit_ClassDef = _without_docstring  # noqa: N815
-    visit_FunctionDef = visit_AsyncFunctionDef = _without_result  # noqa: N815
-
-    def visit_arg(self, node: ast.arg) -> ast.AST:
-        node.annotation = None
-        return node
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        self.generic_visit(node)
-        return ast.Expr(node.target) if node.value is None else ast.Assign([node.target], node.value)
-
-    def visit_If(self, node: ast.If) -> ast.AST | None:
-        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            return None
-        return self.generic_visit(node)
-
-
-def _text(node: Any, top: str) -> str:
-    """A syntax tree as text. Empty fields are left out: ast.dump differs from one version of Python to the next."""
-    if isinstance(node, ast.ImportFrom) and (node.level or str(node.module).split(".")[0] in (top, "attnlab")):
-        return f"ImportFrom({','.join(f'{alias.name}:{alias.asname}' for alias in node.names)})"
-    if isinstance(node, ast.AST):
-        fields = [(name, getattr(node, name, None)) for name in node._fields if name not in ("ctx", "type_comment")]
-        kept = [f"{name}={_text(value, top)}" for name, value in fields if value is not None and value != []]
-        return f"{type(node).__name__}({','.join(kept)})"
-    return f"[{','.join(_text(item, top) for item in node)}]" if isinstance(node, list) else repr(node)
+    return syntax_digest(path, _is_installed)

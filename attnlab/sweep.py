@@ -26,10 +26,10 @@ from attnlab.compose import check
 from attnlab.errors import ConfigError
 from attnlab.identity import run_id
 from attnlab.jobs import Job
-from attnlab.provenance import doubts, found_recorded, ways_on
+from attnlab.provenance import doubts, found_recorded, read_made_by, ways_on
 from attnlab.ranks import GROUP
 from attnlab.results import is_recorded, read_record
-from attnlab.source_code import digests, import_all
+from attnlab.source_code import import_all
 from attnlab.sweep_arguments import Composed, compose_jobs, left_out
 
 #: what one job must not hand to the next, or a shell to a job
@@ -95,7 +95,7 @@ class Sweep:
         with open_dict(config):
             config.hydra.job.id, config.hydra.job.num = str(number), number
         values = check(_without_hydra(config))
-        digests(values)  # read now, imported before the first job is forked: what was edited later is noticed
+        read_made_by(values)  # now, and imported before the first job is forked: later edits are noticed, not run
         return Job(number, composed.overrides, config, run_id(values), values)
 
     def _is_recorded(self, job: Job) -> bool:
@@ -112,10 +112,7 @@ class Sweep:
     def _tell_other_code(self) -> None:
         """A failure a reason: such runs are neither done nor overwritten."""
         counted = Counter(doubt for job in self.jobs for doubt in job.doubts)
-        self.other_code = [
-            f"{n} run{'s' * (n > 1)} recorded with other code or weights: {ways_on([doubt])}"
-            for doubt, n in counted.items()
-        ]
+        self.other_code = [f"{n} run{'s are' if n > 1 else ' is'} {ways_on([doubt])}" for doubt, n in counted.items()]
         failures.extend(self.other_code)
         if ranks.is_first():
             for line in self.other_code:

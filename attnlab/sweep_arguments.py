@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from attnlab.compose import CONF, explain, no_such_key, siblings
+from attnlab.compose import CONF, explain, no_knobs, no_such_key, siblings
 from attnlab.declaration import parse
 from attnlab.errors import ConfigError
 from attnlab.identity import NOTHING, SECTIONS
@@ -76,11 +76,14 @@ def compose_jobs(load: Load, jobs: Sequence[Sequence[str]]) -> list[Composed]:
 def compose_job(load: Load, overrides: list[str]) -> Composed:
     """One job; with attention=none it leaves out the keys that none does not have."""
     try:
-        return Composed(overrides, load(overrides))
+        config = load(overrides)
+        if not no_knobs(config.attention):  # +attention.foo=1 composes
+            return Composed(overrides, config)
     except EXPECTED:
         if (baseline := _without_knobs(load, overrides)) is None:
             raise
         return baseline
+    return _without_knobs(load, overrides) or Composed(overrides, config)
 
 
 def check_left_out(jobs: Sequence[Composed]) -> None:
@@ -130,7 +133,8 @@ def _refusal(overrides: Sequence[str], error: Exception, jobs: Sequence[Sequence
     if key not in allowed:
         return no_such_key(key, list(allowed))
     common = set.intersection(*(set(job) for job in jobs))
-    return f"{' '.join(o for o in overrides if o not in common)}: {message}"
+    where = " ".join(o for o in overrides if o not in common)
+    return f"{where}: {key}: no such key here, though other runs of this sweep have it; leave out {where}, or the key"
 
 
 def _key(override: str) -> str:

@@ -108,7 +108,7 @@ def _found(record: Record, values: Mapping[str, Any], name: str) -> Record:
     if reason := fault(record, name):
         raise ConfigError(f"{name}/result.json {reason}; force=true puts it aside and runs anew")
     if values.get("code") != "recorded" and (found := doubts(record, values["output_dir"])):
-        raise ConfigError(f"{name}: was recorded with other code or weights: {ways_on(found)}")
+        raise ConfigError(f"{name}: is {ways_on(found)}")
     say(f"{name}: {found_recorded(values)}")
     return record
 

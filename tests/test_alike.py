@@ -11,6 +11,7 @@ from attnlab.compare import compare
 from attnlab.grid import read_grid
 from attnlab.over_images import Interval
 from attnlab.predictions import FILE
+from attnlab.results import seal
 from attnlab.sheet import OVER_IMAGES, plain_rows, sheet
 from attnlab.table_report import report_table
 
@@ -90,3 +91,16 @@ def test_a_row_that_replaces_layers_is_said_to_share_the_others_alone():
     text = sheet(compare(read_grid(["table=demo", "+table.rows.SK=['attention=sk']"]), demo()))
     assert any(note.startswith("SK: this attention replaces convolutions.") for note in text.notes)
     assert not any("replaces convolutions" in note for note in shown(demo()).notes)
+
+
+def test_a_table_says_which_parents_were_trained_anew_and_which_test_images_are_copies():
+    none, se = demo()[:2], demo()[2:]
+    parent = seal(none[0] | {"weights": "new"})
+    child = seal(se[0] | {"started_from": {"id": parent["id"], "weights": "old"}, "duplicates": {"val": 0, "test": 5}})
+    text = " ".join(shown([parent, none[1], child, se[1]]).warnings)
+    assert f"1 of 4 runs began with weights of {parent['id']}, which has others now." in text
+    assert "Of the test images 5 are exact copies of training or validation images." in text
+    same = seal(child | {"started_from": {"id": parent["id"], "weights": "new"}, "duplicates": {"val": 0, "test": 0}})
+    text = " ".join(shown([parent, none[1], same, se[1]]).warnings)
+    assert "which has others now" not in text
+    assert "exact copies" not in text

@@ -10,7 +10,7 @@ from masked_tree import tree
 
 import attnlab
 from attnlab import assemble
-from attnlab.errors import ConfigError
+from attnlab.errors import ConfigError, DataError
 from attnlab.evaluate import evaluate
 from attnlab.results import seal
 
@@ -140,7 +140,9 @@ def test_a_run_of_a_folder_is_tested_on_another_one(tmp_path):
     for asked in ([], there):
         with pytest.raises(ConfigError, match=r"^run\.root: must be given, the folder of the images that the run saw"):
             evaluate([*where, *asked])
-    with pytest.raises(ConfigError, match=r"saw other images .*; run\.root says where they lie"):
+    with pytest.raises(
+        DataError, match=r"^run\.root=.*: holds other images \(listing \w+\) than the config was made for"
+    ):
         evaluate([*where, *there, f"run.root={other}"])
     found = evaluate([*where, *there, f"run.root={own}"])
     assert found["data_hash"] != record["data_hash"]

@@ -54,6 +54,18 @@ def test_a_declared_floor_that_is_not_run_is_said():
     assert not any(note.startswith("Noise floor") for note in sheet(alone).notes)
 
 
+def test_rows_that_were_trained_otherwise_are_no_floor():
+    which = grid()
+    config = {cell.row: cell.config for cell in which.cells}
+    precision = {"SE": "32-true", "ISE": "bf16-mixed", "SE twin": "32-true"}
+    records = [
+        of_config(config[row] | {"seed": seed}, 10.0 + seed, precision=kind)
+        for row, kind in precision.items()
+        for seed in which.seeds
+    ]
+    assert [floor.rows for floor in compare(which, records).floors(TOP1)] == [("SE", "SE twin")]
+
+
 @pytest.mark.parametrize(
     ("one", "other", "twins", "model"),
     [

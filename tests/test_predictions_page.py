@@ -217,3 +217,18 @@ def test_tracked_records_have_none_and_stay_records(monkeypatch):
         ConfigError, match=r"table=cifar10_20_epochs: none of its \d+ recorded runs has its predictions.npz"
     ):
         report_predictions(["table=cifar10_20_epochs", "output_dir=nowhere"])
+
+
+@pytest.mark.parametrize("images", [7, 9, 43])
+@pytest.mark.parametrize("right", [0, 1])
+def test_a_bin_that_is_all_wrong_or_all_right_has_a_bar(tmp_path, images, right):
+    """Wilson's bound misses 0 and 1 by a rounding error for some numbers of images; matplotlib refuses such a bar."""
+    label = np.zeros(images, "u1")
+    text = io.BytesIO()
+    np.savez_compressed(text, label=label, predicted=label + (1 - right), confidence=np.full(images, 30000, "u2"))
+    config = read_grid(DEMO).cells[0].config | {"seed": 0}
+    made = of_config(config, 100.0 * (1 - right), predictions=hashlib.sha256(text.getvalue()).hexdigest())
+    write(tmp_path, made)
+    (tmp_path / made["id"] / FILE).write_bytes(text.getvalue())
+    report_predictions([f"run={made['id']}", f"output_dir={tmp_path}"])
+    assert list((tmp_path / "tables").glob("*.png"))

@@ -1,8 +1,11 @@
 """The tables of conf/table: each reads, composes and builds, and gives no number without a source."""
 
+import csv
+import json
 import re
 from functools import cache
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,12 +16,15 @@ from attnlab.attention.excitation import Excitation
 from attnlab.compare import _one_model, _twins, compare
 from attnlab.compose import CONF, choices
 from attnlab.declaration import check_table
+from attnlab.digest import digest
 from attnlab.grid import Grid, read_grid
-from attnlab.identity import name_of
+from attnlab.identity import name_of, run_id
 from attnlab.ledger import ledger
 from attnlab.results import gather
 
 TABLES = choices("table")
+TRACKED = sorted((Path(__file__).parent.parent / "results").glob("*/records/*.json"))
+GOLDEN = Path(__file__).parent / "golden" / "table_ids.csv"
 #: of the records that were made at a ratio of 16: the table that declares them now, and where they are
 KEPT = {
     "demo_ratio16": "placebo", "placebo_ratio16": "placebo", "where_they_look_ratio16": "where_they_look",
@@ -70,6 +76,28 @@ def test_every_cell_composes_and_is_a_run_of_its_own(name):
     assert len(cells) == len(table["rows"]) * len(table.get("columns", [""]))
     assert len({cell.run_id(0) for cell in cells}) == len(cells)
     assert grid(name).changed == ()
+
+
+def ids_of(name: str) -> tuple[int, str]:
+    """How many cells a table has, and a digest of their runs' ids."""
+    ids = sorted(cell.run_id(0) for cell in grid(name).cells)
+    return len(ids), digest(ids)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_runs_of_a_table_keep_their_ids(name):
+    """tests/golden/table_ids.csv; `python tests/test_shipped_tables.py` writes it anew, for a table that is meant to
+    have other runs than before."""
+    with GOLDEN.open() as file:
+        known = {row["table"]: (int(row["cells"]), row["ids"]) for row in csv.DictReader(file)}
+    assert ids_of(name) == known[name]
+    assert known.keys() == set(TABLES)
+
+
+@pytest.mark.parametrize("path", TRACKED, ids=lambda path: path.stem)
+def test_a_tracked_records_config_gives_its_id(path):
+    record = json.loads(path.read_text())
+    assert run_id(record["config"]) == record["id"] == path.stem
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -252,3 +280,8 @@ def test_the_readmes_own_table_is_one():
     (block,) = re.findall(r"```yaml\n(# @package _global_.*?)```", (CONF.parent / "README.md").read_text(), re.DOTALL)
     table = check_table("mine", yaml.safe_load(block)["table"])
     assert list(table["rows"]) == ["none", "SE", "SE before"]
+
+
+if __name__ == "__main__":
+    with GOLDEN.open("w", newline="") as file:
+        csv.writer(file).writerows([("table", "cells", "ids"), *((name, *ids_of(name)) for name in TABLES)])

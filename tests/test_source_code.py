@@ -12,6 +12,8 @@ from conftest import TINY
 from warm import warm
 
 import attnlab
+from attnlab import machine, provenance
+from attnlab.compose import plain
 from attnlab.identity import run_id
 from attnlab.provenance_notes import provenance_notes, provenance_warnings
 from attnlab.source_code import differences
@@ -88,13 +90,11 @@ def test_edited_code_is_not_found_recorded_and_not_overwritten(lab):
     lab.edit("factor", "3.0", "-9.0")
     done = lab.train()
     assert done.returncode == 1
-    message = (
-        "was recorded with other code or weights: mine/factor.py changed since; force=true trains anew, code=recorded"
-    )
+    message = "is recorded, but mine/factor.py changed since; force=true trains anew, code=recorded"
     assert message in done.stderr
     assert lab.record() == before
     dry = lab.train("dry_run=true")
-    assert "was recorded with other code or weights: mine/factor.py" in dry.stdout
+    assert "is recorded, but mine/factor.py" in dry.stdout
     done = lab.train("code=recorded")
     assert (done.returncode, "found recorded" in done.stdout) == (0, True)
     assert lab.train("force=true").returncode == 0
@@ -108,7 +108,7 @@ def test_a_sweep_says_it_once_a_file_and_runs_the_rest(lab):
     done = lab.train("-m", "seed=0,1,2")
     assert done.returncode == 1
     assert done.stderr.count("mine/factor.py changed since") == 1
-    assert "attnlab: 2 runs recorded with other code or weights: mine/factor.py changed since;" in done.stderr
+    assert "attnlab: 2 runs are recorded, but mine/factor.py changed since;" in done.stderr
     assert done.stdout.count("finished, test error") == 1
     dry = lab.train("-m", "seed=0,1,2", "dry_run=true")
     assert [line[:10].strip() for line in dry.stdout.splitlines() if "#" in line] == ["other code"] * 2 + ["recorded"]
@@ -211,6 +211,63 @@ def test_a_file_that_moves_as_it_is_does_not_differ():
     assert differences(before, {"head": {"attnlab/b.py": "2"}}) == ["attnlab/a.py"]
 
 
+def test_all_that_is_not_installed_is_followed(lab):
+    """The package's own __init__, another package, a single file beside it, and where a name is imported from."""
+    (lab.folder / "mine" / "__init__.py").write_text("SCALE = 1.0\n")
+    (lab.folder / "theirs").mkdir()
+    (lab.folder / "theirs" / "__init__.py").write_text("")
+    for name, value in (("one", 1.0), ("two", 2.0)):
+        (lab.folder / "theirs" / f"{name}.py").write_text(f"GAIN = {value}\n")
+    (lab.folder / "single.py").write_text("SHIFT = 0.0\n")
+    lab.write(
+        "factor",
+        """
+        import single
+        from mine import SCALE
+        from theirs.one import GAIN
+        from theirs import two
+        FACTOR = SCALE * GAIN + single.SHIFT
+        """,
+    )
+    assert lab.train(ATTNLAB_TRUST="mine,theirs").returncode == 0
+    files = set(lab.record()["code"]["attention"])
+    assert {"mine/__init__.py", "theirs/__init__.py", "theirs/one.py", "theirs/two.py", "single.py"} <= files
+    edits = {
+        "mine/__init__.py": ("1.0", "9.0"), "theirs/one.py": ("1.0", "9.0"), "single.py": ("0.0", "9.0"),
+        "mine/factor.py": ("theirs.one", "theirs.two"),
+    }  # fmt: skip
+    for name, (old, new) in edits.items():
+        path = lab.folder / name
+        path.write_text(path.read_text().replace(old, new))
+        done = lab.train("dry_run=true")
+        assert f"{name} changed since" in done.stdout, name
+        path.write_text(path.read_text().replace(new, old))
+        assert "is recorded" in lab.train("dry_run=true").stdout
+    assert {"attnlab/classifier.py", "attnlab/decay.py"} <= lab.record()["code"]["training"].keys()
+
+
+def test_a_file_that_is_no_python_breaks_no_report_and_no_other_job(lab):
+    lab.train()
+    lab.edit("factor", "FACTOR = 3.0", "FACTOR = (")
+    assert "mine/factor.py changed" in " ".join(lab("report").stdout.split())
+    targets = "attention._target_=mine.ours.Ours,attnlab.attention.se.SE"
+    done = lab("run", "-m", targets, "attention=se", "seed=5", *TINY)
+    assert done.returncode == 1
+    assert "1 failed" in done.stderr
+    assert done.stdout.count("finished, test error") == 1
+
+
+def test_a_job_records_the_commit_that_its_launcher_read(monkeypatch):
+    found = iter([("a", False), ("b", True)])
+    monkeypatch.setattr(machine, "commit", lambda own=(): next(found))
+    provenance._checkout.cache_clear()
+    config = plain(attnlab.config(["attention=se"]))
+    assert provenance.read_made_by(config).commit == "a"
+    assert provenance.read_made_by(config).commit == "a"  # of the same code: as when it was first read
+    assert provenance.read_made_by(plain(attnlab.config(["attention=cbam"]))).commit == "b"
+    provenance._checkout.cache_clear()
+
+
 def digest_of(tmp_path, text, name):
     """The digest of a package's module, in a process of its own."""
     folder = tmp_path / name
@@ -240,8 +297,9 @@ def test_a_digest_sees_the_syntax(tmp_path):
     )
     for number, text in enumerate(other):
         assert digest_of(tmp_path, text, f"other{number}") != one
-    local = [digest_of(tmp_path, f"from {where} import f\n", where) for where in ("lone.a", "lone.room.b")]
-    assert local[0] == local[1]
+    imports = [digest_of(tmp_path, f"from {where} import f\n", where) for where in ("lone.a", "lone.room.a", "lone.b")]
+    assert imports[0] == imports[1]  # the folder moved
+    assert imports[0] != imports[2]
     assert digest_of(tmp_path, "from torch import f\n", "torch_a") != digest_of(tmp_path, "from numpy import f\n", "np")
 
 

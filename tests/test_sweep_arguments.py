@@ -75,7 +75,8 @@ def test_none_leaves_out_the_knobs_that_others_have(tmp_path):
     [
         (["attention=none,se,cbam", "attention.reductoin=4"], "attention.reductoin: no such key;"),
         (["attention=none,se,cbam", "attention.reductoin=4"], "did you mean attention.reduction?"),
-        (["attention=se,simam", "attention.reduction=4"], "attention=simam: attention.reduction: no such key"),
+        (["attention=se,simam", "attention.reduction=4"], "attention=simam: attention.reduction: no such key here"),
+        (["attention=se,simam", "attention.reduction=4"], "leave out attention=simam, or the key"),
         (["attention=simam,se", "attention.reductoin=4"], "did you mean attention.reduction?"),
         (["attention=none", "seed=0,1", "attention.reduction=4"], "attention=none has no knobs"),
         (["attention=none,simam", "attention.reduction=4"], "attention.reduction: no such key"),
@@ -97,6 +98,15 @@ def test_a_knob_that_no_job_has_or_one_lacks_is_one_message(arguments, message, 
 def test_a_single_run_of_none_with_a_knob_says_that_none_has_no_knobs():
     with pytest.raises(ConfigError, match=r"^attention\.reduction: no such key; attention=none has no knobs"):
         attnlab.config(["attention.reduction=4"])
+
+
+def test_a_knob_that_is_added_or_forced_is_none_of_nones_either(tmp_path):
+    where = f"output_dir={tmp_path}"
+    found, out, error = dry_run("-m", "attention=none,se", "++attention.reduction=4", where)
+    assert found == ids([where], ["attention=se", "attention.reduction=4", where]), error
+    assert "its runs are without" in out
+    with pytest.raises(ConfigError, match=r"^attention\.foo: no such key; attention=none has no knobs"):
+        attnlab.config(["+attention.foo=4"])
 
 
 def test_a_table_takes_knobs_and_selectors(tmp_path):

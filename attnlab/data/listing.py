@@ -12,6 +12,7 @@ from attnlab.errors import DataError
 
 IMAGENET = 1000  # classes
 LOOKED_AT = 2**30  # bytes of a large tree's files that are read, to tell it from another one
+LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif")
 
 
 def classes_of(root: str | Path, split: str) -> list[str]:
@@ -52,12 +53,20 @@ def images_of(root: str | Path, split: str, classes: Sequence[str]) -> list[tupl
 def masks_of(root: str | Path, images: Sequence[Path]) -> list[Path | None]:
     """The mask of each image ROOT/<split>/<class>/<name>.*, ROOT/masks/<split>/<class>/<name>.*, or None.
 
-    Raises DataError when there are masks of the split, and none belongs to an image.
+    Raises DataError when there are masks of the split and none belongs to an image, for two masks of one name, and for
+    JPEG, whose compression leaves pixels around the object that are not black.
     """
     if not images:
         return []
     folder = Path(root) / "masks" / images[0].parent.parent.name
-    known = {path.relative_to(folder).with_suffix(""): path for path in sorted(folder.glob("*/*")) if is_image(path)}
+    known: dict[Path, Path] = {}
+    for path in sorted(path for path in folder.glob("*/*") if is_image(path)):
+        other = known.setdefault(path.relative_to(folder).with_suffix(""), path)
+        where = f"dataset.root={root}: masks/{path.relative_to(folder.parent)}"
+        if other is not path:
+            raise DataError(f"{where}: is the second mask of one name, beside {other.name}; allowed is one")
+        if path.suffix.lower() in LOSSY:
+            raise DataError(f"{where}: is a JPEG, which changes pixels; allowed are PNG and others without loss")
     found = [known.get(Path(image.parent.name, image.stem)) for image in images]
     if known and not any(found):
         raise DataError(f"dataset.root={root}: {folder.name} has masks, but none named as an image, <class>/<name>")

@@ -15,11 +15,17 @@ TURNED = (5, 6, 7, 8)  # orientations that exchange width and height
 def as_rgb(picture: Image.Image) -> Image.Image:
     """A loaded picture in RGB. Grey of 16 bits: its upper 8, as Pillow takes them of colours; of 12 bits the upper 8.
 
-    Transparent pixels lie on white. Raises ValueError for 32-bit integers and floats, whose range no file tells.
+    Transparent pixels lie on white. Raises ValueError for 32-bit integers and floats, whose range no file tells, for
+    integers with a sign, and where no pixel reaches the upper 8 bits.
     """
     bits = _bits(picture)
     if bits > 8:
-        upper = (np.asarray(picture).astype(np.int64) >> (bits - 8)).clip(0, 255).astype(np.uint8)
+        values = np.asarray(picture).astype(np.int64)
+        if values.min() < 0:
+            raise ValueError("its pixels are integers with a sign; allowed are 8 and 16 bits without")
+        if 0 < values.max() < 1 << (bits - 8):
+            raise ValueError(f"its pixels of {bits} bits are all below {1 << (bits - 8)}, which is black; store 8 bits")
+        upper = (values >> (bits - 8)).clip(0, 255).astype(np.uint8)
         return Image.fromarray(upper).convert("RGB")
     if picture.mode in ("I", "F"):
         kind = "integers of 32 bits" if picture.mode == "I" else "floats"

@@ -146,3 +146,18 @@ def test_masks_lie_on_photographs_as_they_are_shown(tmp_path):
     found = read_tree(tmp_path, "test", ["ant"], 20)
     assert torch.equal(found.masks, bright(found))
     assert found.masks.any()
+
+
+def test_a_lossy_mask_and_two_masks_of_one_name_are_refused(tmp_path):
+    """JPEG leaves grey around the object, which would count as object; of two masks one would win without a word."""
+    root = tree(tmp_path / "tree")
+    folder = root / "masks" / "test" / "ant"
+    mask = np.full((SIZE, SIZE), 255, np.uint8)
+    Image.fromarray(mask).save(folder / "0.png")
+    with pytest.raises(DataError, match=r"masks/test/ant/0\.png: is the second mask of one name, beside 0\.bmp"):
+        read_trees(root, SIZE, None)
+    (folder / "0.png").unlink()
+    (folder / "0.bmp").unlink()
+    Image.fromarray(mask).save(folder / "0.jpg")
+    with pytest.raises(DataError, match=r"masks/test/ant/0\.jpg: is a JPEG, which changes pixels"):
+        read_trees(root, SIZE, None)

@@ -98,3 +98,11 @@ def test_a_program_under_the_name_of_a_picture_is_not_run(tmp_path):
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n%%EndComments\nshowpage\n")
     with pytest.raises(DataError, match=r"/a\.png cannot be read as an image \(none of the formats known\)"):
         shown(tmp_path / "a.png")
+
+
+def test_16_bits_that_hold_8_are_refused_and_black_is_black(tmp_path):
+    path = saved(tmp_path, Image.fromarray(GREY.astype(np.uint16)))
+    with pytest.raises(DataError, match=r"its pixels of 16 bits are all below 256, which is black; store 8 bits"):
+        shown(path)
+    black = saved(tmp_path, Image.fromarray(np.zeros((SIZE, SIZE), np.uint16)), "black.png")
+    assert not shown(black).any()
