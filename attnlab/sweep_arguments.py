@@ -92,11 +92,10 @@ def check_left_out(jobs: Sequence[Composed]) -> None:
     for job in jobs:
         for override in job.left_out:
             if (key := _key(override)) not in known:
-                given = [[*other.overrides, *other.left_out] for other in jobs]
-                allowed = dict.fromkeys(name for overrides in given for name in siblings(key, overrides))
+                allowed = _keys_beside(key, [[*other.overrides, *other.left_out] for other in jobs])
                 if key in allowed or "/" in key:
                     raise ConfigError(f"{key}: attention=none has none, and no other run has another attention")
-                raise ConfigError(no_such_key(key, list(allowed)))
+                raise ConfigError(no_such_key(key, allowed))
 
 
 def left_out(jobs: Sequence[Composed]) -> str:
@@ -129,12 +128,18 @@ def _refusal(overrides: Sequence[str], error: Exception, jobs: Sequence[Sequence
     key = message.split(":", 1)[0]
     if not message.startswith(f"{key}: no such key"):
         return message
-    allowed = dict.fromkeys(name for job in jobs for name in siblings(key, job))
+    allowed = _keys_beside(key, jobs)
     if key not in allowed:
-        return no_such_key(key, list(allowed))
+        return no_such_key(key, allowed)
     common = set.intersection(*(set(job) for job in jobs))
     where = " ".join(o for o in overrides if o not in common)
     return f"{where}: {key}: no such key here, though other runs of this sweep have it; leave out {where}, or the key"
+
+
+def _keys_beside(key: str, jobs: Sequence[Sequence[str]]) -> list[str]:
+    """The keys beside `key` in the configs of all jobs, once for each choice of groups."""
+    choices = {tuple(o for o in job if (CONF / _key(o)).is_dir()) for job in jobs}
+    return list(dict.fromkeys(name for chosen in sorted(choices) for name in siblings(key, chosen)))
 
 
 def _key(override: str) -> str:

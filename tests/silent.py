@@ -5,18 +5,20 @@ conftest.py counts: "silent wrong numbers tried: N, found: M", over those that a
 
 TRIED = {
     "code edited during a sweep": [
-        "test_source_code.py::test_code_that_is_edited_during_a_sweep_is_not_used_and_the_records_say_so",
+        "faults/test_source_code.py::test_code_that_is_edited_during_a_sweep_is_not_used_and_the_records_say_so",
     ],
     "edited code found recorded": [
-        "test_source_code.py::test_edited_code_is_not_found_recorded_and_not_overwritten",
-        "test_source_code.py::test_a_sweep_says_it_once_a_file_and_runs_the_rest",
+        "faults/test_source_code.py::test_edited_code_is_not_found_recorded_and_not_overwritten",
+        "faults/test_source_code.py::test_a_sweep_says_it_once_a_file_and_runs_the_rest",
     ],
-    "resumed under something else": ["test_provenance.py::test_what_a_run_went_on_under_is_recorded"],
-    "a parent trained anew": ["test_provenance.py::test_a_parent_that_was_trained_anew_leaves_its_child_in_doubt"],
+    "resumed under something else": ["faults/test_provenance.py::test_what_a_run_went_on_under_is_recorded"],
+    "a parent trained anew": [
+        "faults/test_provenance.py::test_a_parent_that_was_trained_anew_leaves_its_child_in_doubt",
+    ],
     "checkpoints of another run or epoch": [
-        "test_provenance.py::test_the_checkpoint_of_another_run_is_refused",
-        "test_provenance.py::test_an_older_last_ckpt_never_tests_the_weights_of_a_lost_epoch",
-        "test_provenance.py::test_a_kill_between_last_and_best_costs_nothing",
+        "faults/test_provenance.py::test_the_checkpoint_of_another_run_is_refused",
+        "faults/test_provenance.py::test_an_older_last_ckpt_never_tests_the_weights_of_a_lost_epoch",
+        "faults/test_provenance.py::test_a_kill_between_last_and_best_costs_nothing",
     ],
     "speeds of unequal runs": ["test_alike.py::test_a_row_that_shared_the_machine_otherwise_shows_no_speed"],
     "two records of one run": [
@@ -70,8 +72,8 @@ TRIED = {
     "rows that replace layers": ["test_alike.py::test_a_row_that_replaces_layers_is_said_to_share_the_others_alone"],
     "NaN in a test": ["test_classifier.py::test_logits_that_are_not_finite_fail_the_test"],
     "work deleted": [
-        "test_provenance.py::test_a_mistake_at_the_start_deletes_nothing",
-        "test_provenance.py::test_what_is_damaged_is_put_aside_as_it_is_with_all_that_belongs_to_it",
+        "faults/test_provenance.py::test_a_mistake_at_the_start_deletes_nothing",
+        "faults/test_provenance.py::test_what_is_damaged_is_put_aside_as_it_is_with_all_that_belongs_to_it",
     ],
 }  # fmt: skip
 
