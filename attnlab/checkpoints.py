@@ -68,7 +68,7 @@ class Last(Checkpoint):
         self.edited = sorted({*state_dict.get("edited", ()), *files})
         self._batches = state_dict["batches"]
         self.started_from = state_dict.get("started_from", self.started_from)
-        self.stretches = joined(state_dict.get("stretches", ()), self.stretches[0])
+        self.stretches = joined(state_dict.get("stretches", [{}]), self.stretches[0])  # of an older attnlab: unknown
         if state_dict.get("batch_statistics", self.batch_statistics) != self.batch_statistics:
             self.batch_statistics = "mixed"
 
@@ -124,7 +124,7 @@ class Best(Checkpoint):
             return
         there = read(self.path) if self.path.exists() else None
         if self.score is None:  # a new run, or the last.ckpt of an older attnlab
-            self.score = None if there is None else there[SCORE]
+            self.score, self.epoch = (None, None) if there is None else (there[SCORE], there["epoch"])
         elif there is None or (
             (there["epoch"], there[SCORE]) != (self.epoch, self.score) and there["global_step"] != trainer.global_step
         ):

@@ -9,7 +9,7 @@ from typing import Any
 from attnlab.data.listing import is_in_the_id
 from attnlab.digest import digest
 from attnlab.results import Record, read_record
-from attnlab.source_code import Code, changed_since, digests, own_packages
+from attnlab.source_code import Code, changed_since, digests, is_here, own_packages
 
 #: of one stretch of training, from a start to the end or to an interruption
 OF_A_STRETCH = ("commit", "dirty", "device", "precision", "threads", "world_size", "versions")
@@ -63,7 +63,7 @@ def stretch(made_by: MadeBy, hardware: Mapping[str, Any]) -> dict[str, Any]:
 
 def doubts(record: Record, output_dir: str | Path) -> list[str]:
     """Why a record may not be what its config gives today, a phrase each: code that changed, a parent trained anew."""
-    found = [f"{file} changed since" for file in changed_since(record)]
+    found = [f"{file} {'changed since' if is_here(file) else 'is not found here'}" for file in changed_since(record)]
     start = record.get("started_from")
     if start:
         parent = read_record(Path(output_dir) / start["id"]) or {}

@@ -4,10 +4,8 @@ They are no part of the id: an edited module asks whether a record still stands,
 """
 
 import ast
-import importlib.util
-import site
+import importlib
 import sys
-import sysconfig
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from attnlab.source_files import PACKAGES, installed_version, is_own, path_of, root_of
 from attnlab.syntax import syntax, syntax_digest
 
 #: modules of attnlab that compute nothing of a run: they compose, check, run, record and report it. Their imports are
@@ -24,8 +23,8 @@ NOT_SCIENCE = frozenset(
     f"attnlab.{name}"
     for name in (
         "allowed", "checkpoint_files", "checkpoints", "compose", "construct", "costs", "digest", "errors", "folders",
-        "identity", "machine", "predictions", "provenance", "ranks", "results", "secrecy", "source_code", "syntax",
-        "whole",
+        "identity", "machine", "predictions", "provenance", "ranks", "results", "secrecy", "source_code",
+        "source_files", "syntax", "whole",
     )
 )  # fmt: skip
 #: what attnlab itself puts around a part's own module
@@ -33,6 +32,7 @@ AROUND = {
     "attention": "attnlab.slots", "mask": "attnlab.attention.gate", "model": "attnlab.assemble",
     "optimizer": "attnlab.decay", "training": "attnlab.classifier",
 }  # fmt: skip
+NOTHING = "torch.nn.Identity"  # attention=none
 STARTED = time.time()  # of this process, or a little later
 
 Code = dict[str, dict[str, str]]
@@ -47,8 +47,8 @@ def digests(config: Mapping[str, Any]) -> Code:
     training.
 
     A part is the module that defines its `_target_` and what that imports, within attnlab (but for NOT_SCIENCE) and
-    from any module that is not installed. Installed packages are known by their versions. Not seen: what is imported by
-    a computed name, data files, C sources. A file is read once per process, as Python itself reads a module once;
+    from any module that is not installed. An installed package is known by its version. Not seen: what is imported by a
+    computed name, data files, C sources. A file is read once per process, as Python itself reads a module once;
     nothing is imported. What a digest sees is the syntax: comments, docstrings, layout and annotations do not count,
     nor the folder from which something of one's own is imported.
     """
@@ -57,12 +57,17 @@ def digests(config: Mapping[str, Any]) -> Code:
     nodes |= {"mask": mask or {}, "schedule": recipe["schedule"], "optimizer": recipe["optimizer"], "training": {}}
     found = {}
     for part, node in nodes.items():
-        modules = {str(node.get("_target_", "")).rpartition(".")[0]: None}
-        if part in AROUND and (part not in ("attention", "mask") or any(map(_closure, modules))):
+        target = str(node.get("_target_", ""))
+        modules = {target.rpartition(".")[0]: None}
+        if part in AROUND and (target not in ("", NOTHING) or part == "training"):
             modules[AROUND[part]] = None
         names = {name: None for module in modules for name in _closure(module)}
-        if names:
-            found[part] = {_file(name): _first_read(name)[0] for name in names}
+        files = {_file(name): _first_read(name)[0] for name in names}
+        top = target.split(".")[0]
+        if top and not is_own(top) and top not in PACKAGES:
+            files[top] = installed_version(top)
+        if files:
+            found[part] = files
     return found
 
 
@@ -83,7 +88,8 @@ def differences(recorded: Code, today: Code) -> list[str]:
 
 
 def changed_since(record: Mapping[str, Any]) -> list[str]:
-    """The files of today's code that differ from those of a record; none of a record that holds no digests."""
+    """The files of today's code that differ from those of a record, or are not found; none of a record that holds no
+    digests."""
     return differences(record["code"], digests(record["config"])) if record.get("code") else []
 
 
@@ -98,12 +104,17 @@ def import_all(config: Mapping[str, Any]) -> None:
                 importlib.import_module(_module(name))
 
 
+def is_here(file: str) -> bool:
+    """Whether a file of a record's code, or the installed package of that name, is found here."""
+    return (path_of(_module(file)) if file.endswith(".py") else root_of(file)) is not None
+
+
 def edited_meanwhile(config: Mapping[str, Any]) -> list[str]:
     """The files of a config's code that were edited since this process first read them, or imported them before."""
-    modules = {_module(name) for names in digests(config).values() for name in names}
+    modules = {_module(name) for names in digests(config).values() for name in names if name.endswith(".py")}
     edited = []
     for module in sorted(modules):
-        path, (digest, uncertain) = _path(module), _first_read(module)
+        path, (digest, uncertain) = path_of(module), _first_read(module)
         if uncertain or path is None or not path.exists() or _digest(module) != digest:
             edited.append(_file(module))
     return edited
@@ -111,9 +122,9 @@ def edited_meanwhile(config: Mapping[str, Any]) -> list[str]:
 
 def own_packages(config: Mapping[str, Any]) -> list[Path]:
     """The folders, or the single files, of packages other than attnlab that a config uses."""
-    modules = {_module(name) for names in digests(config).values() for name in names}
+    modules = {_module(name) for names in digests(config).values() for name in names if name.endswith(".py")}
     tops = sorted({module.split(".")[0] for module in modules} - {"attnlab"})
-    return [root for top in tops if (root := _root(top)) is not None]
+    return [root for top in tops if (root := root_of(top)) is not None]
 
 
 def print_warnings() -> None:
@@ -130,41 +141,13 @@ def print_warnings() -> None:
 
 
 def _file(module: str) -> str:
-    path = _path(module)
+    path = path_of(module)
     name = module.replace(".", "/")
     return f"{name}/__init__.py" if path is not None and path.name == "__init__.py" else f"{name}.py"
 
 
 def _module(file: str) -> str:
     return file.removesuffix("/__init__.py").removesuffix(".py").replace("/", ".")
-
-
-@cache
-def _root(top: str) -> Path | None:
-    """Where a top-level package, or a module of a single file, lies."""
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        return None
-    if spec is None:
-        return None
-    places = spec.submodule_search_locations
-    return Path(next(iter(places))) if places else Path(spec.origin) if spec.origin else None
-
-
-@cache
-def _path(module: str) -> Path | None:
-    """The source file of a module; None where there is none."""
-    top, *rest = module.split(".")
-    root = _root(top)
-    if root is None:
-        return None
-    if root.is_file():
-        return None if rest else root
-    for path in (root.joinpath(*rest).with_suffix(".py") if rest else root, root.joinpath(*rest, "__init__.py")):
-        if path.is_file():
-            return path
-    return None
 
 
 @cache
@@ -176,9 +159,9 @@ def _closure(module: str, packages: tuple[str, ...] = ()) -> tuple[str, ...]:
     while waiting:
         name = waiting.pop(0)
         ours = _is_within(name, "attnlab")
-        if not name or name in found or (ours and name in NOT_SCIENCE) or _is_installed(name.split(".")[0]):
+        if not name or name in found or (ours and name in NOT_SCIENCE) or not is_own(name.split(".")[0]):
             continue
-        if _path(name) is None or (
+        if path_of(name) is None or (
             ours and packages and name != module and not any(_is_within(name, p) for p in packages)
         ):
             continue
@@ -192,19 +175,9 @@ def _is_within(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
 
 
-@cache
-def _is_installed(top: str) -> bool:
-    """Whether a top-level module is Python's own or an installed one, which its version tells."""
-    if top == "attnlab":
-        return False
-    root = _root(top)
-    places = [Path(path).resolve() for path in {*sysconfig.get_paths().values(), *site.getsitepackages()}]
-    return top in sys.stdlib_module_names or (root is not None and any(p in root.resolve().parents for p in places))
-
-
 def _imports(module: str) -> Iterator[str]:
     """The modules that a module imports, also within its functions."""
-    path = _path(module)
+    path = path_of(module)
     package = module.split(".") if path is not None and path.name == "__init__.py" else module.split(".")[:-1]
     for node in ast.walk(syntax(path)) if path is not None else ():
         if isinstance(node, ast.Import):
@@ -213,17 +186,17 @@ def _imports(module: str) -> Iterator[str]:
             above = package[: len(package) - node.level + 1] if node.level else []
             source = ".".join([*above, *([node.module] if node.module else [])])
             yield source
-            yield from (name for alias in node.names if _path(name := f"{source}.{alias.name}") is not None)
+            yield from (name for alias in node.names if path_of(name := f"{source}.{alias.name}") is not None)
 
 
 @cache
 def _first_read(module: str) -> tuple[str, bool]:
     """(digest of a module's file when it was first asked for, whether the file was edited after an import before)."""
-    path = _path(module)
+    path = path_of(module)
     return _digest(module), module in sys.modules and path is not None and path.stat().st_mtime > STARTED
 
 
 def _digest(module: str) -> str:
-    path = _path(module)
+    path = path_of(module)
     assert path is not None
-    return syntax_digest(path, _is_installed)
+    return syntax_digest(path, is_own)

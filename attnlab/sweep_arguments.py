@@ -49,8 +49,18 @@ def for_hydra(arguments: Sequence[str]) -> list[str]:
             own.append(argument)
     if not own:
         return list(arguments)
-    texts = ",".join(QuotedString(text, Quote.single).with_quotes() for text in own)
+    texts = ",".join(QuotedString(_hidden(text), Quote.single).with_quotes() for text in own)
     return [*(argument for argument in arguments if argument not in own), f"hydra.sweeper.arguments=[{texts}]"]
+
+
+def _hidden(argument: str) -> str:
+    """An argument in which OmegaConf finds no interpolation: the jobs' configs resolve it, not the sweep's."""
+    return argument.replace("%", "%25").replace("$", "%24")
+
+
+def of_jobs(hidden: Sequence[str]) -> list[str]:
+    """The arguments that `hydra.sweeper.arguments` holds, as they were typed."""
+    return [text.replace("%24", "$").replace("%25", "%") for text in hidden]
 
 
 def compose_jobs(load: Load, jobs: Sequence[Sequence[str]]) -> list[Composed]:

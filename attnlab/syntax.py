@@ -14,10 +14,10 @@ def syntax(path: Path) -> ast.Module:
     return _parsed(path, (state.st_size, state.st_mtime_ns, state.st_ctime_ns))
 
 
-def syntax_digest(path: Path, is_installed: Callable[[str], bool]) -> str:
-    """12 hexadecimal digits for the syntax of a file. Of an import the whole path counts where its top-level package
-    `is_installed`; of one's own module the last name, so that a folder may move."""
-    return hashlib.sha256(_text(syntax(path), is_installed).encode()).hexdigest()[:12]
+def syntax_digest(path: Path, is_own: Callable[[str], bool]) -> str:
+    """12 hexadecimal digits for the syntax of a file. Of an import from a top-level package that `is_own` the last name
+    counts, so that a folder may move; of any other one the whole path."""
+    return hashlib.sha256(_text(syntax(path), is_own).encode()).hexdigest()[:12]
 
 
 @cache
@@ -60,13 +60,13 @@ class _Strip(ast.NodeTransformer):
         return self.generic_visit(node)
 
 
-def _text(node: Any, is_installed: Callable[[str], bool]) -> str:
+def _text(node: Any, is_own: Callable[[str], bool]) -> str:
     """A syntax tree as text. Empty fields are left out: ast.dump differs from one version of Python to the next."""
-    if isinstance(node, ast.ImportFrom) and (node.level or not is_installed(str(node.module).split(".")[0])):
+    if isinstance(node, ast.ImportFrom) and (node.level or is_own(str(node.module).split(".")[0])):
         names = ",".join(f"{alias.name}:{alias.asname}" for alias in node.names)
         return f"ImportFrom({(node.module or '').rpartition('.')[2]},{names})"
     if isinstance(node, ast.AST):
         fields = [(name, getattr(node, name, None)) for name in node._fields if name not in ("ctx", "type_comment")]
-        kept = [f"{name}={_text(value, is_installed)}" for name, value in fields if value is not None and value != []]
+        kept = [f"{name}={_text(value, is_own)}" for name, value in fields if value is not None and value != []]
         return f"{type(node).__name__}({','.join(kept)})"
-    return f"[{','.join(_text(item, is_installed) for item in node)}]" if isinstance(node, list) else repr(node)
+    return f"[{','.join(_text(item, is_own) for item in node)}]" if isinstance(node, list) else repr(node)

@@ -140,3 +140,18 @@ def test_only_what_stands_below_a_swept_group_is_moved():
     assert for_hydra(["-m", "attention=se", "attention.bias=true", "seed=0,1"])[2] == "attention.bias=true"
     quoted = for_hydra(["-m", "dataset=cifar10,cifar100", 'dataset.root="it\'s"'])
     assert quoted[-1] == "hydra.sweeper.arguments=['dataset.root=\"it\\'s\"']"
+
+
+@pytest.mark.parametrize("value", ["${recipe.epochs}", "${head.levels}", "a%24b", "100%"])
+def test_an_interpolation_is_resolved_by_each_job(value, tmp_path):
+    """Also where the sweep's own choice has no such key."""
+    key, where = (
+        ("recipe.optimizer.lr", f"output_dir={tmp_path}")
+        if "$" in value
+        else ("dataset.root", f"output_dir={tmp_path}")
+    )
+    swept = ["dataset=cifar10,cifar100"] if key == "dataset.root" else ["recipe=quick,modern", "head=ltpa"]
+    arguments = [f"{key}={value}", where]
+    group, choices = swept[0].split("=")
+    found, _, error = dry_run("-m", *swept, *arguments)
+    assert found == ids(*([f"{group}={choice}", *swept[1:], *arguments] for choice in choices.split(","))), error

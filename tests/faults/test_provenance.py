@@ -9,6 +9,7 @@ import torch
 
 import attnlab
 from attnlab import checkpoint_files
+from attnlab.conflicts import conflict
 from attnlab.errors import ConfigError, DataError
 from attnlab.identity import run_id
 from attnlab.provenance import joined, mixed
@@ -181,3 +182,32 @@ def test_what_is_damaged_is_put_aside_as_it_is_with_all_that_belongs_to_it(small
     }
     assert record["stretches"] is None
     assert json.loads((folder / "result.json").read_text())["status"] == "finished"
+
+
+def of_an_older_attnlab(folder):
+    """last.ckpt as it was before checkpoints named their run, their best, their code and their stretches."""
+    content = torch.load(folder / "last.ckpt", weights_only=True)
+    del content["run"], content["callbacks"]["Best"]
+    for name in ("code", "edited", "stretches", "started_from"):
+        del content["callbacks"]["Last"][name]
+    torch.save(content, folder / "last.ckpt")
+
+
+def test_a_run_of_an_older_attnlab_goes_on_as_often_as_it_must(small, monkeypatch):
+    expected, folder = of_test(train(*small)), folder_of(small)
+    shutil.rmtree(folder)
+    killed(monkeypatch, "last", 1, small)
+    of_an_older_attnlab(folder)
+    killed(monkeypatch, "last", 1, small)
+    record = train(*small)
+    assert of_test(record)[:2] == expected[:2]
+    assert not list(folder.parent.glob(f"{folder.name}.*"))  # it never began anew
+    assert record["stretches"][0] == {}  # under what the first stretch ran is not known
+
+
+def test_records_that_agree_to_the_digits_of_a_table_are_no_conflict():
+    one = (Path("a/x/result.json"), {"metrics": {"test/top1_error": 10.0, "test/loss": 13.456381}})
+    other = (Path("b/x/result.json"), {"metrics": {"test/top1_error": 10.0, "test/loss": 13.456382}})
+    third = (Path("b/x/result.json"), {"metrics": {"test/top1_error": 10.1, "test/loss": 13.456382}})
+    assert conflict("x", [one, other]) == ""
+    assert "test/top1_error 10.1" in conflict("x", [one, third])

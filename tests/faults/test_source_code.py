@@ -309,3 +309,37 @@ def test_records_of_old_are_of_unknown_code_and_nothing_else():
     assert list(provenance_notes([old, old])) == [
         "Code unknown: 2 of 2 runs recorded before digests of the code were kept."
     ]
+
+
+def found_by(folder, module, *more):
+    """What is said of a top-level module by a process that finds it in a folder."""
+    code = f"from attnlab.source_files import is_own, installed_version; print(is_own({module!r}), installed_version({module!r}))"
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(Path(attnlab.__file__).parent.parent)])}
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True
+    ).stdout.split()
+
+
+def test_what_is_installed_is_known_by_its_version_wherever_it_lies(tmp_path):
+    for place in ("here", "target", "lib/site-packages"):
+        (tmp_path / place / "lone").mkdir(parents=True)
+        (tmp_path / place / "lone" / "__init__.py").write_text("")
+    assert found_by(tmp_path / "here", "lone")[0] == "True"
+    assert found_by(tmp_path / "lib/site-packages", "lone") == ["False", "unknown"]
+    metadata = tmp_path / "target" / "lone-1.2.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: lone\nVersion: 1.2\n")
+    (metadata / "top_level.txt").write_text("lone\n")
+    assert found_by(tmp_path / "target", "lone") == ["False", "1.2"]
+    assert found_by(tmp_path / "here", "torch")[0] == "False"
+    assert found_by(tmp_path / "here", "nowhere")[0] == "False"
+
+
+def test_an_own_package_that_is_not_found_is_named_and_no_file_of_attnlabs(lab):
+    lab.train()
+    record = lab.record()
+    (lab.folder / "mine").rename(lab.folder / "elsewhere")
+    done = lab.train("dry_run=true")
+    assert "mine/ours.py is not found here" in done.stdout
+    assert "attnlab/" not in done.stdout.split("is recorded, but")[1]
+    assert "attnlab/slots.py" in record["code"]["attention"]

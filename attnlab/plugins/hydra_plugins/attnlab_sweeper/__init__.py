@@ -17,7 +17,7 @@ class AttnlabSweeper(BasicSweeper):
 
     def __init__(self, max_batch_size: int | None, params: dict[str, str] | None, arguments: Sequence[str]) -> None:
         super().__init__(max_batch_size, params)
-        self.arguments = list(arguments)
+        self.hidden = list(arguments)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
@@ -30,11 +30,14 @@ class AttnlabSweeper(BasicSweeper):
     def sweep(self, arguments: list[str]) -> Any:
         assert self.config is not None
         assert self.launcher is not None
+        from attnlab.sweep_arguments import of_jobs
+
+        arguments = [*arguments, *of_jobs(self.hidden)]
         if OmegaConf.select(self.config, "table.rows") is None:
-            return super().sweep([*arguments, *self.arguments])
+            return super().sweep(arguments)
         from attnlab.table_sweep import jobs
 
-        overrides = jobs([*arguments, *self.arguments], self.config)
+        overrides = jobs(arguments, self.config)
         return [self.launcher.launch(overrides, initial_job_idx=0)] if overrides else []
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
