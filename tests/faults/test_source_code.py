@@ -311,13 +311,12 @@ def test_records_of_old_are_of_unknown_code_and_nothing_else():
     ]
 
 
-def found_by(folder, module, *more):
-    """What is said of a top-level module by a process that finds it in a folder."""
-    code = f"from attnlab.source_files import is_own, installed_version; print(is_own({module!r}), installed_version({module!r}))"
+def found_by(folder, module):
+    """Whether a top-level module is one's own, and its version, for a process that finds it in a folder."""
+    code = f"from attnlab.source_files import *; print(is_own({module!r}), installed_version({module!r}))"
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(Path(attnlab.__file__).parent.parent)])}
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True
-    ).stdout.split()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
+    return done.stdout.split()
 
 
 def test_what_is_installed_is_known_by_its_version_wherever_it_lies(tmp_path):
