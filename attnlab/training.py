@@ -192,7 +192,7 @@ def _fit_and_test(
     if trainer.is_global_zero and (best is None or (score is not None and best.is_better(score))):
         last_is_best(folder, score)
     trainer.strategy.barrier()
-    content = read(chosen)
+    content, weights = read(chosen), fingerprint(chosen)  # before the test: the first rank may end and take it away
     epoch, validation = int(content["epoch"]), content[SCORE]
     tested = trainer.test(classifier, datamodule=data, ckpt_path=str(chosen), verbose=False, weights_only=True)[0]
     kept = {} if hardware["batches"] is not None else keep(classifier, data, folder)
@@ -222,7 +222,7 @@ def _fit_and_test(
             "code": made_by.code,
             "code_edited": sorted({*last.edited, *edited_meanwhile(values)}),
             "versions": machine.versions(),
-            "weights": fingerprint(chosen),
+            "weights": weights,
             "stretches": last.stretches if mixed(last.stretches) else None,
             "started_from": last.started_from,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
