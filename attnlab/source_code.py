@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from attnlab.compose import NO_ATTENTION
 from attnlab.source_files import PACKAGES, installed_version, is_own, path_of, root_of
 from attnlab.syntax import syntax, syntax_digest
 
@@ -32,7 +33,6 @@ AROUND = {
     "attention": "attnlab.slots", "mask": "attnlab.attention.gate", "model": "attnlab.assemble",
     "optimizer": "attnlab.decay", "training": "attnlab.classifier",
 }  # fmt: skip
-NOTHING = "torch.nn.Identity"  # attention=none
 STARTED = time.time()  # of this process, or a little later
 
 Code = dict[str, dict[str, str]]
@@ -59,7 +59,7 @@ def digests(config: Mapping[str, Any]) -> Code:
     for part, node in nodes.items():
         target = str(node.get("_target_", ""))
         modules = {target.rpartition(".")[0]: None}
-        if part in AROUND and (target not in ("", NOTHING) or part == "training"):
+        if part in AROUND and (target not in ("", NO_ATTENTION) or part == "training"):
             modules[AROUND[part]] = None
         names = {name: None for module in modules for name in _closure(module)}
         files = {_file(name): _first_read(name)[0] for name in names}
