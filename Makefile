@@ -39,10 +39,11 @@ test-slow: $(READY)  ## run the slow tests: notebooks, faults, several processes
 soak: $(READY)  ## the long form of the tests of faults: 20 kills, 1,000 fuzzed configs; half an hour and more
 	ATTNLAB_SOAK=1 $(BIN)/python -m pytest tests/faults
 
-check: $(READY)  ## ruff and types
+check: $(READY)  ## ruff, types, and which room imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 lock: $(READY)  ## resolve requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-header \

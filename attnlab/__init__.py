@@ -12,25 +12,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from attnlab.assemble import build, load
-    from attnlab.classifier import Classifier
-    from attnlab.compose import config
-    from attnlab.predictions import load_predictions
-    from attnlab.results import load_results
-    from attnlab.training import train
+    from attnlab.configuration.compose import config
+    from attnlab.models.network import build, load
+    from attnlab.records.predictions import load_predictions
+    from attnlab.records.record import load_results
+    from attnlab.training.classifier import Classifier
+    from attnlab.training.train import train
 
 __version__ = "0.1.0"
 __all__ = ["Classifier", "build", "config", "load", "load_predictions", "load_results", "train"]
 
 # Names are imported when first used: composing a config, or printing help, must not wait for torch.
 _HOME = {
-    "Classifier": "attnlab.classifier",
-    "build": "attnlab.assemble",
-    "config": "attnlab.compose",
-    "load": "attnlab.assemble",
-    "load_predictions": "attnlab.predictions",
-    "load_results": "attnlab.results",
-    "train": "attnlab.training",
+    "Classifier": "attnlab.training.classifier",
+    "build": "attnlab.models.network",
+    "config": "attnlab.configuration.compose",
+    "load": "attnlab.models.network",
+    "load_predictions": "attnlab.records.predictions",
+    "load_results": "attnlab.records.record",
+    "train": "attnlab.training.train",
 }
 
 

@@ -5,12 +5,11 @@ gates       a gate alone, forward and backward, against timm's and our plain for
 step        a training step against float32, NCHW, eager; what an attention adds   attention=none,se,cbam  compiled=true
 data        augmented images into the step against torchvision in a DataLoader
 overhead    a step of Lightning and our classifier against a bare PyTorch loop
-startup     a job of a sweep against a cold attnlab.run, launch to first step
 roofline    a gate against the time its bytes take to move                         attention=se,cbam shapes=128x16x32x32
 same        are runs that were done twice the same within seed noise?           OUTPUT_DIR OTHER  json=FILE
 show        the tables of kept JSON files, again                                  FILE ... format=markdown
 
-repeats=N: rounds (11; startup: 3), in each of which all sides are timed, turn by turn;  json=FILE: where everything
+repeats=N: rounds (11), in each of which all sides are timed, turn by turn;  json=FILE: where everything
 measured is written (OUTPUT_DIR/bench/COMMAND.json). The first column is the ratio, median and quartiles over the
 rounds; then the seconds of both sides.
 machine.threads=1, machine.precision=32-true, model=resnet56 ... mean what they mean to attnlab.run.
@@ -23,20 +22,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attnlab.allowed import KEYS
-from attnlab.benches.zoo import COLUMNS, show, zoo
+from attnlab.benchmarks.zoo import COLUMNS, show, zoo
+from attnlab.configuration.schema import KEYS
 from attnlab.errors import AttnlabError, ConfigError
 
 if TYPE_CHECKING:
-    from attnlab.benches.report import Report
-    from attnlab.benches.setting import Asked
+    from attnlab.benchmarks.options import Asked
+    from attnlab.benchmarks.report import Report
 
 #: command -> its own keys, besides json and repeats
 COMMANDS: dict[str, tuple[str, ...]] = {
-    "gates": ("shapes",), "step": ("compiled",), "data": (), "overhead": (), "startup": (), "roofline": ("shapes",),
+    "gates": ("shapes",), "step": ("compiled",), "data": (), "overhead": (), "roofline": ("shapes",),
 }  # fmt: skip
-#: rounds, where not 11
-REPEATS = {"startup": 3}
 FORMATS = ("table", "csv")
 
 __all__ = ["COLUMNS", "COMMANDS", "measure", "read_arguments", "zoo"]
@@ -44,7 +41,7 @@ __all__ = ["COLUMNS", "COMMANDS", "measure", "read_arguments", "zoo"]
 
 def read_arguments(command: str, arguments: Sequence[str]) -> "tuple[Asked, Path | None]":
     """(what is asked for, the file of `json=`). Raises ConfigError for a key that nobody knows."""
-    from attnlab.benches.setting import Asked
+    from attnlab.benchmarks.options import Asked
 
     names = (*COMMANDS[command], "json", "repeats")
     own: dict[str, str] = {}
@@ -60,7 +57,7 @@ def read_arguments(command: str, arguments: Sequence[str]) -> "tuple[Asked, Path
             raise ConfigError(f"{argument}: no such key of {command}; allowed are KEY=VALUE with {keys}")
         else:
             overrides.append(argument)
-    file, repeats = own.pop("json", None), own.pop("repeats", str(REPEATS.get(command, Asked.repeats)))
+    file, repeats = own.pop("json", None), own.pop("repeats", str(Asked.repeats))
     if not repeats.isdecimal() or int(repeats) < 1:
         raise ConfigError(f"repeats={repeats}: allowed is an integer from 1")
     if file == "":
@@ -70,11 +67,11 @@ def read_arguments(command: str, arguments: Sequence[str]) -> "tuple[Asked, Path
 
 def measure(command: str, arguments: Sequence[str]) -> "tuple[Report, Path]":
     """Run a benchmark and write its JSON. Raises ConfigError."""
-    from attnlab.benches.report import write_report
+    from attnlab.benchmarks.report import write_report
 
     asked, path = read_arguments(command, arguments)
     path = path or Path(asked.values()["output_dir"]) / "bench" / f"{command}.json"
-    bench: Callable[[Asked], Report] = getattr(import_module(f"attnlab.benches.{command}"), command)
+    bench: Callable[[Asked], Report] = getattr(import_module(f"attnlab.benchmarks.{command}"), command)
     report = bench(asked)
     write_report(report, path)
     return report, path
@@ -82,7 +79,7 @@ def measure(command: str, arguments: Sequence[str]) -> "tuple[Report, Path]":
 
 def show_again(arguments: Sequence[str]) -> None:
     """Print kept reports. Raises ConfigError for a file that is none."""
-    from attnlab.benches import report
+    from attnlab.benchmarks import report
 
     layout = next((a.partition("=")[2] for a in arguments if a.startswith("format=")), "table")
     files = [a for a in arguments if not a.startswith("format=")]
@@ -100,8 +97,8 @@ def show_again(arguments: Sequence[str]) -> None:
 
 def same_runs(arguments: Sequence[str]) -> None:
     """Print how runs of two folders differ. Raises ConfigError."""
-    from attnlab.benches.same import markdown, same
-    from attnlab.results import write_json
+    from attnlab.benchmarks.compare_runs import markdown, same
+    from attnlab.records.record import write_json
 
     file = next((a.partition("=")[2] for a in arguments if a.startswith("json=")), None)
     folders = [a for a in arguments if not a.startswith("json=")]
@@ -146,7 +143,7 @@ def main() -> None:
         elif command not in COMMANDS:
             raise ConfigError(f"{command}: no such benchmark; allowed are zoo, {', '.join(COMMANDS)}, same, show")
         else:
-            from attnlab.benches import report
+            from attnlab.benchmarks import report
 
             found, path = measure(command, rest)
             report.show(found)

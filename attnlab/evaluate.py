@@ -13,9 +13,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from attnlab.compose import check, compose_file
+from attnlab.configuration.compose import check, compose_file
 from attnlab.errors import AttnlabError, ConfigError, DataError
-from attnlab.source_code import print_warnings
+from attnlab.records.source_code import print_warnings
 
 SPLITS = ("test", "val", "train")
 OWN = ("run", "split", "run.root")
@@ -52,25 +52,25 @@ def _evaluate(run: str, split: str, asked: dict[str, Any], other_dataset: bool, 
     import lightning.pytorch as pl
     import torch
 
-    from attnlab import machine
-    from attnlab.assemble import load
-    from attnlab.classifier import Classifier
-    from attnlab.digest import digest
-    from attnlab.folders import say
-    from attnlab.identity import science
-    from attnlab.parts import datamodule
-    from attnlab.quiet import quiet
-    from attnlab.results import believed, find_run, read_config, write_json
-    from attnlab.subject import check_images
+    from attnlab.configuration.digest import digest
+    from attnlab.configuration.identity import science
+    from attnlab.data.build import make_datamodule
+    from attnlab.evaluation.finished_run import check_images
+    from attnlab.machine import hardware
+    from attnlab.models.network import load
+    from attnlab.records.record import believed, find_run, read_config, write_json
+    from attnlab.records.run_folder import say
+    from attnlab.training.classifier import Classifier
+    from attnlab.training.lightning_noise import quiet
 
     folder = find_run(run, asked["output_dir"])
-    record, values, hardware = believed(folder), read_config(folder), asked["machine"]
-    number, precision = machine.one_device(hardware), machine.precision_of(record, hardware)
-    machine.set_threads(hardware)
-    values["machine"] = hardware
+    record, values, machine = believed(folder), read_config(folder), asked["machine"]
+    number, precision = hardware.one_device(machine), hardware.precision_of(record, machine)
+    hardware.set_threads(machine)
+    values["machine"] = machine
     own = science(values)["dataset"]  # the run's own, named in full because only then it has a root
     other_dataset = other_dataset and science({**values, "dataset": asked["dataset"]})["dataset"] != own
-    trained_on = datamodule({**values, "dataset": _where(values, asked, other_dataset, run_root)})
+    trained_on = make_datamodule({**values, "dataset": _where(values, asked, other_dataset, run_root)})
     root = "run.root" if other_dataset else "dataset.root"
     try:
         trained_on.setup()
@@ -84,13 +84,13 @@ def _evaluate(run: str, split: str, asked: dict[str, Any], other_dataset: bool, 
             raise ConfigError(
                 f"dataset.classes={classes}: allowed is {expected}, what run {folder.name} was trained for"
             )
-        data = datamodule({**values, "dataset": asked["dataset"], "recipe": _all_images(values["recipe"], split)})
+        data = make_datamodule({**values, "dataset": asked["dataset"], "recipe": _all_images(values["recipe"], split)})
         data.setup()
         data.preprocess = trained_on.preprocess
         for note in data.notes:
             say(note)
     quiet()
-    kind = machine.accelerator(hardware)
+    kind = hardware.accelerator(machine)
     trainer = pl.Trainer(
         accelerator=kind,
         devices=1 if kind == "cpu" else [number],
@@ -101,9 +101,9 @@ def _evaluate(run: str, split: str, asked: dict[str, Any], other_dataset: bool, 
         enable_model_summary=False,
     )
     net = load(folder.name, folder.parent)
-    if hardware["channels_last"]:
+    if machine["channels_last"]:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if machine.compiles(hardware):
+    if hardware.compiles(machine):
         net.compile()
     classifier = Classifier(net, classes=values["dataset"]["classes"])
     loader = data.evaluation_dataloader(split)
@@ -116,7 +116,7 @@ def _evaluate(run: str, split: str, asked: dict[str, Any], other_dataset: bool, 
     part = science({**values, "dataset": asked["dataset"] if other_dataset else values["dataset"]})["dataset"]
     scores |= {
         "run": folder.name, "record": record["checksum"], "split": split, "dataset": part, "data_hash": data.data_hash,
-        "precision": precision, "device": machine.device_name(trainer.strategy.root_device),
+        "precision": precision, "device": hardware.device_name(trainer.strategy.root_device),
     }  # fmt: skip
     target = folder / "evaluations" / f"{digest([part, split, data.data_hash, precision])}.json"
     target.parent.mkdir(exist_ok=True)
@@ -127,8 +127,8 @@ def _evaluate(run: str, split: str, asked: dict[str, Any], other_dataset: bool, 
 def _where(values: dict[str, Any], asked: dict[str, Any], other_dataset: bool, run_root: str | None) -> dict[str, Any]:
     """The run's own dataset with the folders where it lies: as asked where it is the one asked for, else run.root, or
     the usual place. Raises ConfigError where there is none."""
-    from attnlab.compose import choices
-    from attnlab.identity import name_of
+    from attnlab.configuration.compose import choices
+    from attnlab.configuration.identity import name_of
 
     if not other_dataset and run_root is None:
         there = asked["dataset"]

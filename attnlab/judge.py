@@ -16,12 +16,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnlab.asked import boolean, positive, read_asked
-from attnlab.compose import choices, compose_file, plain
+from attnlab.configuration.compose import choices, compose_file, plain
 from attnlab.errors import AttnlabError, ConfigError
-from attnlab.judgement import FILE, add_to_judgement, read_judgement, scores
-from attnlab.results import believed, find_run
-from attnlab.source_code import print_warnings
+from attnlab.evaluation.chosen_runs import boolean, positive, read_asked
+from attnlab.records.judgement import FILE, add_to_judgement, read_judgement, scores
+from attnlab.records.record import believed, find_run
+from attnlab.records.source_code import print_warnings
 
 DEFAULT = ("localisation", "health", "calibration", "fgsm", "faithfulness", "sanity")
 PARTS = (*DEFAULT, "background", "pgd", "corruptions")
@@ -31,14 +31,15 @@ OWN = ("parts", "images", "force", "transfer", "transfer.root")
 
 def judge(
     run: str, output_dir: str | Path = "outputs", parts: Sequence[str] = (), *, images: int = IMAGES,
-    force: bool = False, hardware: Mapping[str, Any] | None = None, folders: Sequence[str] = (),
+    force: bool = False, machine: Mapping[str, Any] | None = None, folders: Sequence[str] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """Judge one run, write OUTPUT_DIR/<id>/judge.json after each part, and return what it holds.
 
     parts: of PARTS, or transfer/DATASET; none named: those of DEFAULT, and of all PARTS those, that the dataset allows;
-    hardware: a config's machine, None = auto;  folders: of images, ["dataset.root=DIR", "transfer.root=DIR"].
-    A part that still stands (attnlab.judge_facts) is not judged again: one of the same images, masks, settings and
-    judge's code. Raises ConfigError for a run that is not there, and for a part that it cannot be judged by.
+    machine: a config's machine, None = auto;  folders: of images, ["dataset.root=DIR", "transfer.root=DIR"].
+    A part that still stands is not judged again: one of the same images, masks, settings and code of the
+    judge (records/judgement_code.py).
+    Raises ConfigError for a run that is not there, and for a part that it cannot be judged by.
     """
     for name in parts:
         kind, _, dataset = name.partition("/")
@@ -47,11 +48,11 @@ def judge(
     folder = find_run(run, output_dir)
     record = believed(folder)
     known = (read_judgement(folder, record) or {}).get("parts", {})
-    from attnlab.judging import judged
+    from attnlab.evaluation.suite import judged
 
-    hardware = hardware or plain(compose_file("run"))["machine"]
+    machine = machine or plain(compose_file("run"))["machine"]
     wanted, lenient = list(dict.fromkeys(parts or DEFAULT)), set(parts) in (set(), set(PARTS))
-    for name, part in judged(folder, wanted, known, images, hardware, folders, force=force, lenient=lenient):
+    for name, part in judged(folder, wanted, known, images, machine, folders, force=force, lenient=lenient):
         add_to_judgement(folder, record, name, part)  # what is judged stays judged, whatever comes
     return read_judgement(folder, record) or {"run": folder.name, "parts": {}}
 
@@ -71,7 +72,7 @@ def asked_for(arguments: Sequence[str]) -> Iterator[tuple[dict[str, Any], Path]]
         print(f"{asked.absent} runs of the table are not in output_dir={asked.output_dir}", flush=True)
     for record in asked.records:
         found = judge(
-            record["id"], asked.output_dir, parts, images=images, force=force, hardware=asked.machine,
+            record["id"], asked.output_dir, parts, images=images, force=force, machine=asked.machine,
             folders=folders,
         )  # fmt: skip
         yield found, asked.output_dir / record["id"] / FILE

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnlab.asked import Asked, positive, read_asked
+from attnlab.configuration.identity import SECTIONS, name_of
 from attnlab.errors import AttnlabError
-from attnlab.identity import SECTIONS, name_of
-from attnlab.results import Record
-from attnlab.source_code import print_warnings
+from attnlab.evaluation.chosen_runs import Asked, positive, read_asked
+from attnlab.records.record import Record
+from attnlab.records.source_code import print_warnings
 
 IMAGES = 6
 FOR_CLASSES = 500  # images that the channel masks of the classes are means over
@@ -30,8 +30,8 @@ def look(arguments: Sequence[str]) -> list[Path]:
     images = positive(asked.own, "images", IMAGES)
     if asked.grid is None:
         return _look(asked.records[0], asked, images)[0]
-    from attnlab.pictures import side_by_side, write
-    from attnlab.table_maps import runs_text
+    from attnlab.evaluation.drawing.map_figures import side_by_side, write
+    from attnlab.tables.maps_picture import runs_text
 
     paths, rows, shown = [], [], []
     for label, record in _one_a_cell(asked):
@@ -58,9 +58,9 @@ def _one_a_cell(asked: Asked) -> Iterator[tuple[str, Record]]:
 
 
 def _look(record: Record, asked: Asked, images: int) -> tuple[list[Path], Any]:
-    from attnlab.pictures import maps_figure, strips_figure, write
-    from attnlab.subject import read_subject
-    from attnlab.views import channel_masks, spread, view
+    from attnlab.evaluation.drawing.map_figures import maps_figure, strips_figure, write
+    from attnlab.evaluation.drawing.map_view import channel_masks, spread, view
+    from attnlab.evaluation.finished_run import read_subject
 
     folder = asked.output_dir / record["id"]
     subject = read_subject(folder.name, asked.output_dir, asked.machine, asked.folders, max(images, FOR_CLASSES))
@@ -103,7 +103,7 @@ CAPTIONS = {
 
 
 def _page(title: str, record: Record, pictures: Mapping[str, Path]) -> str:
-    from attnlab.render import STYLE, embedded
+    from attnlab.tables.formats import STYLE, embedded
 
     e = html.escape
     config = record["config"]

@@ -20,16 +20,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from attnlab.compose import compose_file
-from attnlab.conflicts import folder_named
+from attnlab.configuration.compose import compose_file
 from attnlab.errors import AttnlabError, ConfigError
-from attnlab.results import gather
-from attnlab.selection import select
-from attnlab.tables import HEADER, Table, caption, cells, frame, markdown, tabulate
+from attnlab.records.conflicts import folder_named
+from attnlab.records.record import gather
+from attnlab.tables.overview import HEADER, Table, caption, cells, frame, markdown, tabulate
+from attnlab.tables.record_filter import select
 
 
 def report(overrides: Sequence[str] = ()) -> tuple[list[Table], list[Path]]:
-    """Tabulate the records that `overrides` select (attnlab.selection); write OUTPUT_DIR/tables/results.{md,csv,png};
+    """Tabulate the records that `overrides` select (record_filter.py); write OUTPUT_DIR/tables/results.{md,csv,png};
     return both.
 
     Raises ConfigError when there is no record to tabulate.
@@ -51,7 +51,7 @@ def report(overrides: Sequence[str] = ()) -> tuple[list[Table], list[Path]]:
 
 
 def _write(tables: Sequence[Table], folder: Path) -> list[Path]:
-    from attnlab.plots import accuracies
+    from attnlab.tables.style import accuracies
 
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"results.{suffix}" for suffix in ("md", "csv", "png")]
@@ -87,7 +87,7 @@ def main() -> None:
         return
     try:
         if sys.argv[1:2] == ["power"]:
-            from attnlab.power import power
+            from attnlab.tables.power import power
 
             print("\n".join(power(sys.argv[2:])))
             return
@@ -103,15 +103,15 @@ def main() -> None:
 def _told(arguments: Sequence[str]) -> list[Path]:
     """Print what was asked for; return what was written."""
     if arguments[:1] == ["predictions"]:
-        from attnlab.predictions_page import report_predictions
-        from attnlab.table_report import show_sheet
+        from attnlab.tables.predictions_page import report_predictions
+        from attnlab.tables.write import show_sheet
 
         text, paths = report_predictions(arguments[1:])
         show_sheet(text)
         return paths
     if any(argument.startswith("table=") for argument in arguments):
-        from attnlab.sheet import sheet
-        from attnlab.table_report import report_table, show_sheet
+        from attnlab.tables.sheet import sheet
+        from attnlab.tables.write import report_table, show_sheet
 
         comparison, paths = report_table(arguments)
         show_sheet(sheet(comparison))

@@ -19,17 +19,17 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from attnlab import ranks
-from attnlab.compose import CONF, PACKAGES, check, choices, explain, register_resolvers
+from attnlab.configuration.compose import CONF, PACKAGES, check, choices, explain, register_resolvers
+from attnlab.configuration.identity import run_id
+from attnlab.configuration.secrets import hide
+from attnlab.configuration.sweep_arguments import for_hydra
 from attnlab.errors import AttnlabError, ConfigError
-from attnlab.identity import run_id
-from attnlab.jobs import STOPS, die_with
-from attnlab.provenance import doubts, ways_on
-from attnlab.results import read_record
-from attnlab.secrecy import hide
-from attnlab.source_code import print_warnings
-from attnlab.sweep import failures, raise_interrupt
-from attnlab.sweep_arguments import for_hydra
+from attnlab.launch.sweep import failures
+from attnlab.machine import ranks
+from attnlab.machine.processes import die_with, ignore_stops, raise_interrupt
+from attnlab.records.provenance import doubts, ways_on
+from attnlab.records.record import read_record
+from attnlab.records.source_code import print_warnings
 
 HEARD = 3.0  # seconds after which another rank of the run that has failed speaks for itself
 EXPECTED = (AttnlabError, HydraException, OmegaConfBaseException)
@@ -54,7 +54,7 @@ def job(cfg: DictConfig) -> float | None:
         typed = HydraConfig.get().overrides.task
         if ranks.is_first():
             print(f"{run_id(values)}: {' '.join(typed) or 'defaults'}", flush=True)
-        from attnlab.training import train
+        from attnlab.training.train import train
 
         return train(values)["metrics"].get("val/top1_error")
     except BrokenPipeError:
@@ -107,7 +107,7 @@ def print_configs(arguments: list[str]) -> bool:
     parsed = get_args_parser().parse_intermixed_args(arguments)
     if parsed.cfg != "job" or parsed.package:
         return False
-    from attnlab.print_configs import configs
+    from attnlab.launch.print_configs import configs
 
     print(*configs(parsed.overrides, resolve=parsed.resolve), sep="---\n", end="")
     return True
@@ -149,19 +149,13 @@ def main() -> None:
         print(f"attnlab: output_dir: {error.filename} cannot be written ({error.strerror})", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        be_deaf()  # once more is not needed: it ends
+        ignore_stops()  # once more is not needed: it ends
         if ranks.is_first():
             print("attnlab: interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
-    atexit.register(be_deaf)
+    atexit.register(ignore_stops)
     if failures:
         sys.exit(1)
-
-
-def be_deaf() -> None:
-    """Hear no signal any more: all is done, and Python's own end would answer with a traceback."""
-    for number in STOPS:
-        signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

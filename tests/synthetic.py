@@ -3,9 +3,9 @@
 import json
 
 import attnlab
-from attnlab.compose import plain
-from attnlab.identity import run_id, science
-from attnlab.results import seal
+from attnlab.configuration.compose import plain
+from attnlab.configuration.identity import run_id, science
+from attnlab.records.record import seal
 
 
 def record(overrides=(), error=20.0, **other):

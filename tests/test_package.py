@@ -25,7 +25,11 @@ def wheel(tmp_path_factory):
 def test_the_wheel_holds_conf_and_the_launcher_once(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert "attnlab/conf/run.yaml" in names
-    assert {"attnlab/attention/passes.c", "attnlab/attention/norms.c", "attnlab/attention/bf16.h"} <= set(names)
+    assert {
+        "attnlab/machine/kernels/passes.c",
+        "attnlab/machine/kernels/norms.c",
+        "attnlab/machine/kernels/bf16.h",
+    } <= set(names)
     assert "attnlab/conf/attention/mask/ignore.yaml" in names
     assert "attnlab/data/memory.py" in names
     assert [name for name in names if "attnlab_launcher" in name] == ["hydra_plugins/attnlab_launcher/__init__.py"]

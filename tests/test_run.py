@@ -17,10 +17,10 @@ from PIL import Image
 from warm import warm
 
 import attnlab
-from attnlab.compose import check
+from attnlab.configuration.compose import check
+from attnlab.configuration.identity import run_id
+from attnlab.data.build import make_datamodule
 from attnlab.errors import AttnlabError, ConfigError, DataError, TrainingError
-from attnlab.identity import run_id
-from attnlab.parts import datamodule
 
 RECORD_KEYS = {
     "id", "status", "config", "metrics", "best_epoch", "params", "macs", "images_per_second", "peak_memory", "seconds",
@@ -77,7 +77,7 @@ def test_a_run_and_its_record(tiny, capsys):
     assert (folder / "result.json").stat().st_mtime_ns == stamp
     # the trained network comes back and gives the recorded test error
     loaded = attnlab.load(record["id"][:6], output_dir=folder.parent)
-    data = datamodule(check(attnlab.config(overrides)))
+    data = make_datamodule(check(attnlab.config(overrides)))
     data.setup()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=record["precision"] == "bf16-mixed"):
         wrong = sum(int((loaded(x).argmax(1) != y).sum()) for x, y in data.test_dataloader())
@@ -224,7 +224,7 @@ def test_a_loss_that_is_not_finite_stops_at_once(tiny):
 
 
 def test_the_last_good_checkpoint_survives_a_bad_epoch(tiny, monkeypatch):
-    from attnlab.classifier import Classifier
+    from attnlab.training.classifier import Classifier
 
     original = Classifier.training_step
 
@@ -254,7 +254,7 @@ def test_weights_that_blow_up_in_the_last_step_leave_no_record(tiny):
 
 
 def test_force_that_trains_nothing_leaves_the_old_record_in_its_place(tiny, monkeypatch):
-    from attnlab.classifier import Classifier
+    from attnlab.training.classifier import Classifier
 
     def broken(self, batch, batch_idx):
         raise TrainingError("broken")
@@ -269,7 +269,7 @@ def test_force_that_trains_nothing_leaves_the_old_record_in_its_place(tiny, monk
 
 
 def test_what_was_trained_is_kept_when_the_test_fails(tiny, monkeypatch):
-    from attnlab.classifier import Classifier
+    from attnlab.training.classifier import Classifier
 
     def broken(self, batch, batch_idx):
         raise DataError("dataset.root: an image cannot be read")
@@ -345,7 +345,7 @@ def test_one_run_is_never_trained_twice_at_once(tiny):
 def test_one_seed_gives_every_row_the_same_images_in_the_same_order(tiny):
     seen = []
     for attention in ("none", "se"):
-        data = datamodule(check(attnlab.config([*tiny, f"attention={attention}"])))
+        data = make_datamodule(check(attnlab.config([*tiny, f"attention={attention}"])))
         data.setup()
         seen.append([(x, y) for x, y in data.train_dataloader()])
     for (xa, ya), (xb, yb) in zip(*seen, strict=True):

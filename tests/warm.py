@@ -47,7 +47,7 @@ def warm(command, env=None, timeout=400):
 
 
 def _serve():
-    import attnlab.training  # noqa: F401
+    import attnlab.training.train  # noqa: F401
 
     for line in sys.stdin:
         pid = os.fork()

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from attnlab.attention.checks import odd
 from attnlab.attention.excitation import Excitation
-from attnlab.attention.fused import Max, MaxMeanOverChannels, Mean, MeanMax, Pooling
 from attnlab.attention.gate import MakeGate, PooledScore, is_plain
-from attnlab.attention.passes import conv_planes
 from attnlab.errors import ConfigError
 from attnlab.layers import conv
+from attnlab.machine.kernels.gates import Max, MaxMeanOverChannels, Mean, MeanMax, Pooling
+from attnlab.machine.kernels.passes import conv_planes
 
 ORDERS = ("channel-spatial", "spatial-channel", "parallel", "added", "channel", "spatial")
 SQUEEZES: dict[str | None, Pooling] = {None: MeanMax(), "avg": Mean(), "max": Max()}

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnlab.attention.checks import hidden
-from attnlab.attention.fused import MeanOverAxes, enter, leave
 from attnlab.attention.gate import MakeGate, fuses
+from attnlab.machine.kernels.gates import MeanOverAxes, enter, leave
 
 LEAST = 8  # channels of the shared layer
 

@@ -13,8 +13,8 @@ import math
 from torch import Tensor, nn
 
 from attnlab.attention.checks import odd
-from attnlab.attention.fused import Mean
 from attnlab.attention.gate import PooledScore
+from attnlab.machine.kernels.gates import Mean
 
 
 def adaptive_kernel_size(channels: int) -> int:

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from attnlab.attention.fused import Pooling, enter, leave
 from attnlab.errors import ConfigError
+from attnlab.machine.kernels.gates import Pooling, enter, leave
 
 PARTS = ("gates", "norms")
 _fused = set(PARTS)
@@ -16,7 +16,7 @@ _fused = set(PARTS)
 
 @contextmanager
 def plain(*parts: str) -> Iterator[None]:
-    """Gates run as defined, x * mask(score(x)) in plain operations, and norms (attnlab.norms) as PyTorch has them:
+    """Gates run as defined, x * mask(score(x)) in plain operations, and norms as PyTorch has them:
     slower, and differentiable more than once.
 
     parts: `gates` or `norms`; none named = both. Raises ValueError for another one.

@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnlab.attention.excitation import Excitation
-from attnlab.attention.fused import Mean
 from attnlab.attention.gate import PooledScore
 from attnlab.errors import ConfigError
+from attnlab.machine.kernels.gates import Mean
 
 
 def _check_extent(extent: int) -> None:

@@ -11,9 +11,9 @@ fan-in: the paper names He et al. 2015 alone (section 5.1). Held to timm's modul
 from torch import Tensor
 
 from attnlab.attention.excitation import Excitation
-from attnlab.attention.fused import Max, Mean, Pooling
 from attnlab.attention.gate import PooledScore
 from attnlab.errors import ConfigError
+from attnlab.machine.kernels.gates import Max, Mean, Pooling
 
 SQUEEZES: dict[str, Pooling | None] = {"avg": Mean(), "max": Max(), "none": None}
 

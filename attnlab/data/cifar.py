@@ -7,11 +7,11 @@ from typing import Any
 import torch
 import torchvision
 
-from attnlab.data.downloads import alone
+from attnlab.configuration.image_tree import classes_of, images_of
+from attnlab.data.decode import read_trees
+from attnlab.data.download_lock import alone
 from attnlab.data.left_out import not_used
-from attnlab.data.listing import classes_of, images_of
 from attnlab.data.memory import Images, MemoryData, canonical
-from attnlab.data.tree import read_trees
 from attnlab.errors import DataError
 
 

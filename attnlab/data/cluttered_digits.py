@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
+from attnlab.configuration.digest import digest
 from attnlab.data import cluttered_digits_images
 from attnlab.data.cache import cached
 from attnlab.data.cluttered_digits_images import Split, generate
 from attnlab.data.memory import Images, MemoryData
-from attnlab.digest import digest
 from attnlab.errors import ConfigError
 
 MAKERS = ("torch", "scikit-image", "scikit-learn", "pillow")  # whose version may change a pixel

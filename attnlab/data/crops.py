@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from attnlab.data.tree import image_of, pixels_of
+from attnlab.data.decode import image_of, pixels_of
 
 
 def random_box(width: int, height: int, crop: Mapping[str, Any], seed: int) -> tuple[int, int, int, int]:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from attnlab.configuration.image_tree import classes_of, images_of
+from attnlab.data.decode import read_trees
 from attnlab.data.left_out import not_used
-from attnlab.data.listing import classes_of, images_of
 from attnlab.data.memory import Images, MemoryData
-from attnlab.data.tree import read_trees
 from attnlab.errors import DataError
 
 LARGEST = 8 * 2**30  # bytes of pixels that are still held in memory

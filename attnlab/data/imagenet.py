@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from attnlab.configuration.image_tree import classes_of, content_digest, images_of
+from attnlab.configuration.validation_seed import draw_seed
 from attnlab.data.augment import DRAWS, Preprocess
 from attnlab.data.batches import evaluation_batches, generator, stratified, taken, training_batches
 from attnlab.data.crops import Crops
+from attnlab.data.decode import read_picture
 from attnlab.data.duplicates import counted, in_words
-from attnlab.data.held_out import draw_seed
 from attnlab.data.left_out import left_out
-from attnlab.data.listing import classes_of, content_digest, images_of
-from attnlab.data.tree import read_picture
 from attnlab.errors import ConfigError
 
 Item = tuple[int, tuple[float, ...]]  # image number, its draws in this epoch (empty: evaluation)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from attnlab.data.formats import in_words, is_image, unread
-from attnlab.data.listing import images_of, masks_of
+from attnlab.configuration.image_formats import in_words, is_image, unread
+from attnlab.configuration.image_tree import images_of, masks_of
 
 NAMED = 5  # classes
 HELD_OUT = ("val", "valid", "validation", "dev")  # folders that some trees have beside train/ and test/

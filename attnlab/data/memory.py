@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attnlab.configuration.validation_seed import draw_seed
 from attnlab.data.augment import DRAWS, Preprocess
 from attnlab.data.batches import evaluation_batches, generator, stratified, taken, training_batches
 from attnlab.data.duplicates import across, in_words
-from attnlab.data.held_out import draw_seed
 from attnlab.errors import ConfigError
 
 

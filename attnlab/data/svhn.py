@@ -3,7 +3,7 @@
 import torch
 import torchvision
 
-from attnlab.data.downloads import alone
+from attnlab.data.download_lock import alone
 from attnlab.data.memory import Images, MemoryData, canonical
 from attnlab.errors import DataError
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
 from attnlab.layers import conv
-from attnlab.norms import normed
-from attnlab.slots import Slot, no_attention
+from attnlab.machine.kernels.norms import normed
+from attnlab.models.slots import Slot, no_attention
 
 STEM = 32
 #: (channels of each block, stride of the first) of each stage; a stage is what has one resolution

@@ -13,8 +13,8 @@ from functools import partial
 from torch import Tensor, nn
 
 from attnlab.layers import conv
-from attnlab.norms import gated_norm, in_turn, norm_relu
-from attnlab.slots import Slot, no_attention
+from attnlab.machine.kernels.norms import gated_norm, in_turn, norm_relu
+from attnlab.models.slots import Slot, no_attention
 
 STEM, END = 32, 1280
 #: stages of one resolution: (expansion, channels, blocks) of each group; a stage but the first begins with stride 2

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
 from attnlab.layers import conv
+from attnlab.machine.kernels.norms import norm_relu
+from attnlab.models.slots import Slot, attend, no_attention
 from attnlab.models.stages import residual_stages
-from attnlab.norms import norm_relu
-from attnlab.slots import Slot, attend, no_attention
 
 
 class Basic(nn.Module):

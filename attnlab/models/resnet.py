@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
 from attnlab.layers import conv
+from attnlab.machine.kernels.norms import gated_norm_add_relu, in_turn, norm_relu
 from attnlab.models.resnet_cifar import BasicBlock
+from attnlab.models.slots import Slot, no_attention
 from attnlab.models.stages import residual_stages
-from attnlab.norms import gated_norm_add_relu, in_turn, norm_relu
-from attnlab.slots import Slot, no_attention
 
 EXPANSION = 4
 

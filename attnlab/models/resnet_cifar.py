@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
 from attnlab.layers import conv
-from attnlab.norms import gated_norm_add_relu, in_turn, norm_relu
-from attnlab.slots import Slot, no_attention
+from attnlab.machine.kernels.norms import gated_norm_add_relu, in_turn, norm_relu
+from attnlab.models.slots import Slot, no_attention
 
 WIDTHS = (16, 32, 64)
 

@@ -6,7 +6,7 @@ from functools import partial
 from torch import nn
 
 from attnlab.errors import ConfigError
-from attnlab.slots import Slot
+from attnlab.models.slots import Slot
 
 
 def residual_stages(

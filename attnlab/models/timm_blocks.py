@@ -12,8 +12,8 @@ from typing import Any
 import timm.models.resnet as timm_resnet
 from torch import Tensor, nn
 
-from attnlab.norms import gated_norm_add_relu, in_turn, norm_act, normed, watched
-from attnlab.slots import Slot, attend
+from attnlab.machine.kernels.norms import gated_norm_add_relu, in_turn, norm_act, normed, watched
+from attnlab.models.slots import Slot, attend
 
 
 def _norm_act(norm: nn.Module, drop: nn.Module, act: nn.Module, x: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ from timm.models.resnet import ResNet as TimmNet
 from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
+from attnlab.models.slots import Slot, no_attention
 from attnlab.models.timm_blocks import BLOCKS
-from attnlab.slots import Slot, no_attention
 
 FEATURES = ("stem", "stage1", "stage2", "stage3", "stage4")
 

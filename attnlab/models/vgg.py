@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
 from attnlab.layers import conv
-from attnlab.norms import norm_relu
-from attnlab.slots import Slot, no_attention
+from attnlab.machine.kernels.norms import norm_relu
+from attnlab.models.slots import Slot, no_attention
 
 WIDTHS = (64, 128, 256, 512, 512)
 

@@ -18,8 +18,8 @@ from functools import partial
 from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
-from attnlab.norms import norm_act
-from attnlab.slots import Slot, no_attention
+from attnlab.machine.kernels.norms import norm_act
+from attnlab.models.slots import Slot, no_attention
 
 #: (channels, dropout) of each conv
 LOCAL1 = ((64, 0.3), (64, 0.0), (128, 0.4), (128, 0.0), (256, 0.4), (256, 0.4), (256, 0.0))

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
 from attnlab.layers import OverPositions
+from attnlab.models.slots import Slot, no_attention
 from attnlab.models.vgg_ltpa import GLOBAL, LOCAL, LOCAL1, ConvUnit, dense, initialise
-from attnlab.slots import Slot, no_attention
 
 GATES: dict[str, Callable[[], nn.Module]] = {"sigmoid": nn.Sigmoid, "softmax": OverPositions}
 #: gate_at -> (channels of level 1, its downsampling, the pooling in front of its global branch's convs, how many)

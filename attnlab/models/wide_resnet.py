@@ -8,7 +8,7 @@ Differs from the authors' code in: nothing known but the initialisation, He norm
 
 from attnlab.errors import ConfigError
 from attnlab.models.preact_resnet import PreActResNet
-from attnlab.slots import Slot, no_attention
+from attnlab.models.slots import Slot, no_attention
 
 STEM = 16
 

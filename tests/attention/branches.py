@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attnlab import norms
-from attnlab.attention import kernels
-from attnlab.norms import gated_norm, gated_norm_add_relu
+from attnlab.machine.kernels import compile, norms
+from attnlab.machine.kernels.norms import gated_norm, gated_norm_add_relu
 
 
 def noted_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -18,7 +17,7 @@ def noted_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def call(name: str, *arguments: object) -> None:
         found.append(name)
-        kernels.call(name, *arguments)  # type: ignore[arg-type]
+        compile.call(name, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(norms, "call", call)
     return found

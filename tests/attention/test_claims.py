@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from attnlab.compose import CONF
-from attnlab.construct import target
+from attnlab.configuration.compose import CONF
+from attnlab.configuration.targets import target
 from tests.attention.test_parity import PAIRS, REFERENCE, node_of, stored
 
 WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",

@@ -6,9 +6,9 @@ from inspect import signature
 import pytest
 import torch
 
-from attnlab.compose import choices, compose_file, plain
-from attnlab.construct import target
-from attnlab.slots import make_attention
+from attnlab.attention.placement import make_attention
+from attnlab.configuration.compose import choices, compose_file, plain
+from attnlab.configuration.targets import target
 
 SIZES = [(1, 1), (2, 3), (5, 9), (7, 7), (32, 32)]  # height, width: tiny, odd, non-square, usual
 CHANNELS = 32

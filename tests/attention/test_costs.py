@@ -14,8 +14,8 @@ import torch
 
 import attnlab
 from attnlab.bench import COLUMNS, zoo
-from attnlab.compose import choices, compose_file, plain
-from attnlab.costs import count_macs
+from attnlab.configuration.compose import choices, compose_file, plain
+from attnlab.models.costs import count_macs
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "attention_costs.csv"
 NETS = {

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import attnlab
-from attnlab.compose import choices, plain
+from attnlab.configuration.compose import choices, plain
+from attnlab.configuration.identity import name_of, run_id
 from attnlab.errors import ConfigError
-from attnlab.identity import name_of, run_id
 
 ATTENTIONS = [name for name in choices("attention") if name != "none"]
 

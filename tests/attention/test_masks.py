@@ -6,8 +6,8 @@ from torch import nn
 
 from attnlab.attention import masks
 from attnlab.attention.gate import Gate, spread
-from attnlab.compose import choices, compose_file, plain
-from attnlab.construct import construct
+from attnlab.configuration.compose import choices, compose_file, plain
+from attnlab.configuration.targets import construct
 from attnlab.errors import ConfigError
 
 Z = torch.linspace(-30, 30, 4001, dtype=torch.float64)

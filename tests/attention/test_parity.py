@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from attnlab.compose import compose_file, plain
-from attnlab.slots import make_attention
+from attnlab.attention.placement import make_attention
+from attnlab.configuration.compose import compose_file, plain
 
 REFERENCE = Path(__file__).parent.parent / "reference"
 sys.path.insert(0, str(REFERENCE))

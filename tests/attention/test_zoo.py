@@ -13,7 +13,6 @@ from attnlab.attention.bam import BAM
 from attnlab.attention.cbam import SpatialScore, cbam
 from attnlab.attention.dca import DCASE
 from attnlab.attention.double import DoubleAttention
-from attnlab.attention.eased import Eased
 from attnlab.attention.eca import adaptive_kernel_size
 from attnlab.attention.fca import COLUMNS, ROWS, Fca
 from attnlab.attention.gate import Gate
@@ -22,10 +21,11 @@ from attnlab.attention.masks import Attend
 from attnlab.attention.non_local import NonLocal
 from attnlab.attention.pfaam import PfAAM
 from attnlab.attention.pse import CPSE, PSE
+from attnlab.attention.rezero import Eased
 from attnlab.attention.se import SE
-from attnlab.compose import check, choices
+from attnlab.configuration.compose import check, choices
+from attnlab.data.build import make_datamodule
 from attnlab.errors import ConfigError
-from attnlab.parts import datamodule
 
 X = torch.randn(3, 32, 7, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
@@ -276,7 +276,7 @@ def test_a_trained_net_survives_attention_that_starts_as_identity(tiny):
     record = attnlab.train(attnlab.config([*overrides, "attention=none"]))
     cfg = attnlab.config(overrides)
     trained = attnlab.load(record["id"], cfg.output_dir)
-    data = datamodule(check(cfg))
+    data = make_datamodule(check(cfg))
     data.setup()
     errors = {}
     for name, more in (("identity", ["attention.start=identity"]), ("plain", [])):

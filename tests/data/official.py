@@ -4,15 +4,15 @@ import pickle
 
 import numpy as np
 
-from attnlab.compose import check, config
+from attnlab.configuration.compose import check, config
 from attnlab.data import cifar as cifar_module
-from attnlab.parts import datamodule
+from attnlab.data.build import make_datamodule
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
 
 def loaded(*overrides):
-    data = datamodule(check(config([*overrides, "recipe.validation.images=0"])))
+    data = make_datamodule(check(config([*overrides, "recipe.validation.images=0"])))
     data.setup()
     return data
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from official import write_cifar, write_svhn
 
-from attnlab.compose import check, config
-from attnlab.parts import datamodule
+from attnlab.configuration.compose import check, config
+from attnlab.data.build import make_datamodule
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_of_two_that_find_no_cifar_one_downloads_and_the_other_waits(tmp_path, m
             shutil.copy(file, base)
 
     monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", fetch)
-    data = datamodule(check(config(["dataset=cifar10", f"dataset.root={root}"])))
+    data = make_datamodule(check(config(["dataset=cifar10", f"dataset.root={root}"])))
     train, test, *second = two.read(data)
     assert [len(images) for images in (train, test, *second)] == [100, 20, 100, 20]
     assert len(fetched) == 1
@@ -92,6 +92,6 @@ def test_of_two_that_find_no_svhn_one_downloads_and_the_other_waits(tmp_path, mo
 
     monkeypatch.setattr("torchvision.datasets.svhn.check_integrity", whole)
     monkeypatch.setattr("torchvision.datasets.svhn.download_url", fetch)
-    data = datamodule(check(config(["dataset=svhn", f"dataset.root={root}"])))
+    data = make_datamodule(check(config(["dataset=svhn", f"dataset.root={root}"])))
     assert [len(images) for images in two.read(data)] == [30] * 4
     assert fetched == ["train_32x32.mat", "test_32x32.mat"]

@@ -8,8 +8,8 @@ from masked_tree import SIZE, tree
 from official import loaded
 
 import attnlab
+from attnlab.configuration.image_tree import LOOKED_AT
 from attnlab.data.duplicates import across
-from attnlab.data.listing import LOOKED_AT
 
 
 @pytest.mark.parametrize("side", [5, 8])  # 75 and 192 bytes: with a rest beside words of eight, and without
@@ -46,6 +46,6 @@ def test_of_an_image_tree_read_file_by_file(tmp_path, monkeypatch):
     shutil.copy(root / "train" / "ant" / "0.png", root / "val" / "bee" / "9.png")
     overrides = ["dataset=imagenet", f"dataset.root={root}", "dataset.classes=2", "machine.workers=0"]
     assert loaded(*overrides).duplicates == {"val": 0, "test": 1}
-    monkeypatch.setattr("attnlab.data.listing.LOOKED_AT", 1000)  # bytes: too many files to read them all
+    monkeypatch.setattr("attnlab.configuration.image_tree.LOOKED_AT", 1000)  # bytes: too many files to read them all
     assert LOOKED_AT > 1000
     assert loaded(*overrides).duplicates is None

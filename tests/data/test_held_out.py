@@ -9,11 +9,11 @@ from official import write_cifar
 from test_imagenet_wds import asked, samples
 from test_sources import tree
 
-from attnlab.compose import check, config, plain
+from attnlab.configuration.compose import check, config, plain
+from attnlab.configuration.identity import run_id
+from attnlab.data.build import make_datamodule
 from attnlab.errors import ConfigError
-from attnlab.identity import run_id
-from attnlab.parts import datamodule
-from attnlab.start import _leak
+from attnlab.models.warm_start import _leak
 
 BY_RUN = "recipe.validation.seed=run"
 KINDS = ("cluttered_digits", "cifar10", "folder", "imagenet", "imagenet_wds")
@@ -43,7 +43,7 @@ def small(request, tmp_path, monkeypatch):
 
 
 def ready(*overrides):
-    data = datamodule(check(config([*overrides])))
+    data = make_datamodule(check(config([*overrides])))
     data.setup()
     return data
 
@@ -94,7 +94,7 @@ def test_null_is_no_key_and_old_configs_have_none():
 
 
 def _set_up(values):
-    data = datamodule(values | {"dataset": values["dataset"] | {"train_size": 3000, "test_size": 20}})
+    data = make_datamodule(values | {"dataset": values["dataset"] | {"train_size": 3000, "test_size": 20}})
     data.setup()
     return data
 

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from attnlab.data.crops import resized_crop
+from attnlab.data.decode import open_image, open_pixels
 from attnlab.data.imagenet import Files
-from attnlab.data.tree import open_image, open_pixels
 from attnlab.errors import DataError
 
 

@@ -12,12 +12,12 @@ import torch
 import webdataset
 from PIL import Image
 
-from attnlab.compose import check, config
+from attnlab.configuration.compose import check, config
+from attnlab.configuration.identity import run_id
+from attnlab.data.build import make_datamodule
 from attnlab.data.lanes import lane_order
 from attnlab.errors import ConfigError, DataError
 from attnlab.evaluate import evaluate
-from attnlab.identity import run_id
-from attnlab.parts import datamodule
 
 SHARDS = {"train-000000": 11, "train-000001": 5, "train-000002": 9, "val-000000": 6, "val-000001": 1}
 MODES = {3: "L", 4: "CMYK"}
@@ -61,7 +61,7 @@ def checked(*overrides):
 
 
 def loaded(root, *more, rank=0, world=1, epoch=0, held=4):
-    data = datamodule(checked(*asked(root, *more, held=held)))
+    data = make_datamodule(checked(*asked(root, *more, held=held)))
     data.trainer = SimpleNamespace(global_rank=rank, world_size=world, current_epoch=epoch)
     data.setup()
     return data
@@ -129,7 +129,7 @@ def test_the_smaller_last_batch_can_be_left_out(root):
     tree = [part for part in asked(root / "tree") if "lanes" not in part and "shuffle" not in part]
     for asking in (asked(root), [*tree, "dataset=imagenet"]):
         for drop, sizes in (("null", [8, 8, 5] * 2), ("true", [8, 8] * 2)):
-            data = datamodule(checked(*asking, f"+recipe.drop_last={drop}", "+recipe.passes_per_epoch=2"))
+            data = make_datamodule(checked(*asking, f"+recipe.drop_last={drop}", "+recipe.passes_per_epoch=2"))
             data.trainer = SimpleNamespace(global_rank=0, world_size=1, current_epoch=0)
             data.setup()
             loader = data.train_dataloader()
@@ -175,7 +175,7 @@ def test_shards_are_read_forwards_block_by_block():
 
 def test_the_pixels_are_the_folders(root):
     tree = ["dataset=imagenet", f"dataset.root={root / 'tree'}", "dataset.classes=3", "dataset.image_size=32"]
-    folder = datamodule(check(config([*tree, "recipe.validation.images=0", "machine.workers=0"])))
+    folder = make_datamodule(check(config([*tree, "recipe.validation.images=0", "machine.workers=0"])))
     folder.setup()
     data = loaded(root, held=0)
     for split in ("train", "test"):

@@ -9,10 +9,10 @@ from masked_tree import SIZE, tree
 from official import loaded
 from PIL import Image
 
-from attnlab.compose import check, config
-from attnlab.data.listing import fingerprint
+from attnlab.configuration.compose import check, config
+from attnlab.configuration.identity import run_id
+from attnlab.configuration.image_tree import fingerprint
 from attnlab.errors import AttnlabError
-from attnlab.identity import run_id
 
 
 def notes(root):

@@ -6,11 +6,11 @@ import torch
 from masked_tree import SIZE, tree
 from PIL import Image
 
+from attnlab.data.build import make_datamodule
+from attnlab.data.decode import read_tree, read_trees
 from attnlab.data.memory import canonical
-from attnlab.data.sample import sample
-from attnlab.data.tree import read_tree, read_trees
+from attnlab.data.subset import sample
 from attnlab.errors import DataError
-from attnlab.parts import datamodule
 
 
 def bright(images):
@@ -50,15 +50,15 @@ def test_a_touched_mask_is_read_anew(tmp_path):
 def test_masks_are_no_part_of_the_dataset(tmp_path):
     """They decide no training: the run's id and data_hash stay."""
     import attnlab
-    from attnlab.compose import plain
-    from attnlab.identity import run_id
+    from attnlab.configuration.compose import plain
+    from attnlab.configuration.identity import run_id
 
     found = []
     for masked in ((), ("train", "test")):
         root = tree(tmp_path / f"tree{len(masked)}", masked=masked)
         overrides = ["dataset=folder", f"dataset.root={root}", f"dataset.image_size={SIZE}", "dataset.cache=null"]
         values = plain(attnlab.config([*overrides, "model=resnet8", "recipe.validation.images=2"]))
-        data = datamodule(values)
+        data = make_datamodule(values)
         data.setup()
         found.append((run_id(values), data.data_hash))
         assert (data.test.masks is None) == (not masked)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from attnlab.data.formats import FORMATS
-from attnlab.data.tree import decode, open_image, open_pixels
+from attnlab.configuration.image_formats import FORMATS
+from attnlab.data.decode import decode, open_image, open_pixels
 from attnlab.errors import DataError
 
 GREY = np.arange(256, dtype=np.uint8).reshape(16, 16)

@@ -13,13 +13,13 @@ from official import CLASSES, loaded, write_cifar
 from PIL import Image
 
 import attnlab
-from attnlab.compose import check, config
+from attnlab.configuration.compose import check, config
 from attnlab.data import cifar as cifar_module
-from attnlab.data import tree as tree_module
-from attnlab.data.tree import read_trees
+from attnlab.data import decode as tree_module
+from attnlab.data.build import make_datamodule
+from attnlab.data.decode import read_trees
 from attnlab.errors import AttnlabError, ConfigError, DataError
 from attnlab.evaluate import evaluate
-from attnlab.parts import datamodule
 
 
 def replaced(path):
@@ -100,7 +100,7 @@ def test_a_folder_that_changed_after_its_config_was_made_is_refused(tmp_path):
     root = bitmaps(tmp_path / "tree")
     values = check(config(["dataset=folder", f"dataset.root={root}", f"dataset.image_size={SIZE}"]))
     replaced(root / "train" / "airplane" / "0.bmp")
-    data = datamodule(values)
+    data = make_datamodule(values)
     with pytest.raises(DataError, match=r"holds other images \(listing \w+\) than the config was made for"):
         data.setup()
 
@@ -153,7 +153,7 @@ def test_imagenets_of_equal_names_and_sizes_are_told_apart(tmp_path, monkeypatch
     asked = [["dataset=imagenet", f"dataset.root={root}", "dataset.classes=2", "machine.workers=0"] for root in roots]
     assert loaded(*asked[0]).data_hash != loaded(*asked[1]).data_hash
     assert loaded(*asked[0]).data_hash == loaded(*asked[0]).data_hash
-    monkeypatch.setattr("attnlab.data.listing.LOOKED_AT", 1000)  # bytes: a part of the files
+    monkeypatch.setattr("attnlab.configuration.image_tree.LOOKED_AT", 1000)  # bytes: a part of the files
     assert loaded(*asked[0]).data_hash != loaded(*asked[1]).data_hash
 
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from attnlab.compose import check, config, explain
+from attnlab.configuration.compose import check, config, explain
+from attnlab.data.build import make_datamodule
 from attnlab.data.shard_index import read_index
 from attnlab.data.shard_reader import Reader
 from attnlab.errors import AttnlabError, DataError
-from attnlab.parts import datamodule
 
 
 def picture(number=0):
@@ -55,7 +55,7 @@ def data_of(root, *more):
         "dataset.lanes=2", "dataset.shuffle=4", "recipe.batch_size=4", "machine.workers=0", "dataset.cache=null",
         "recipe.validation.images=0", *more,
     ]  # fmt: skip
-    return datamodule(check(config(overrides)))
+    return make_datamodule(check(config(overrides)))
 
 
 def refused(root, *more):

@@ -9,12 +9,12 @@ import torch
 from official import CLASSES, loaded, write_cifar, write_svhn
 from PIL import Image
 
-from attnlab.compose import check, config
+from attnlab.configuration.compose import check, config
 from attnlab.data import cifar as cifar_module
+from attnlab.data.build import make_datamodule
 from attnlab.data.cache import cached
 from attnlab.data.memory import Images, canonical, content_hash
 from attnlab.errors import AttnlabError, ConfigError, DataError
-from attnlab.parts import datamodule
 
 
 def tree(root, each=3, size=(32, 32), splits=("train", "test"), classes=CLASSES[:3], suffix="png", seed=0):
@@ -38,7 +38,7 @@ def test_a_folder_of_any_size_and_its_classes(tmp_path):
 
 
 def test_two_folders_are_two_datasets_wherever_they_lie(tmp_path):
-    from attnlab.identity import run_id
+    from attnlab.configuration.identity import run_id
 
     one, two = tree(tmp_path / "a"), tree(tmp_path / "b", each=4)
     shutil.copytree(one, tmp_path / "c")
@@ -120,12 +120,12 @@ def test_official_files_and_their_order(tmp_path, monkeypatch):
     labels = [[int(y) for y in draw.permutation(np.arange(20) % 10)] for _ in range(6)]
     write_cifar(tmp_path, monkeypatch, images, labels)
     overrides = ["dataset=cifar10", f"dataset.root={tmp_path}", "recipe.validation.images=20"]
-    by_file = datamodule(check(config([*overrides, "recipe.validation.order=file"])))
+    by_file = make_datamodule(check(config([*overrides, "recipe.validation.order=file"])))
     by_file.setup()
     assert torch.equal(by_file.train.images, torch.from_numpy(np.concatenate(images[:4])))
     assert torch.equal(by_file.val.images, torch.from_numpy(images[4]))
     assert by_file.val.labels.tolist() == labels[4]
-    by_seed = datamodule(check(config(overrides)))
+    by_seed = make_datamodule(check(config(overrides)))
     by_seed.setup()
     assert by_seed.data_hash == by_file.data_hash
     assert torch.bincount(by_seed.val.labels).tolist() == [2] * 10
@@ -139,12 +139,12 @@ def test_official_files_and_their_order(tmp_path, monkeypatch):
                 Image.fromarray(image.transpose(1, 2, 0)).save(folder / f"{part}-{number:02d}.png")
     monkeypatch.setattr(cifar_module.CIFAR, "_complete", lambda self, split, each: None)
     monkeypatch.setattr(cifar_module.CIFAR10, "official", by_seed.data_hash)
-    from_tree = datamodule(check(config([*overrides[:1], f"dataset.root={root}", *overrides[2:]])))
+    from_tree = make_datamodule(check(config([*overrides[:1], f"dataset.root={root}", *overrides[2:]])))
     from_tree.setup()
     assert from_tree.data_hash == by_seed.data_hash
     assert torch.equal(from_tree.train.images, by_seed.train.images)
     refused = [f"dataset.root={root}", "recipe.validation.order=file", "recipe.validation.images=20"]
-    sorted_by_class = datamodule(check(config(["dataset=cifar10", *refused])))
+    sorted_by_class = make_datamodule(check(config(["dataset=cifar10", *refused])))
     with pytest.raises(ConfigError, match=r"recipe\.validation\.order=file: only the official CIFAR files"):
         sorted_by_class.setup()
 
@@ -166,7 +166,7 @@ def test_imagenet_layout(tmp_path):
     overrides = ["dataset=imagenet", f"dataset.root={root}", "dataset.classes=3", "dataset.image_size=24"]
     overrides += ["machine.workers=0", "recipe.batch_size=4", "recipe.validation.images=3"]
     crop = "+recipe.augment.resized_crop={scale: [0.08, 1.0]}"
-    data = datamodule(check(config([*overrides, crop])))
+    data = make_datamodule(check(config([*overrides, crop])))
     data.setup()
     assert (len(data.train), len(data.val), len(data.test)) == (9, 3, 12)
     batches = [data.on_after_batch_transfer(batch, 0) for batch in data.train_dataloader()]
@@ -181,13 +181,13 @@ def test_imagenet_layout(tmp_path):
 
 
 def test_a_truncated_image_is_one_message_from_a_worker_too(tmp_path):
-    from attnlab.compose import explain
+    from attnlab.configuration.compose import explain
 
     root = tree(tmp_path, each=4, size=(50, 40), splits=("train", "val"), suffix="jpg")
     victim = root / "val" / "bird" / "001.jpg"
     victim.write_bytes(victim.read_bytes()[:300])
     overrides = ["dataset=imagenet", f"dataset.root={root}", "dataset.classes=3", "dataset.image_size=24"]
-    data = datamodule(check(config([*overrides, "machine.workers=1", "recipe.validation.images=0"])))
+    data = make_datamodule(check(config([*overrides, "machine.workers=1", "recipe.validation.images=0"])))
     data.setup()
     with pytest.raises(DataError) as caught:
         list(data.test_dataloader())
@@ -196,7 +196,7 @@ def test_a_truncated_image_is_one_message_from_a_worker_too(tmp_path):
 
 
 def test_equal_names_and_sizes_are_not_equal_folders(tmp_path):
-    from attnlab.identity import run_id
+    from attnlab.configuration.identity import run_id
 
     one, two = tree(tmp_path / "a", suffix="bmp", seed=0), tree(tmp_path / "b", suffix="bmp", seed=1)
     sizes = [sorted(p.stat().st_size for p in root.rglob("*.bmp")) for root in (one, two)]
@@ -208,7 +208,9 @@ def test_equal_names_and_sizes_are_not_equal_folders(tmp_path):
 
 def test_images_follow_the_trainer_to_its_device():
 
-    data = datamodule(check(config(["dataset.train_size=60", "dataset.test_size=20", "recipe.validation.images=10"])))
+    data = make_datamodule(
+        check(config(["dataset.train_size=60", "dataset.test_size=20", "recipe.validation.images=10"]))
+    )
     data.setup()
     assert data.train.images.device.type == "cpu"
     data.trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device("meta")))
@@ -243,4 +245,4 @@ def test_the_embedded_set_is_cached_and_balanced(tmp_path):
 
 def test_too_many_validation_images():
     with pytest.raises(ConfigError, match=r"recipe\.validation\.images=60: allowed is 0 to 50"):
-        datamodule(check(config(["dataset.train_size=60", "recipe.validation.images=60"]))).setup()
+        make_datamodule(check(config(["dataset.train_size=60", "recipe.validation.images=60"]))).setup()

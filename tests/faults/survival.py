@@ -10,7 +10,7 @@ import torch
 from warm import warm
 
 import attnlab
-from attnlab.identity import run_id
+from attnlab.configuration.identity import run_id
 
 #: `make soak` sets it: the long form of every test here
 SOAK = bool(os.environ.get("ATTNLAB_SOAK"))

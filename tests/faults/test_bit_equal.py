@@ -8,7 +8,7 @@ from PIL import Image
 from survival import SMALL, SOAK, curves, equal, finish, folder_of, weights
 
 import attnlab
-from attnlab import checkpoints
+from attnlab.training.train import checkpointing
 
 DROPOUT = ["head=ltpa_saoyan", "head.dropout=0.5", "head.norm_vectors=true", "head.levels=2"]
 #: overrides, and after which of its checkpoints a run is killed: 6 steps an epoch, a checkpoint after each
@@ -28,7 +28,7 @@ class Killed(BaseException):
 
 def killed_after(cfg, checkpoint, monkeypatch):
     """Train until that checkpoint is written, and no further: nothing is tidied up, as after SIGKILL."""
-    original, count = checkpoints.Last._save, [0]
+    original, count = checkpointing.Last._save, [0]
 
     def save(self, trainer, batches):
         original(self, trainer, batches)
@@ -37,7 +37,7 @@ def killed_after(cfg, checkpoint, monkeypatch):
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints.Last, "_save", save)
+        patch.setattr(checkpointing.Last, "_save", save)
         with pytest.raises(Killed):
             attnlab.train(cfg)
 

@@ -7,9 +7,9 @@ import pytest
 from survival import SMALL, SOAK, equal, folder_of, weights
 
 import attnlab
-from attnlab.checkpoint_files import read, save
-from attnlab.digest import canonical
+from attnlab.configuration.digest import canonical
 from attnlab.errors import AttnlabError, ConfigError
+from attnlab.records.checkpoint import read, save
 
 #: how a file is damaged
 DAMAGE = {

@@ -13,10 +13,10 @@ import pytest
 from survival import SMALL, SOAK, curves, equal, finish, folder_of, half_written, start, weights
 
 import attnlab
-from attnlab import whole
-from attnlab.checkpoint_files import read
 from attnlab.errors import TrainingError
-from attnlab.folders import disk_error
+from attnlab.records import atomic
+from attnlab.records.checkpoint import read
+from attnlab.records.run_folder import disk_error
 
 
 def small_disk(place, size):
@@ -68,14 +68,14 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on(tmp_path, record_prope
 @pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
 def test_a_write_that_fails_leaves_the_file_before(tmp_path, monkeypatch, reason):
     path = tmp_path / "file"
-    whole.write_text(path, "before")
+    atomic.write_text(path, "before")
 
     def fail(descriptor):
         raise OSError(reason, os.strerror(reason))
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match=os.strerror(reason)) as told:
-        whole.write_text(path, "after")
+        atomic.write_text(path, "after")
     assert path.read_text() == "before"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
     message = disk_error(told.value)
@@ -85,7 +85,7 @@ def test_a_write_that_fails_leaves_the_file_before(tmp_path, monkeypatch, reason
 
 def test_a_disk_that_fills_while_it_trains_keeps_the_last_checkpoint(tiny, monkeypatch):
     overrides = [*tiny, "machine.threads=1", "deterministic=true"]
-    folder, original, written = folder_of(overrides), whole.sync_folder, []
+    folder, original, written = folder_of(overrides), atomic.sync_folder, []
 
     def full(where):
         original(where)
@@ -94,7 +94,7 @@ def test_a_disk_that_fills_while_it_trains_keeps_the_last_checkpoint(tiny, monke
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "last.ckpt")
 
     with monkeypatch.context() as patch:
-        patch.setattr(whole, "sync_folder", full)
+        patch.setattr(atomic, "sync_folder", full)
         with pytest.raises(TrainingError, match=r"^last\.ckpt: No space left on device; what was saved before stands"):
             attnlab.train(attnlab.config(overrides))
     assert (folder / "last.ckpt").exists()
@@ -106,7 +106,7 @@ def test_a_disk_that_fills_while_it_trains_keeps_the_last_checkpoint(tiny, monke
 @pytest.mark.slow
 def test_folders_that_vanish_or_cannot_be_written(tmp_path, monkeypatch, record_property):
     """The cache's folder gone in the middle, and made read-only; the run's own folder gone in the middle."""
-    from attnlab.classifier import Classifier
+    from attnlab.training.classifier import Classifier
 
     cache, outputs = tmp_path / "cache", tmp_path / "outputs"
     monkeypatch.setenv("ATTNLAB_CACHE", str(cache))

@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import attnlab
-from attnlab import run, sweep
-from attnlab.compose import choices
+from attnlab import run
+from attnlab.configuration.compose import choices
+from attnlab.launch import sweep
 
 SOAK = bool(os.environ.get("ATTNLAB_SOAK"))
 EXAMPLES = int(os.environ.get("ATTNLAB_FUZZ", 1000 if SOAK else 40))
@@ -51,7 +52,7 @@ def defaults():
             if isinstance(item, dict):
                 yield from flat(item, key)
 
-    cfg = attnlab.compose.plain(attnlab.config(["attention=cbam", "tracker=csv"]))
+    cfg = attnlab.configuration.compose.plain(attnlab.config(["attention=cbam", "tracker=csv"]))
     return {
         key: item for key, item in sorted(flat(cfg, "")) if key not in LEFT_ALONE and key not in ("machine", "tracker")
     }

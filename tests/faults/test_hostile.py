@@ -14,13 +14,13 @@ from omegaconf import OmegaConf
 from warm import warm
 
 import attnlab
-from attnlab.construct import target
+from attnlab.configuration.identity import run_id
+from attnlab.configuration.targets import target
 from attnlab.data.cifar import CIFAR10
 from attnlab.errors import ConfigError, DataError
-from attnlab.identity import run_id
-from attnlab.render import markdown, page
-from attnlab.results import read_record, seal, write_json
-from attnlab.sheet import Section, Sheet
+from attnlab.records.record import read_record, seal, write_json
+from attnlab.tables.formats import markdown, page
+from attnlab.tables.sheet import Section, Sheet
 
 ATTACK = "<script>alert(1)</script>"
 KEY = "c0ffee5ecret4242c0ffee5ecret4242"
@@ -84,18 +84,19 @@ REFUSED = [
     ("model", "os.system"), ("model", "torch.load"), ("model", "torch.hub.load"), ("model", "torch.jit.load"),
     ("model", "torch.utils.cpp_extension.load"), ("model", "torch.package.PackageImporter"),
     ("model", "timm.create_model"), ("model", "torch.serialization.os.system"),
-    ("model", "attnlab.training.shutil.rmtree"), ("model", "attnlab.run.main"), ("model", "attnlab.folders.restore"),
-    ("model", "attnlab.assemble.load"), ("model", "torch"), ("model", "torchx.nn.Linear"),
+    ("model", "attnlab.training.train.shutil.rmtree"), ("model", "attnlab.run.main"),
+    ("model", "attnlab.records.run_folder.restore"),
+    ("model", "attnlab.models.network.load"), ("model", "torch"), ("model", "torchx.nn.Linear"),
     ("model", "lightning.pytorch.Trainer"), ("model", "builtins.eval"), ("model", "hydra.utils.instantiate"),
-    ("model", "attnlab.classifier.Classifier"), ("model", "torch.nn.utils.clip_grad_norm_"),
+    ("model", "attnlab.training.classifier.Classifier"), ("model", "torch.nn.utils.clip_grad_norm_"),
     ("model", "torch.jit.ScriptModule.load"), ("attention", "torch.load"),
     ("attention", "attnlab.data.cifar.CIFAR10"), ("attention", "subprocess.run"), ("head", "torch.save"),
-    ("head", "attnlab.results.write_json"), ("head", "attnlab.attention.masks.torch.load"),
+    ("head", "attnlab.records.record.write_json"), ("head", "attnlab.attention.masks.torch.load"),
     ("dataset", "torchvision.datasets.ImageFolder"), ("dataset", "torch.load"),
-    ("dataset", "attnlab.data.tree.read_trees"), ("dataset", "torchvision.datasets.utils.extract_archive"),
+    ("dataset", "attnlab.data.decode.read_trees"), ("dataset", "torchvision.datasets.utils.extract_archive"),
     ("dataset", "lightning.pytorch.LightningDataModule"), ("recipe.optimizer", "torch.load"),
     ("recipe.optimizer", "torch.optim.lr_scheduler.LambdaLR"), ("recipe.optimizer", "timm.optim.create_optimizer"),
-    ("recipe.schedule", "torch.load"), ("recipe.schedule", "attnlab.folders.put_aside"),
+    ("recipe.schedule", "torch.load"), ("recipe.schedule", "attnlab.records.run_folder.put_aside"),
     ("recipe.schedule", "torch.optim.SGD"), ("recipe.schedule", "attnlab.schedules.math.sqrt"),
     ("model", "attnlab.nowhere.Thing"), ("model", ""), ("model", "None"),
 ]  # fmt: skip
@@ -152,9 +153,9 @@ def test_a_downloaded_run_that_names_other_code_is_refused(finished, tmp_path, s
     write_json(folder / "result.json", seal(record))
     folder = folder.rename(folder.with_name(run_id(values)))
     if section == "dataset":
-        from attnlab.subject import read_subject
+        from attnlab.evaluation.finished_run import read_subject
 
-        machine = attnlab.compose.plain(attnlab.config(["machine=cpu"]))["machine"]
+        machine = attnlab.configuration.compose.plain(attnlab.config(["machine=cpu"]))["machine"]
         with pytest.raises(ConfigError, match="dataset=system: unknown"):
             read_subject(folder.name, folder.parent, machine, [], 10)
     else:
@@ -221,7 +222,7 @@ def test_pages_escape_every_text():
 def test_figures_take_any_name():
     from matplotlib import pyplot as plt
 
-    from attnlab.figures import HOUSE, svg
+    from attnlab.tables.figures import HOUSE, svg
 
     with plt.rc_context(HOUSE):
         figure, axes = plt.subplots()
@@ -258,7 +259,7 @@ def test_keys_reach_no_file_and_no_log(tiny, tmp_path):
 
 
 def test_keys_stay_out_of_tracebacks(tiny, monkeypatch):
-    from attnlab.classifier import Classifier
+    from attnlab.training.classifier import Classifier
 
     def broken(self, batch, batch_idx):
         raise RuntimeError(f"https://user:{KEY}@host refused")

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 import attnlab
-from attnlab import checkpoint_files
-from attnlab.conflicts import conflict
+from attnlab.configuration.identity import run_id
 from attnlab.errors import ConfigError, DataError
-from attnlab.identity import run_id
-from attnlab.provenance import joined, mixed
-from attnlab.tables import caption, tabulate
+from attnlab.records import checkpoint
+from attnlab.records.conflicts import conflict
+from attnlab.records.provenance import joined, mixed
+from attnlab.tables.overview import caption, tabulate
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ class Killed(BaseException):
 
 def killed(monkeypatch, kind, number, overrides):
     """Train until the number-th last.ckpt was written, or the number-th best.ckpt is to be written, and no further."""
-    original, count = checkpoint_files.save, [0]
+    original, count = checkpoint.save, [0]
 
     def save(content, path):
         mine = path.name == f"{kind}.ckpt"
@@ -48,7 +48,7 @@ def killed(monkeypatch, kind, number, overrides):
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint_files, "save", save)
+        patch.setattr(checkpoint, "save", save)
         with pytest.raises(Killed):
             train(*overrides)
 
@@ -142,7 +142,7 @@ def test_an_older_last_ckpt_never_tests_the_weights_of_a_lost_epoch(small, monke
 def test_a_record_names_what_shared_the_machine(small):
     record = train(*small)
     assert (record["threads"], record["n_jobs"], record["runs_per_gpu"]) == (1, 1, 1)
-    assert record["weights"] == checkpoint_files.fingerprint(folder_of(small) / "best.ckpt")
+    assert record["weights"] == checkpoint.fingerprint(folder_of(small) / "best.ckpt")
 
 
 MISTAKES = {

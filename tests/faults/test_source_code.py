@@ -12,11 +12,12 @@ from conftest import TINY
 from warm import warm
 
 import attnlab
-from attnlab import machine, provenance
-from attnlab.compose import plain
-from attnlab.identity import run_id
-from attnlab.provenance_notes import provenance_notes, provenance_warnings
-from attnlab.source_code import differences
+from attnlab.configuration.compose import plain
+from attnlab.configuration.identity import run_id
+from attnlab.machine import hardware
+from attnlab.records import provenance
+from attnlab.records.source_code import differences
+from attnlab.tables.provenance_notes import provenance_notes, provenance_warnings
 
 MODULE = '''
 """Ours: z = 3 mean(x)."""
@@ -185,7 +186,7 @@ def test_files_that_git_does_not_know_are_dirty(tmp_path):
 
     def dirty(*own):
         names = "".join(f"Path({str(path)!r})," for path in own)
-        code = f"from pathlib import Path; from attnlab.machine import commit; print(commit(({names}))[1])"
+        code = f"from pathlib import Path; from attnlab.machine.versions import commit; print(commit(({names}))[1])"
         env = os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=tmp_path)
         return done.stdout.strip() or done.stderr
@@ -243,7 +244,9 @@ def test_all_that_is_not_installed_is_followed(lab):
         assert f"{name} changed since" in done.stdout, name
         path.write_text(path.read_text().replace(new, old))
         assert "is recorded" in lab.train("dry_run=true").stdout
-    assert {"attnlab/classifier.py", "attnlab/decay.py"} <= lab.record()["code"]["training"].keys()
+    assert {"attnlab/training/classifier.py", "attnlab/training/weight_decay.py"} <= lab.record()["code"][
+        "training"
+    ].keys()
 
 
 def test_a_file_that_is_no_python_breaks_no_report_and_no_other_job(lab):
@@ -259,7 +262,7 @@ def test_a_file_that_is_no_python_breaks_no_report_and_no_other_job(lab):
 
 def test_a_job_records_the_commit_that_its_launcher_read(monkeypatch):
     found = iter([("a", False), ("b", True)])
-    monkeypatch.setattr(machine, "commit", lambda own=(): next(found))
+    monkeypatch.setattr(hardware, "commit", lambda own=(): next(found))
     provenance._checkout.cache_clear()
     config = plain(attnlab.config(["attention=se"]))
     assert provenance.read_made_by(config).commit == "a"
@@ -274,7 +277,7 @@ def digest_of(tmp_path, text, name):
     (folder / "lone").mkdir(parents=True)
     (folder / "lone" / "__init__.py").write_text("")
     (folder / "lone" / "part.py").write_text(textwrap.dedent(text))
-    code = "from attnlab.source_code import _digest; print(_digest('lone.part'))"
+    code = "from attnlab.records.source_code import _digest; print(_digest('lone.part'))"
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(Path(attnlab.__file__).parent.parent)])}
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True).stdout
 
@@ -313,7 +316,7 @@ def test_records_of_old_are_of_unknown_code_and_nothing_else():
 
 def found_by(folder, module):
     """Whether a top-level module is one's own, and its version, for a process that finds it in a folder."""
-    code = f"from attnlab.source_files import *; print(is_own({module!r}), installed_version({module!r}))"
+    code = f"from attnlab.records.source_files import *; print(is_own({module!r}), installed_version({module!r}))"
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(Path(attnlab.__file__).parent.parent)])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
     return done.stdout.split()
@@ -341,4 +344,4 @@ def test_an_own_package_that_is_not_found_is_named_and_no_file_of_attnlabs(lab):
     done = lab.train("dry_run=true")
     assert "mine/ours.py is not found here" in done.stdout
     assert "attnlab/" not in done.stdout.split("is recorded, but")[1]
-    assert "attnlab/slots.py" in record["code"]["attention"]
+    assert "attnlab/attention/placement.py" in record["code"]["attention"]

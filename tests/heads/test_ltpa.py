@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 import attnlab
-from attnlab.compose import choices
+from attnlab.configuration.compose import choices
 from attnlab.errors import ConfigError
-from attnlab.grid import read_grid
 from attnlab.heads.ltpa import Ltpa
+from attnlab.tables.grid import read_grid
 
 REFERENCE = Path(__file__).parent.parent / "reference"
 sys.path.insert(0, str(REFERENCE))

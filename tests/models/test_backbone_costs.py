@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import attnlab
-from attnlab.compose import choices, compose_file, plain
-from attnlab.costs import count_macs
+from attnlab.configuration.compose import choices, compose_file, plain
+from attnlab.models.costs import count_macs
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "backbone_costs.csv"
 FIELDS = ("model", "classes", "params", "MACs")

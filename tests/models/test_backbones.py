@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import attnlab
-from attnlab.compose import choices
+from attnlab.configuration.compose import choices
 from attnlab.errors import ConfigError
 
 CIFAR = [name for name in choices("model") if re.fullmatch(r"resnet\d+(_cifar)?", name)]

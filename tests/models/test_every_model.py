@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import attnlab
-from attnlab.compose import choices, compose_file, plain
+from attnlab.configuration.compose import choices, compose_file, plain
 from attnlab.errors import ConfigError
 
 #: overrides of every net; timm's is two

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import attnlab
-from attnlab.compose import choices, compose_file, plain
+from attnlab.configuration.compose import choices, compose_file, plain
 from attnlab.errors import ConfigError
 
 ATTENTION = {"kernel": ["attention=sk"]}  # what takes the place; else SE

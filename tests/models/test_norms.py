@@ -8,14 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import attnlab
-from attnlab import norms
-from attnlab.attention import kernels
 from attnlab.attention.gate import plain
-from attnlab.compose import compose_file
-from attnlab.compose import plain as values
+from attnlab.configuration.compose import compose_file
+from attnlab.configuration.compose import plain as values
+from attnlab.machine.kernels import compile, norms
 from tests.attention.branches import noted_calls
 
-pytestmark = pytest.mark.skipif(kernels.library() is None, reason="no C compiler here: norms.c is not tested")
+pytestmark = pytest.mark.skipif(compile.library() is None, reason="no C compiler here: norms.c is not tested")
 
 #: net -> how many of its norms are left to PyTorch; None: those whose channels norms.c does not take
 NETS: dict[str, int | None] = {

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 import attnlab
-from attnlab.compose import CONF, choices, plain
-from attnlab.decay import decay_groups
+from attnlab.configuration.compose import CONF, choices, plain
+from attnlab.training.weight_decay import decay_groups
 
 REFERENCE = Path(__file__).parent.parent / "reference"
 sys.path.insert(0, str(REFERENCE))

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import attnlab
-from attnlab.compose import plain
+from attnlab.configuration.compose import plain
+from attnlab.configuration.identity import name_of, run_id
 from attnlab.errors import ConfigError
-from attnlab.identity import name_of, run_id
 
 TIMM = ["model=timm", "model.name=resnet50", "dataset=imagenet"]
 

@@ -12,9 +12,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 import attnlab
+from attnlab.attention.placement import AttentionSlots
 from attnlab.errors import ConfigError
+from attnlab.models.slots import no_attention
 from attnlab.models.timm_resnet import TimmResNet, with_slots
-from attnlab.slots import AttentionSlots, no_attention
 
 PLACES = ("pre", "kernel", "conv", "inner", "branch", "shortcut", "post", "stage")
 #: plain; bottlenecks in groups; wide; average pooling on the shortcut; anti-aliased twice; with attention of its own

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from warm import warm
 
-from attnlab.results import gather
+from attnlab.records.record import gather
 
 HERE = Path(__file__).parent
 SMALL = [

@@ -9,11 +9,12 @@ from omegaconf import OmegaConf
 from several import SMALL, TABLE, folders, left_behind, metrics, refused, run
 
 import attnlab
-from attnlab import compose, gpus
-from attnlab.compose import explain
-from attnlab.engines import Engine
+from attnlab.configuration import compose
+from attnlab.configuration.compose import explain
+from attnlab.configuration.identity import run_id
 from attnlab.errors import ConfigError
-from attnlab.identity import run_id
+from attnlab.launch.other_launchers import Engine
+from attnlab.machine import gpus
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +100,7 @@ def test_a_launcher_without_a_sweep_is_refused(tmp_path):
 def test_jobs_of_joblib_share_the_cores(monkeypatch, n_jobs, part):
     """-1, joblib's own way to say as many jobs as there are cores, gives each job one."""
     monkeypatch.setattr("joblib.effective_n_jobs", lambda n: 4 if n < 0 else n)
-    monkeypatch.setattr("attnlab.machine.cores", lambda: 4)
+    monkeypatch.setattr("attnlab.machine.hardware.cores", lambda: 4)
     engine = Engine(None, "joblib")
     machine = {"threads": None, "workers": None if n_jobs < 0 else 0}
     engine.config = OmegaConf.create({"hydra": {"launcher": {"n_jobs": n_jobs}}, "machine": machine})

@@ -1,0 +1,67 @@
+"""The training step in bare PyTorch: what Lightning and our classifier do for each batch, and nothing else."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from attnlab.benchmarks.options import Setting
+from attnlab.configuration.targets import construct
+from attnlab.errors import ConfigError
+from attnlab.models.network import build
+from attnlab.training.weight_decay import decay_groups
+
+
+def as_set(net: nn.Module, here: Setting) -> nn.Module:
+    """The net, to be trained under a setting: device, memory format, compiled."""
+    net = net.to(here.device).train()
+    if here.channels_last:
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if here.compile:
+        net.compile()
+    return net
+
+
+def optimizer(net: nn.Module, recipe: Mapping[str, Any]) -> torch.optim.Optimizer:
+    """The recipe's, with its weight decay."""
+    return construct(recipe["optimizer"], "recipe.optimizer", decay_groups(net, recipe["weight_decay"]))
+
+
+class Step:
+    """`step(images, labels)` -> (loss, logits): forward and loss under autocast, backward, the optimizer's step.
+
+    Raises ConfigError for recipe.grad_clip, which it does not do.
+    """
+
+    def __init__(self, net: nn.Module, recipe: Mapping[str, Any], here: Setting) -> None:
+        if recipe["grad_clip"] is not None:
+            raise ConfigError(f"recipe.grad_clip={recipe['grad_clip']}: allowed in this benchmark is null")
+        self.net, self.here = net, here
+        self.optimizer = optimizer(net, recipe)
+        self.smoothing = recipe["label_smoothing"]
+
+    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        self.optimizer.zero_grad()
+        with self.here.autocast():
+            logits = self.net(images)
+            loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.smoothing)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach(), logits.detach()
+
+
+def random_batch(values: Mapping[str, Any], here: Setting) -> tuple[Tensor, Tensor]:
+    """(images (B, 3, H, W) float32, labels (B,)), on the device: random bytes, centred, scaled to about sd 1."""
+    draw = torch.Generator().manual_seed(values["seed"])
+    size, count = values["dataset"]["image_size"], values["recipe"]["batch_size"]
+    images = torch.randint(256, (count, 3, size, size), dtype=torch.uint8, generator=draw)
+    labels = torch.randint(values["dataset"]["classes"], (count,), generator=draw)
+    return images.to(here.device).float().sub_(127.5).div_(73.9), labels.to(here.device)  # sd of uniform bytes
+
+
+def stepping(values: Mapping[str, Any], here: Setting) -> Callable[[], object]:
+    """A function that does one training step of the config's net, always on the same batch."""
+    step, batch = Step(as_set(build(values), here), values["recipe"], here), random_batch(values, here)
+    return lambda: step(*batch)

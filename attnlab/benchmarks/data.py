@@ -1,0 +1,186 @@
+"""Augmented images into the step: torchvision's v2 transforms in a DataLoader over attnlab's loaders.
+
+CIFAR size: crop by 4, flip, normalise, batch 128; random bytes, or the training images of dataset=NAME; and what our
+batch is of a step of model=resnet20 under `machine`. ImageNet size: photographs of 500x375 px, JPEG, in a folder made
+for it: random resized crop to 224, flip, normalise, batch 32.
+Both sides have machine.workers workers (2), ours at CIFAR size none; give it as many cores. A pass is timed from its
+start to its last batch on the device, so that nothing is fetched before, and what the main process does counts.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attnlab.benchmarks import torchvision_loader
+from attnlab.benchmarks.bare_loop import stepping
+from attnlab.benchmarks.options import Asked, Setting, describe, setting
+from attnlab.benchmarks.report import Report, Row
+from attnlab.benchmarks.timing import in_turn, timed
+from attnlab.data.augment import Preprocess
+from attnlab.data.batches import training_batches
+from attnlab.data.build import make_datamodule
+from attnlab.data.imagenet import ImageNet
+from attnlab.data.memory import Batches, Images, MemoryData
+from attnlab.errors import ConfigError
+
+DEFAULTS = ("recipe=modern", "model=resnet20")
+WORKERS = 2
+SMALL, SMALL_BATCH = 50_000, 128  # images, a batch
+PASS = 64  # batches of torchvision's pass at CIFAR size
+LARGE, LARGE_BATCH, LARGE_SIZE = 320, 32, 224  # photographs, a batch, px
+#: side -> its crop_fill and normalize: torchvision's are the first, He et al.'s (recipe=he2016) the second
+OURS = {"attnlab": ("black", "channel"), "attnlab, mean image": ("mean", "mean_image")}
+
+Pass = Callable[[], Iterable[tuple[Tensor, ...]]]
+
+
+def seconds_a_batch(batches: Pass, device: torch.device) -> float:
+    """Seconds for a batch of a pass, each moved to the device."""
+    count = 0
+
+    def all_of_them() -> None:
+        nonlocal count
+        for batch in batches():
+            for part in batch:
+                part.to(device, non_blocking=True)
+            count += 1
+
+    return timed(all_of_them) / count
+
+
+def small_images(asked: Asked, values: Mapping[str, Any]) -> tuple[str, Images]:
+    """(what they are, the training images of `dataset=`), or random bytes where none is named.
+
+    Raises ConfigError for a dataset that is read file by file.
+    """
+    if not any(o.partition("=")[0] in ("dataset", "experiment", "table") for o in asked.overrides):
+        draw = torch.Generator().manual_seed(0)
+        images = torch.randint(256, (SMALL, 3, 32, 32), dtype=torch.uint8, generator=draw)
+        return "random bytes, 32 px", Images(images, torch.randint(10, (SMALL,), generator=draw))
+    data = make_datamodule(values)
+    if not isinstance(data, MemoryData):
+        raise ConfigError("dataset=imagenet: allowed here are datasets held in memory; large pictures are made")
+    data.setup()
+    name = next((o for o in asked.overrides if o.startswith("dataset=")), "the experiment's dataset")
+    return f"{name}, {data.train.images.shape[-1]} px", data.train
+
+
+def small(asked: Asked, values: Mapping[str, Any], here: Setting, workers: int) -> list[Row]:
+    """The rows at CIFAR size; all sides are timed in the same rounds."""
+    what, split = small_images(asked, values)
+    size, part = split.images.shape[-1], split.take(torch.arange(min(len(split), PASS * SMALL_BATCH)))
+    reference = torchvision_loader.loader(
+        torchvision_loader.Pictures(part.images, part.labels, torchvision_loader.crops_and_flips(size)),
+        SMALL_BATCH,
+        workers,
+    )
+    passes: dict[str, Pass] = {"torchvision": lambda: reference}
+    for side, (fill, normalize) in OURS.items():
+        preprocess = Preprocess(normalize, {"flip": True, "crop": 4, "crop_fill": fill}, split.images)
+        passes[side] = in_memory(split.to(here.device), preprocess)
+    sides = {name: timing(batches, here.device) for name, batches in passes.items()}
+    step = stepping(values, here)
+    sides["step"] = lambda: timed(step, 3)
+    warm_up(sides)
+    seconds = in_turn(sides, asked.repeats)
+    case = f"{what}, batch {SMALL_BATCH}, crop 4, flip"
+    compared = [
+        Row(f"{case}, normalize={normalize}, crop_fill={fill}", seconds, "torchvision", side, "x", ">= 9x",
+            facts(seconds, "torchvision", side, SMALL_BATCH, workers))
+        for side, (fill, normalize) in OURS.items()
+    ]  # fmt: skip
+    step_case = f"of a training step, {name_of(asked)}, {here.precision}, batch {values['recipe']['batch_size']}"
+    return compared + [Row(step_case, seconds, side, "step", "share", "< 2 %") for side in OURS]
+
+
+def in_memory(split: Images, preprocess: Preprocess) -> Pass:
+    """Passes of attnlab's loader for what is held in memory, each an epoch of its own."""
+    epochs = iter(range(2**31))
+    batches = Batches(
+        split,
+        lambda epoch: training_batches(len(split), SMALL_BATCH, 0, epoch),
+        preprocess,
+        epoch=lambda: next(epochs),
+        augment_seed=0,
+    )
+    return lambda: batches
+
+
+def large(asked: Asked, here: Setting, workers: int, root: Path) -> list[Row]:
+    """The rows at ImageNet size."""
+    torchvision_loader.write_photographs(root, LARGE)
+    data = ImageNet(
+        classes=4, image_size=LARGE_SIZE, root=str(root), mean=torchvision_loader.MEAN, sd=torchvision_loader.SD,
+        workers=workers, batch_size=LARGE_BATCH, augment={"flip": True, "resized_crop": {"scale": [0.08, 1.0]}},
+    )  # fmt: skip
+    data.setup()
+    ours = data.train_dataloader()
+
+    def on_the_device() -> Iterable[tuple[Tensor, ...]]:
+        for batch in ours:
+            yield data.on_after_batch_transfer([part.to(here.device, non_blocking=True) for part in batch], 0)
+
+    passes: dict[str, Pass] = {"attnlab": on_the_device, "attnlab's workers": lambda: ours}
+    for side, interpolation in (("torchvision", "bilinear"), ("torchvision, bicubic", "bicubic")):
+        reference = torchvision_loader.loader(
+            torchvision_loader.folder(root, LARGE_SIZE, interpolation), LARGE_BATCH, workers
+        )
+        passes[side] = lambda reference=reference: reference  # type: ignore[misc]
+    sides = {name: timing(batches, here.device) for name, batches in passes.items()}
+    warm_up(sides)
+    seconds = in_turn(sides, asked.repeats)
+    case = f"500x375 JPEG, batch {LARGE_BATCH}, crop resized to {LARGE_SIZE}, flip"
+    compared = [
+        ("torchvision", "attnlab", "bilinear, its reference, over bicubic", ">= 1.3x"),
+        ("torchvision, bicubic", "attnlab", "both bicubic", ">= 1.3x"),
+        ("torchvision", "attnlab's workers", "ours up to uint8 batches, as given to a GPU", ""),
+    ]
+    return [
+        Row(f"{case}: {what}", seconds, theirs, mine, "x", target,
+            facts(seconds, theirs, mine, LARGE_BATCH, workers))
+        for theirs, mine, what, target in compared
+    ]  # fmt: skip
+
+
+def timing(batches: Pass, device: torch.device) -> Callable[[], float]:
+    """A side of a comparison."""
+    return lambda: seconds_a_batch(batches, device)
+
+
+def warm_up(sides: Mapping[str, Callable[[], float]]) -> None:
+    """Once each: workers start, caches fill."""
+    for side in sides.values():
+        side()
+
+
+def facts(
+    seconds: Mapping[str, Sequence[float]], theirs: str, mine: str, batch: int, workers: int
+) -> dict[str, str | int | float]:
+    """Workers, and the images a second of both sides."""
+    found: dict[str, str | int | float] = {"workers": workers}
+    for side in (theirs, mine):
+        found[side.split(",")[0]] = f"{batch / median(seconds[side]):,.0f} images/s"
+    return found
+
+
+def name_of(asked: Asked) -> str:
+    """The model that was typed."""
+    return next((o for o in asked.overrides if o.startswith("model=")), "model=resnet20")
+
+
+def data(asked: Asked) -> Report:
+    """torchvision over attnlab, at both sizes; and the share of the training step."""
+    values = asked.values(*DEFAULTS)
+    here = setting(values)
+    given = values["machine"]["workers"]
+    workers = WORKERS if given is None else int(given)
+    rows = small(asked, values, here, workers)
+    with TemporaryDirectory() as root:
+        rows += large(asked, here, workers, Path(root))
+    title = "augmented images into the step: torchvision in a DataLoader over attnlab"
+    return Report("data", title, rows, describe(here))

@@ -1,0 +1,80 @@
+"""A training step: forward, loss, backward and the optimizer's step, on a batch that is on the device already.
+
+The same net in float32, NCHW and eager, over the same net under `machine`; and over that, the net under `machine` whose
+gates and norms are `defined`, in PyTorch's operations. Then what an attention adds there, gate / no gate - 1: ours, its
+gates alone as defined (`plain`), and timm's module in the same slot. Compiled is what runs under `machine` where
+machine.compile=true, and what an attention adds as well where compiled=true. Recipe: modern, unless another is named.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from attnlab.benchmarks.bare_loop import stepping
+from attnlab.benchmarks.gates import defined
+from attnlab.benchmarks.options import Asked, Setting, describe, plain_setting, setting
+from attnlab.benchmarks.report import Report, Row
+from attnlab.benchmarks.timing import interleaved
+from attnlab.benchmarks.timm_pairs import TWINS, nodes
+from attnlab.configuration.identity import OF_SLOTS
+
+DEFAULTS = ("recipe=modern",)  # batch 128, SGD with Nesterov
+ATTENTIONS = ("none", "se", "cbam")
+
+
+def with_timm(values: dict[str, Any], name: str) -> dict[str, Any] | None:
+    """The config with timm's module in our attention's slots; None where its hyper-parameters are not ours."""
+    if name not in TWINS:
+        return None
+    ours, timms = nodes(name)
+    same = {key: item for key, item in values["attention"].items() if key not in ("place", *OF_SLOTS)}
+    if same != {key: item for key, item in ours.items() if key not in ("place", *OF_SLOTS)}:
+        return None
+    placed = {key: values["attention"][key] for key in ("place", *OF_SLOTS)}
+    return values | {"attention": timms | placed}
+
+
+def sides(asked: Asked, here: Setting, name: str) -> dict[str, Callable[[], object]]:
+    """{what is run, and how: a function that does one step}, of all that is compared for one attention."""
+    extra = replace(here, compile=asked.flag("compiled"))
+    fast = replace(here, compile=here.compile or extra.compile)
+    values = asked.values(*DEFAULTS, attention=name)
+    found = {"float32": defined(stepping(values, plain_setting(here))), "machine": stepping(values, fast)}
+    if not fast.compile:  # a compiler is given the plain form anyway
+        found["defined"] = defined(stepping(values, fast))
+    if name == "none":
+        return found
+    if extra != fast:
+        found["ours"] = stepping(values, extra)
+    found["none"] = stepping(asked.values(*DEFAULTS), extra)
+    if "mask" in values["attention"]:
+        found["plain"] = defined(stepping(values, extra), "gates")
+    if timms := with_timm(values, name):
+        found["timm"] = stepping(timms, extra)
+    return found
+
+
+def step(asked: Asked) -> Report:
+    """Float32, NCHW, eager over `machine`, for each attention; and what each adds to the step."""
+    values = asked.values(*DEFAULTS)
+    here = setting(values)
+    case = f"{net_name(asked)}, batch {values['recipe']['batch_size']}"
+    rows, added = [], []
+    for name in dict.fromkeys(asked.attentions or ATTENTIONS):
+        seconds = interleaved(sides(asked, here, name), asked.repeats)
+        seconds.setdefault("ours", seconds["machine"])
+        rows += [Row(f"{case}, {name}", seconds, kind, "machine") for kind in ("float32", "defined") if kind in seconds]
+        added += [
+            Row(f"{case}, {name} adds", seconds, kind, "none", "extra")
+            for kind in ("ours", "plain", "timm")
+            if kind in seconds and name != "none"
+        ]
+    compiled = ", all compiled" if asked.flag("compiled") else ", machine compiled" if here.compile else ""
+    title = f"a training step: float32, NCHW, eager over machine; with an attention over none{compiled}"
+    return Report("step", title, [*rows, *added], describe(here))
+
+
+def net_name(asked: Asked) -> str:
+    """What was typed of model and head, `model=resnet20` by default."""
+    typed = [o for o in asked.overrides if o.split("=")[0].split(".")[0] in ("model", "head", "experiment")]
+    return " ".join(typed) or "model=resnet20"

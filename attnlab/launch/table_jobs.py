@@ -1,0 +1,43 @@
+"""From a table to the jobs of a sweep: what the launcher is to run, seed by seed, so that a half table is even."""
+
+from collections.abc import Sequence
+
+from omegaconf import DictConfig
+
+from attnlab.machine.gpus import jobs_at_a_time
+from attnlab.records.provenance import doubts
+from attnlab.records.record import RESULTS, gather
+from attnlab.tables.grid import read_grid
+from attnlab.tables.progress import ledger
+
+
+def jobs(arguments: Sequence[str], config: DictConfig) -> list[list[str]]:
+    """The overrides of every run to do; says how much there is. Raises ConfigError for what makes no table.
+
+    hydra.mode=RUN: a further rank of a DDP job repeats them, and must not begin the table.
+    """
+    grid = read_grid(arguments)
+    records, left_out = gather(config.output_dir)
+    for reason in left_out:
+        print(f"left out: {reason}")
+    # What other code has recorded goes to the launcher, which says so and does not run it.
+    done = [] if config.force else [r for r in records if config.code == "recorded" or not doubts(r, config.output_dir)]
+    book = ledger(grid, done)
+    machine = config.machine
+    at_a_time = jobs_at_a_time(config.n_jobs, config.runs_per_gpu, machine.accelerator, machine.devices)
+    print(book.heading(grid.name, at_a_time), flush=True)
+    if elsewhere := len({record["id"] for record in gather(RESULTS)[0]} & set(book.to_do.values())):
+        print(f"table {grid.name}: {elsewhere} of them are in ./{RESULTS}, which reports show; they are run here anew")
+    if grid.changed:
+        print(f"table {grid.name}: not the protocol: {' '.join(grid.changed)}")
+    without = {argument for cell in grid.cells for argument in grid.left if argument not in cell.given}
+    if without:
+        print(f"table {grid.name}: rows with attention=none are without {' '.join(sorted(without))}")
+    cells = {(cell.row, cell.column): cell for cell in grid.cells}
+    return [
+        [
+            f"table={grid.name}", "hydra.mode=RUN", *cells[row, column].overrides, f"seed={seed}",
+            *cells[row, column].given,
+        ]
+        for row, column, seed in book.to_do
+    ]  # fmt: skip

@@ -1,0 +1,191 @@
+"""The machine a run trains on: device, precision, threads. Nothing here changes what is learnt, only how fast."""
+
+import ctypes
+import os
+import platform
+import re
+import resource
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from attnlab.errors import ConfigError
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies matrices in bfloat16 (AMX, or AVX512-BF16)."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "amx_bf16" in flags or "avx512_bf16" in flags
+
+
+def accelerator(machine: Mapping[str, Any]) -> str:
+    """`cpu` or what machine.accelerator names; auto = a GPU when there is one."""
+    wanted = machine["accelerator"]
+    has_gpu = torch.cuda.is_available()
+    if wanted in ("gpu", "cuda") and not has_gpu:
+        raise ConfigError(f"machine.accelerator={wanted}: torch sees no GPU here; allowed are auto, cpu")
+    if wanted == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("machine.accelerator=mps: torch sees no Apple GPU here; allowed are auto, cpu")
+    return ("gpu" if has_gpu else "cpu") if wanted == "auto" else str(wanted)
+
+
+def check_devices(machine: Mapping[str, Any]) -> None:
+    """Raise ConfigError for devices that this machine does not have; waiting for them would take for ever."""
+    devices, here = machine["devices"], accelerator(machine)
+    if machine.get("sync_batchnorm") and here == "cpu":
+        raise ConfigError("machine.sync_batchnorm=true: allowed on GPUs only; torch has none on a CPU")
+    if here == "cpu" and devices != "auto":
+        cores = os.cpu_count() or 1
+        if isinstance(devices, list) or devices > cores:
+            raise ConfigError(f"machine.devices={devices}: allowed on this machine's CPU is 1 to {cores} processes")
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def ranks(machine: Mapping[str, Any]) -> int:
+    """Processes of one run on this machine: one a device."""
+    devices = machine["devices"]
+    if isinstance(devices, list):
+        return len(devices)
+    if devices == "auto":
+        return max(1, torch.cuda.device_count()) if accelerator(machine) == "gpu" else 1
+    return int(devices)
+
+
+def several(machine: Mapping[str, Any]) -> bool:
+    """Whether a run has several processes."""
+    return ranks(machine) * (machine.get("nodes") or 1) > 1
+
+
+def batch_statistics(net: nn.Module, machine: Mapping[str, Any]) -> str:
+    """Over which images BN takes its mean and variance in training, for the record: `batch`, the whole one;
+    `rank`, each process's part of it, which is another science than one process's; `none` without BN."""
+    if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules()):
+        return "none"
+    return "rank" if several(machine) and not machine.get("sync_batchnorm") else "batch"
+
+
+def too_little_memory(values: Mapping[str, Any], error: Exception) -> str:
+    """What a GPU without memory left means for a run, and what helps."""
+    asked = re.search(r"Tried to allocate ([\d.]+ \w+)", str(error))
+    runs = values.get("runs_per_gpu") or 1
+    shared = f"runs_per_gpu={runs}: fewer, or " if runs > 1 else ""
+    return (
+        f"the GPU has too little memory left{f' ({asked[1]} more were needed)' if asked else ''}; "
+        f"{shared}recipe.batch_size={values['recipe']['batch_size']}: a smaller one, or more machine.devices"
+    )
+
+
+def share(machine: Mapping[str, Any], key: str) -> int:
+    """machine.threads or machine.workers of one rank; null = this job's cores, shared among its ranks."""
+    given = machine.get(key)
+    return int(given) if given is not None else max(1, cores() // ranks(machine))
+
+
+def set_threads(machine: Mapping[str, Any]) -> None:
+    """Give torch its CPU threads: machine.threads, else what OMP_NUM_THREADS says, else this rank's share.
+
+    Thread pools that together have more threads than cores ruin each other.
+    """
+    if machine["threads"] is not None or "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(share(machine, "threads"))
+
+
+def keep_memory(machine: Mapping[str, Any]) -> None:
+    """On a CPU, keep the memory of freed feature maps for the next ones (glibc's mallopt; elsewhere nothing happens).
+
+    By default glibc hands large blocks back to the kernel, and every step pays for fresh pages: 0 to 7 % of a ResNet-20
+    step. The process holds what its largest step needed.
+    """
+    trim_threshold, mmap_max = -1, -4  # names of malloc.h
+    if accelerator(machine) == "cpu" and sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            libc = ctypes.CDLL(None)
+            libc.mallopt(trim_threshold, 2**31 - 1)
+            libc.mallopt(mmap_max, 0)
+
+
+def compiles(machine: Mapping[str, Any]) -> bool:
+    """Whether the network is compiled. machine.compile=auto: never yet.
+
+    On two CPUs, one with AMX, a compiled ResNet-20 step was not faster than the eager one with fused gates, and
+    compiling took 10 to 50 s (results/bench/NOTES.md). On a GPU it has not been measured; machine.compile=true asks
+    for it.
+    """
+    return machine["compile"] is True
+
+
+def precision(machine: Mapping[str, Any]) -> str:
+    """Lightning's precision; auto = bf16-mixed where the hardware multiplies bfloat16, else 32-true."""
+    wanted = str(machine["precision"])
+    if wanted.startswith("16") and accelerator(machine) == "cpu":
+        raise ConfigError(f"machine.precision={wanted}: allowed on a CPU are auto, 32-true, bf16-mixed, 64-true")
+    if wanted != "auto":
+        return wanted
+    fast = (
+        cpu_has_bf16()
+        if accelerator(machine) == "cpu"
+        else torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    )
+    return "bf16-mixed" if fast else "32-true"
+
+
+def precision_of(record: Mapping[str, Any], machine: Mapping[str, Any]) -> str:
+    """In which precision a finished run is tested again: its own, unless machine.precision names one.
+
+    Raises ConfigError where the device does not have it.
+    """
+    own = record["precision"]
+    if machine["precision"] != "auto":
+        return precision(machine)
+    try:
+        return precision({**machine, "precision": own})
+    except ConfigError as error:
+        text = f"run={record['id']}: was tested in {own}, which is not to be had here"
+        raise ConfigError(f"{text}; machine.precision=32-true asks for another") from error
+
+
+def one_device(machine: Mapping[str, Any]) -> int:
+    """The number of the device that a finished run is tested on; 0 on a CPU. Raises ConfigError where several are asked
+    for, and for a part of the images."""
+    devices = machine["devices"]
+    if isinstance(devices, list) and len(devices) == 1 and accelerator(machine) != "cpu":
+        return int(devices[0])
+    if devices not in (1, "auto") or (machine.get("nodes") or 1) > 1:
+        nodes = f" with machine.nodes={machine['nodes']}" if (machine.get("nodes") or 1) > 1 else ""
+        raise ConfigError(f"machine.devices={devices}{nodes}: allowed here is 1, or on a GPU the number of one, [0]")
+    if machine.get("batches") is not None:
+        raise ConfigError(f"machine.batches={machine['batches']}: allowed here is null; some batches are no test")
+    return 0
+
+
+def device_name(device: torch.device) -> str:
+    """The device in words: the GPU's name, or the CPU's model and core count."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+    except OSError:
+        pass
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes at most in use: allocated on the GPU, or resident in this process."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024  # macOS counts bytes, Linux KiB

@@ -1,0 +1,1 @@
+"""CPU kernels in C for attention gates and batch normalisation. Without them training is slower, nothing else."""

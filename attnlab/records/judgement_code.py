@@ -1,0 +1,95 @@
+"""What a part of a judgement hangs on, kept with it as `of`; and whether it still stands.
+
+{"data_hash", "masks", "precision", "code": {file: digest}, "net": a digest, "control": the checksum of its record,
+"transfer": {"dataset": its science, "data_hash"}}; beside it settings.asked, the number of images. Parts of an older
+attnlab have none: judged by unknown code. Imports no torch.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from attnlab.configuration.digest import digest
+from attnlab.records.record import Record
+from attnlab.records.source_code import closure, differences, digests
+
+#: whose imports of each other are followed: what makes a score of a net and its images. The net's own code is `net`.
+PACKAGES = (
+    "attnlab.evaluation.metrics",
+    "attnlab.evaluation.suite_errors",
+    "attnlab.evaluation.suite_maps",
+    "attnlab.evaluation.maps",
+    "attnlab.evaluation.score",
+    "attnlab.evaluation.finished_run",
+    "attnlab.data.subset",
+    "attnlab.data.batches",
+    "attnlab.data.cluttered_digits_images",
+)
+#: the parts that look at the masks of objects, and at maps
+OF_MAPS = ("localisation", "faithfulness", "sanity")
+#: of what a person calls what differs
+WORDS = {
+    "data_hash": "the images", "masks": "the objects' masks", "precision": "the precision", "net": "the net's code",
+    "control": "the run without attention", "transfer": "the transfer set",
+}  # fmt: skip
+
+
+def code_of(part: str) -> dict[str, str]:
+    """{file: digest} of the code that judges a part, as it is today."""
+    return closure(
+        ["attnlab.evaluation.suite_maps" if part in OF_MAPS else "attnlab.evaluation.suite_errors"], PACKAGES
+    )
+
+
+def net_code(record: Record) -> tuple[str, str | None]:
+    """Digests of the code of a run's net: today's, and that which trained it, None where its record does not say."""
+    return digest(_of_net(digests(record["config"]))), digest(_of_net(record["code"])) if record.get("code") else None
+
+
+def _of_net(code: Mapping[str, Any]) -> dict[str, Any]:
+    return {part: code.get(part) for part in ("model", "attention", "mask", "head")}
+
+
+def masks_digest(data: Any) -> str | None:
+    """16 hexadecimal digits for the masks that a run's data module knows; None where there are none."""
+    found = hashlib.sha256()
+    known = [getattr(getattr(data, split, None), "masks", None) for split in ("train", "val", "test")]
+    for masks in known:
+        found.update(b"none" if masks is None else str(tuple(masks.shape)).encode() + masks.cpu().numpy().tobytes())
+    return None if all(masks is None for masks in known) else found.hexdigest()[:16]
+
+
+def facts(
+    part: str, record: Record, data: Any, precision: str, control: Record | None, transfer: Any
+) -> dict[str, Any]:
+    """What a part hangs on today. control: the record of the same run without attention;  transfer: (science, data)."""
+    of = {"data_hash": data.data_hash, "precision": precision, "code": code_of(part), "net": net_code(record)[0]}
+    if part in OF_MAPS:
+        of["masks"] = masks_digest(data)
+    if part == "localisation":
+        of["control"] = control and control["checksum"]
+    if transfer:
+        of["transfer"] = {"dataset": transfer[0], "data_hash": transfer[1].data_hash}
+    return of
+
+
+def why_anew(part: Mapping[str, Any] | None, today: Mapping[str, Any], images: int, record: Record) -> str | None:
+    """Why a part is to be judged again, "" where it never was; None where it stands."""
+    if part is None:
+        return ""
+    if (asked := part["settings"].get("asked")) != images:
+        return f"it was asked for {asked} images"
+    of = part.get("of")
+    if of is None:
+        return None
+    if files := differences({"": of["code"]}, {"": today["code"]}):
+        return f"{', '.join(files)} changed"
+    trained_by = net_code(record)[1]
+    for key, words in WORDS.items():
+        if key == "control" and today.get(key) is None:
+            continue  # it is not there any more, and was what it was
+        if key == "net" and of["net"] == trained_by:
+            continue  # judged by the code that trained it, which today's is not
+        if of.get(key) != today.get(key):
+            return f"{words} changed"
+    return None

@@ -1,0 +1,203 @@
+"""Which code computed a run? Digests of the source files behind each part of its science, kept in the record.
+
+They are no part of the id: an edited module asks whether a record still stands, it does not make another experiment.
+"""
+
+import ast
+import importlib
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from attnlab.configuration.compose import NO_ATTENTION
+from attnlab.records.source_files import PACKAGES, installed_version, is_own, path_of, root_of
+from attnlab.records.syntax import syntax, syntax_digest
+
+#: rooms and modules of attnlab that compute nothing of a run: they compose, check, run, record and report it. Their
+#: imports are not followed; those of any other module are, of a new one too.
+NOT_SCIENCE = (
+    "attnlab.records", "attnlab.machine", "attnlab.errors", "attnlab.models.costs", "attnlab.training.checkpointing",
+    *(f"attnlab.configuration.{name}" for name in ("schema", "compose", "targets", "digest", "identity", "secrets")),
+)  # fmt: skip
+#: what attnlab itself puts around a part's own module
+AROUND = {
+    "attention": "attnlab.attention.placement", "mask": "attnlab.attention.gate", "model": "attnlab.models.network",
+    "optimizer": "attnlab.training.weight_decay", "training": "attnlab.training.classifier",
+}  # fmt: skip
+STARTED = time.time()  # of this process, or a little later
+
+Code = dict[str, dict[str, str]]
+
+
+class OtherCode(UserWarning):
+    """The weights of a run are used by code that is not the code that trained them."""
+
+
+def digests(config: Mapping[str, Any]) -> Code:
+    """{part: {file: digest}} of what computes a config: attention, mask, model, head, dataset, schedule, optimizer,
+    training.
+
+    A part is the module that defines its `_target_` and what that imports, within attnlab (but for NOT_SCIENCE) and
+    from any module that is not installed. An installed package is known by its version. Not seen: what is imported by a
+    computed name, data files, C sources. A file is read once per process, as Python itself reads a module once;
+    nothing is imported. What a digest sees is the syntax: comments, docstrings, layout and annotations do not count,
+    nor the folder from which something of one's own is imported.
+    """
+    recipe, mask = config["recipe"], config["attention"].get("mask")
+    nodes = {section: config[section] for section in ("attention", "model", "head", "dataset")}
+    nodes |= {"mask": mask or {}, "schedule": recipe["schedule"], "optimizer": recipe["optimizer"], "training": {}}
+    found = {}
+    for part, node in nodes.items():
+        target = str(node.get("_target_", ""))
+        modules = {target.rpartition(".")[0]: None}
+        if part in AROUND and (target not in ("", NO_ATTENTION) or part == "training"):
+            modules[AROUND[part]] = None
+        names = {name: None for module in modules for name in _closure(module)}
+        files = {_file(name): _first_read(name)[0] for name in names}
+        top = target.split(".")[0]
+        if top and not is_own(top) and top not in PACKAGES:
+            files[top] = installed_version(top)
+        if files:
+            found[part] = files
+    return found
+
+
+def closure(modules: Iterable[str], packages: tuple[str, ...]) -> dict[str, str]:
+    """{file: digest} of modules of attnlab, and of what they import within `packages`; see `digests`."""
+    names = {name: None for module in modules for name in _closure(module, packages)}
+    return {_file(name): _first_read(name)[0] for name in names}
+
+
+def differences(recorded: Code, today: Code) -> list[str]:
+    """The files that differ. One that was moved or renamed as it is does not."""
+    files = []
+    for part in recorded.keys() | today.keys():
+        before, now = recorded.get(part, {}), today.get(part, {})
+        files += [name for name, digest in now.items() if digest not in before.values()]
+        files += [name for name, digest in before.items() if digest not in now.values() and name not in now]
+    return sorted(set(files))
+
+
+def changed_since(record: Mapping[str, Any]) -> list[str]:
+    """The files of today's code that differ from those of a record, or are not found; none of a record that holds no
+    digests."""
+    return differences(record["code"], digests(record["config"])) if record.get("code") else []
+
+
+def import_all(config: Mapping[str, Any]) -> None:
+    """Import the code of a config, so that processes forked from this one run what it is now, whatever comes.
+
+    A module that cannot be imported fails again where it is used, with a message of its own.
+    """
+    for names in digests(config).values():
+        for name in names:
+            with suppress(Exception):
+                importlib.import_module(_module(name))
+
+
+def is_here(file: str) -> bool:
+    """Whether a file of a record's code, or the installed package of that name, is found here."""
+    return (path_of(_module(file)) if file.endswith(".py") else root_of(file)) is not None
+
+
+def edited_meanwhile(config: Mapping[str, Any]) -> list[str]:
+    """The files of a config's code that were edited since this process first read them, or imported them before."""
+    modules = {_module(name) for names in digests(config).values() for name in names if name.endswith(".py")}
+    edited = []
+    for module in sorted(modules):
+        path, (digest, uncertain) = path_of(module), _first_read(module)
+        if uncertain or path is None or not path.exists() or _digest(module) != digest:
+            edited.append(_file(module))
+    return edited
+
+
+def own_packages(config: Mapping[str, Any]) -> list[Path]:
+    """The folders, or the single files, of packages other than attnlab that a config uses."""
+    modules = {_module(name) for names in digests(config).values() for name in names if name.endswith(".py")}
+    tops = sorted({module.split(".")[0] for module in modules} - {"attnlab"})
+    return [root for top in tops if (root := root_of(top)) is not None]
+
+
+def print_warnings() -> None:
+    """Print OtherCode as a line of attnlab's, without the place in the source that Python names."""
+    show = warnings.showwarning
+
+    def line(message: Any, category: Any, *place: Any) -> None:
+        if category is OtherCode:
+            print(f"attnlab: {message}", file=sys.stderr, flush=True)
+        else:
+            show(message, category, *place)
+
+    warnings.showwarning = line  # type: ignore[assignment]
+
+
+def _file(module: str) -> str:
+    path = path_of(module)
+    name = module.replace(".", "/")
+    return f"{name}/__init__.py" if path is not None and path.name == "__init__.py" else f"{name}.py"
+
+
+def _module(file: str) -> str:
+    return file.removesuffix("/__init__.py").removesuffix(".py").replace("/", ".")
+
+
+@cache
+def _closure(module: str, packages: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """A module and the modules that it imports, but for installed ones and NOT_SCIENCE. packages: of attnlab's, those
+    within these alone."""
+    found: dict[str, None] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop(0)
+        ours = _is_within(name, "attnlab")
+        if (
+            not name
+            or name in found
+            or (ours and any(_is_within(name, other) for other in NOT_SCIENCE))
+            or not is_own(name.split(".")[0])
+        ):
+            continue
+        if path_of(name) is None or (
+            ours and packages and name != module and not any(_is_within(name, p) for p in packages)
+        ):
+            continue
+        found[name] = None
+        parent = name.rpartition(".")[0]  # importing a module runs the packages around it
+        waiting += [*_imports(name), *([parent] if parent and parent != "attnlab" else [])]
+    return tuple(found)
+
+
+def _is_within(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def _imports(module: str) -> Iterator[str]:
+    """The modules that a module imports, also within its functions."""
+    path = path_of(module)
+    package = module.split(".") if path is not None and path.name == "__init__.py" else module.split(".")[:-1]
+    for node in ast.walk(syntax(path)) if path is not None else ():
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*above, *([node.module] if node.module else [])])
+            yield source
+            yield from (name for alias in node.names if path_of(name := f"{source}.{alias.name}") is not None)
+
+
+@cache
+def _first_read(module: str) -> tuple[str, bool]:
+    """(digest of a module's file when it was first asked for, whether the file was edited after an import before)."""
+    path = path_of(module)
+    return _digest(module), module in sys.modules and path is not None and path.stat().st_mtime > STARTED
+
+
+def _digest(module: str) -> str:
+    path = path_of(module)
+    assert path is not None
+    return syntax_digest(path, is_own)

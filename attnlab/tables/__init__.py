@@ -1,0 +1,1 @@
+"""Tables: records -> rows, statistics, and a page in Markdown, LaTeX or HTML."""

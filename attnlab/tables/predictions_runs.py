@@ -1,0 +1,114 @@
+"""What the predictions of one run say, or of two: error by class, and McNemar's test between them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from attnlab.configuration.identity import SECTIONS, name_of
+from attnlab.errors import ConfigError
+from attnlab.records.predictions import Predictions, load_predictions
+from attnlab.records.record import Record, find_run, read_record
+from attnlab.tables.footnotes import NOTHING
+from attnlab.tables.over_images import Interval, calibration_error, check_same_images, difference, mcnemar, wilson
+from attnlab.tables.sheet import Section, Sheet
+
+Rows = list[dict[str, Any]]
+DIAGRAM = (
+    "Reliability diagram: 15 equally wide bins of confidence, the images of each counted below. On the diagonal a net "
+    "is right as often as it says; below it, it says too much."
+)
+
+
+def of_runs(names: Sequence[str], output_dir: Path) -> tuple[Sheet, Rows, dict[str, Sequence[Predictions]]]:
+    """(page, rows unrounded, panels of the figure). Raises ConfigError."""
+    if len(names) > 2:
+        raise ConfigError(f"run={','.join(names)}: allowed are one run, or two; a table compares more")
+    found = [load_predictions(name, output_dir) for name in names]
+    if len({run.run for run in found}) < len(found):
+        raise ConfigError(f"run={','.join(names)}: both are run {found[0].run}; allowed are two runs")
+    check_same_images(found)
+    records = [read_record(find_run(run.run, output_dir)) or {} for run in found]
+    by_class = _by_class(found)
+    sections = [_mcnemar(*found)] if len(found) == 2 else []
+    header = ["class", "images"] + [
+        text for run in found for text in (f"{run.run}, error %", "95 %", "mostly taken for")
+    ]
+    texts = [
+        [row["class"], str(row["images"]), *(text for run in found for text in _class_texts(row, run))]
+        for row in by_class
+    ]
+    sections.append(Section("Error by class", header, texts))
+    notes = [f"{run.run}: {title}. {_overall(run)}" for run, title in zip(found, map(_title, records), strict=True)]
+    notes.append(
+        f"{len(found[0]):,} test images. Intervals are Wilson's, 95 %, over test images: other images of the class, "
+        "this trained net. Another training of it (another seed) is not in them. Not corrected for the number of "
+        "classes."
+    )
+    notes.append(DIAGRAM)
+    name = "_".join(["predictions", *(run.run for run in found)])
+    sheet = Sheet(name, "Predictions of " + " and ".join(run.run for run in found), [], [], sections, notes)
+    panels: dict[str, Sequence[Predictions]] = {
+        f"{run.run} ({_attention(record)})": [run] for run, record in zip(found, records, strict=True)
+    }
+    return sheet, by_class, panels
+
+
+def _title(record: Record) -> str:
+    config = record["config"]
+    names = [f"{section}={name_of(section, config[section], config)}" for section in SECTIONS]
+    return " ".join([*(name for name in names if name != "head=linear"), f"seed={config['seed']}"])
+
+
+def _attention(record: Record) -> str:
+    config = record["config"]
+    return f"{name_of('attention', config['attention'], config)}, seed {config['seed']}"
+
+
+def _overall(run: Predictions) -> str:
+    whole = wilson(int((~run.correct).sum()), len(run))
+    ece = calibration_error(run)
+    return f"Error {whole.mean:.2f} % [{whole.low:.2f}, {whole.high:.2f}], calibration error {ece:.4f} (15 bins)."
+
+
+def _by_class(found: Sequence[Predictions]) -> Rows:
+    """A row a class, unrounded."""
+    rows: Rows = []
+    for number in np.unique(found[0].label).tolist():
+        of_class = found[0].label == number
+        row: dict[str, Any] = {"class": found[0].name(number), "images": int(of_class.sum())}
+        for run in found:
+            taken_for = run.predicted[of_class & ~run.correct]
+            i = wilson(len(taken_for), int(of_class.sum()))
+            most = run.name(int(np.bincount(taken_for).argmax())) if len(taken_for) else None
+            values = {"wrong": len(taken_for), "error": i.mean, "low": i.low, "high": i.high, "mostly": most}
+            row |= {f"{run.run} {key}": value for key, value in values.items()}
+        rows.append(row)
+    return rows
+
+
+def _class_texts(row: dict[str, Any], run: Predictions) -> list[str]:
+    error, low, high, most = (row[f"{run.run} {key}"] for key in ("error", "low", "high", "mostly"))
+    return [f"{error:.2f}", f"[{low:.2f}, {high:.2f}]", most or NOTHING]
+
+
+def _mcnemar(one: Predictions, other: Predictions) -> Section:
+    test = mcnemar(one, other)
+    p = f"{test.p:.3f}" if test.p >= 0.001 else "<0.001"
+    rows = [
+        ["both wrong", str(test.both)],
+        [f"only {one.run} wrong", str(test.only_first)],
+        [f"only {other.run} wrong", str(test.only_second)],
+        ["both right", str(test.neither)],
+        [f"error of {one.run} minus {other.run}, points [95 % over images]", points(difference([one], [other]))],
+        ["p, McNemar, exact, two-sided", p],
+        ["one class named by both, %", f"{100 * np.mean(one.predicted == other.predicted):.2f}"],
+    ]
+    return Section("McNemar: these two nets, other test images", ["", "images"], rows)
+
+
+def points(found: Interval) -> str:
+    """`-0.20 [-0.55, +0.15]`."""
+    text = f"{found.mean:+.2f}"
+    return text if found.low is None else f"{text} [{found.low:+.2f}, {found.high:+.2f}]"

@@ -1,0 +1,153 @@
+"""Which records have what `python -m attnlab.report recipe=quick attention.reduction=8` asks for: by what each holds.
+
+A group (recipe=quick, attention/mask=ignore) is had by a record whose values are those of conf/<group>/<choice>.yaml,
+with ${dataset.mirror} and its like looked up in the record itself; a key (recipe.epochs=9) by one that holds this
+value, which replaces the choice's. Nothing is composed onto another dataset than the record's own.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from hydra.core.override_parser.types import Override, QuotedString
+from omegaconf import OmegaConf
+
+from attnlab.configuration.compose import CONF, choices, compose_file, no_such_key
+from attnlab.configuration.digest import canonical
+from attnlab.configuration.identity import SECTIONS, departures, name_of, read_choice, science
+from attnlab.configuration.overrides import parse
+from attnlab.errors import ConfigError
+from attnlab.records.record import Record
+
+PATHS = ("dataset.root", "dataset.cache")
+
+
+@dataclass(frozen=True, eq=False)
+class Filter:
+    """One condition. key: recipe, attention.mask, recipe.epochs, seed;  value: the value, of a group what its choice
+    sets;  given: the keys below a group that other arguments set."""
+
+    argument: str
+    key: str
+    value: Any
+    is_group: bool = False
+    given: tuple[str, ...] = ()
+
+    def fails(self, record: Record) -> list[str]:
+        """The keys in which a record is otherwise; none where it has what is asked for."""
+        config = record["config"]
+        if not self.is_group:
+            asked, held = canonical(self.value), _at(science(config), self.key)
+            if isinstance(asked, dict) and isinstance(held, dict):
+                held = {name: held.get(name) for name in asked}
+            return [] if asked == held else [self.key]
+        node = _at(config, self.key)
+        group = self.key.replace(".", "/")
+        if not isinstance(node, dict):
+            return [self.key]
+        found = [f"{self.key}.{key}" for key in departures(group, self.value, node, config)]
+        return [key for key in found if not any(key == other or key.startswith(f"{other}.") for other in self.given)]
+
+
+def select(records: Sequence[Record], overrides: Sequence[str]) -> tuple[list[Record], list[str]]:
+    """The records that have all that is asked for; and a line for those that nearly have, of a group's choice.
+
+    Raises ConfigError for a key that no record holds, for a choice that there is not, and for what selects nothing.
+    """
+    filters = read_filters(overrides, records)
+    chosen, near = [], Counter[tuple[str, str]]()
+    for record in records:
+        failed = {one: keys for one in filters if (keys := one.fails(record))}
+        if not failed:
+            chosen.append(record)
+        elif len(failed) == 1:
+            ((one, keys),) = failed.items()
+            if one.is_group and _is_near(one, record):
+                near[one.argument, ", ".join(f"{key}={_at(record['config'], key)}" for key in keys)] += 1
+    told = [
+        f"not selected: {n} run{'s' * (n != 1)} of {argument} but for {what}, which must be asked for as well"
+        for (argument, what), n in near.items()
+    ]
+    return chosen, told
+
+
+def _is_near(one: Filter, record: Record) -> bool:
+    """Whether a record's choice is the one asked for, with another value here and there."""
+    config, choice = record["config"], one.argument.partition("=")[2]
+    return name_of(one.key.replace(".", "/"), _at(config, one.key), config).split()[0] == choice
+
+
+def read_filters(overrides: Sequence[str], records: Sequence[Record]) -> list[Filter]:
+    """The conditions that overrides set. Raises ConfigError."""
+    found: list[Filter] = []
+    for argument, item in zip(overrides, parse(overrides, "the command line"), strict=True):
+        key = item.key_or_group
+        if item.is_sweep_override() or item.is_delete():
+            raise ConfigError(f"{argument}: allowed here is one value, {key}=VALUE")
+        if key == "experiment":
+            found += _of_experiment(argument, str(item.value()))
+        elif key in PATHS:
+            raise ConfigError(
+                f"{argument}: selects nothing; a record holds no path, dataset.listing=... is of a folder"
+            )
+        elif (CONF / key).is_dir() and key.split("/")[0] in SECTIONS:
+            if (choice := str(item.value())) not in choices(key):
+                raise ConfigError(f"{argument}: unknown; allowed are {', '.join(choices(key))}")
+            found.append(Filter(argument, key.replace("/", "."), read_choice(key, choice), is_group=True))
+        elif key in ("seed", "start_from") or key.split(".")[0] in SECTIONS:
+            found.append(Filter(argument, key, _value(argument, item)))
+        else:
+            allowed = ", ".join(("output_dir", "source", "experiment", "seed", "start_from", *SECTIONS))
+            raise ConfigError(f"{key}: selects nothing; allowed are {allowed} and keys below")
+    held = {key for record in records for key in _keys(record["config"])}
+    for one in found:
+        if records and not one.is_group and one.value is not None and one.key not in held:
+            raise ConfigError(no_such_key(one.key, sorted(_beside(one.key, held))))
+    own = {one.key for one in found}
+    return [
+        Filter(one.argument, one.key, one.value, one.is_group, tuple(k for k in own if k.startswith(f"{one.key}.")))
+        for one in found
+    ]
+
+
+def _of_experiment(argument: str, name: str) -> list[Filter]:
+    """The groups that an experiment sets, each as it sets it."""
+    if name not in choices("experiment"):
+        raise ConfigError(f"{argument}: unknown; allowed are {', '.join(choices('experiment'))}")
+    body = yaml.safe_load((CONF / "experiment" / f"{name}.yaml").read_text())
+    named = [group for entry in body.get("defaults", []) if isinstance(entry, dict) for group in entry]
+    sections = {group.removeprefix("override /") for group in named} | body.keys()
+    composed = compose_file("run", [f"experiment={name}"])
+    values: Any = OmegaConf.to_container(composed, resolve=False)
+    return [Filter(argument, section, values[section], is_group=True) for section in SECTIONS if section in sections]
+
+
+def _value(argument: str, item: Override) -> Any:
+    if item.key_or_group == "start_from":  # an id of digits alone is no number
+        text = argument.partition("=")[2].strip("'\"")
+        return None if text == "null" else text
+    value = item.value()
+    return value.text if isinstance(value, QuotedString) else value
+
+
+def _at(node: Any, key: str) -> Any:
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, dict) else None
+    return node
+
+
+def _keys(node: Any, above: str = "") -> list[str]:
+    """Every key of a config, those of its groups as well."""
+    if not isinstance(node, dict):
+        return []
+    names = [f"{above}{name}" for name in node]
+    return names + [key for name in node for key in _keys(node[name], f"{above}{name}.")]
+
+
+def _beside(key: str, held: set[str]) -> list[str]:
+    """The keys that stand beside one, else all of its section."""
+    parent = key.rpartition(".")[0]
+    beside = [other for other in held if other.rpartition(".")[0] == parent]
+    return beside or [other for other in held if other.split(".")[0] == key.split(".")[0]]

@@ -1,0 +1,97 @@
+"""What conf/table/NAME.yaml may hold under `table`, checked before anything runs."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from attnlab.errors import ConfigError
+from attnlab.records import judgement
+
+KEYS = ("title", "about", "rows", "columns", "seeds", "metrics", "margin", "baseline", "same", "paper")
+ABOUT = ("source", "protocol", "departures", "cost")
+METRICS = ("test/top1_error", "test/top5_error", "test/loss", "test/calibration_error")
+#: what a paper's numbers are: what they count, and on which images it chose the epoch it printed
+PAPER: dict[str, tuple[str, ...]] = {
+    "source": (), "gives": ("error", "accuracy"), "chosen": ("test", "validation", "last", "unknown"), "runs": (),
+    "values": (), "missing": (),
+}  # fmt: skip
+
+
+def check_table(name: str, table: Any) -> dict[str, Any]:
+    """The declaration, when it makes a table. Raises ConfigError."""
+    if isinstance(table, Mapping) and isinstance(rows := table.get("rows"), Mapping):
+        # null: a row that another table declares, whose declaration this one takes over but for that row
+        table = {**table, "rows": {label: overrides for label, overrides in rows.items() if overrides is not None}}
+    if not isinstance(table, Mapping) or not table.get("rows"):
+        raise ConfigError(f"table={name}: table.rows is missing, {{label: [overrides]}}")
+    if unknown := [key for key in table if key not in KEYS]:
+        raise ConfigError(f"table.{unknown[0]}: no such key; allowed are {', '.join(KEYS)}")
+    whole = {"columns": {"": []}, "same": [], "metrics": ["test/top1_error"], "about": {}, "paper": {}} | {
+        key: value for key, value in table.items() if value is not None
+    }
+    if not isinstance(whole.get("title", ""), str):
+        raise ConfigError(f"table.title={whole['title']}: allowed is a text")
+    for key, known in (("about", ABOUT), ("paper", METRICS)):
+        node = whole[key]
+        if not isinstance(node, Mapping) or [name for name in node if name not in known]:
+            raise ConfigError(f"table.{key}={node}: allowed is a mapping with {', '.join(known)}")
+    metrics = whole["metrics"]
+    if not isinstance(metrics, list) or not metrics or metrics[0] not in METRICS:
+        raise ConfigError(
+            f"table.metrics={metrics}: allowed is a list; the first is judged, one of {', '.join(METRICS)}"
+        )
+    if unknown := [name for name in metrics if name not in (*METRICS, *judgement.METRICS)]:
+        raise ConfigError(
+            f"table.metrics: {unknown[0]}: unknown; allowed are {', '.join(METRICS)}, and of attnlab.judge "
+            f"{', '.join(judgement.METRICS)}"
+        )
+    margin = whole.get("margin")
+    if margin is not None and (type(margin) not in (int, float) or not 0 < margin < float("inf")):
+        raise ConfigError(
+            f"table.margin={margin}: allowed is a number above 0, in the units of {metrics[0]} (points of error, say), "
+            "within which a row counts as equivalent to the baseline; or null"
+        )
+    if not isinstance(whole["same"], list) or not all(isinstance(group, list) for group in whole["same"]):
+        raise ConfigError(f"table.same={whole['same']}: allowed is a list of lists of rows")
+    for kind in ("rows", "columns"):
+        if not isinstance(whole[kind], Mapping):
+            raise ConfigError(f"table.{kind}={whole[kind]}: allowed is {{label: [overrides]}}")
+        for label, overrides in whole[kind].items():
+            if not isinstance(overrides, list) or not all(isinstance(item, str) for item in overrides):
+                raise ConfigError(f"table.{kind}.{label}={overrides}: allowed is a list of overrides, [key=value]")
+    seeds = whole.get("seeds")
+    if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
+        raise ConfigError(f"table.seeds={seeds}: allowed is a list of integers from 0")
+    if double := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+        raise ConfigError(f"table.seeds={seeds}: seed {double[0]} stands there twice")
+    rows = list(whole["rows"])
+    baseline = whole.setdefault("baseline", rows[0])
+    named = [baseline, *(label for group in whole["same"] for label in group)]
+    for label in named:
+        if label not in rows:
+            key = "baseline" if label == baseline else "same"
+            raise ConfigError(f"table.{key}: {label}: unknown row; the table has {', '.join(rows)}")
+    whole["paper"] = {metric: _check_paper(metric, block, whole) for metric, block in whole["paper"].items()}
+    return dict(whole)
+
+
+def _check_paper(metric: str, block: Any, table: Mapping[str, Any]) -> dict[str, Any]:
+    """What a paper prints for a metric, by row and column; without columns: by row."""
+    where = f"table.paper.{metric}"
+    if not isinstance(block, Mapping) or not block.get("source"):
+        raise ConfigError(f"{where}.source: is missing; no number without one")
+    if unknown := [key for key in block if key not in PAPER]:
+        raise ConfigError(f"{where}.{unknown[0]}: no such key; allowed are {', '.join(PAPER)}")
+    for key in ("gives", "chosen"):
+        if block.get(key) not in PAPER[key]:
+            raise ConfigError(f"{where}.{key}={block.get(key) or 'null'}: allowed are {', '.join(PAPER[key])}")
+    values = {}
+    for row, given in (block.get("values") or {}).items():
+        values[row] = given if isinstance(given, Mapping) else {"": given}
+        for kind, labels in (("rows", [row]), ("columns", values[row])):
+            for wrong in [label for label in labels if label not in table[kind]]:
+                raise ConfigError(f"{where}: {wrong}: unknown; {kind} are {', '.join(table[kind])}")
+        for column, printed in values[row].items():
+            if printed is not None and not re.fullmatch(r"\d+(\.\d+)?( ± \d*\.\d+)?", str(printed)):
+                raise ConfigError(f"{where}: {row}, {column}: {printed}: allowed are 92.33, 92.33 ± 0.19, null")
+    return dict(block) | {"values": values}

@@ -1,0 +1,1 @@
+"""Training: one checked config -> one run -> one record."""

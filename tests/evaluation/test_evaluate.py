@@ -1,0 +1,150 @@
+"""A saved run on another set or split."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from conftest import TINY
+from masked_tree import tree
+
+import attnlab
+from attnlab.errors import ConfigError, DataError
+from attnlab.evaluate import evaluate
+from attnlab.models import network
+from attnlab.records.record import seal
+
+
+def test_evaluate(tiny):
+    cfg = attnlab.config(tiny)
+    record = attnlab.train(cfg)
+    where = [f"run={record['id'][:5]}", f"output_dir={cfg.output_dir}"]
+    own = evaluate(where)
+    for name in ("top1_error", "top5_error", "loss", "calibration_error"):
+        assert own[name] == pytest.approx(record["metrics"][f"test/{name}"], rel=1e-3)
+    assert evaluate([*where, "split=val"])["top1_error"] == pytest.approx(record["metrics"]["val/top1_error"], abs=1e-3)
+    other = evaluate([*where, "dataset.seed=1", "dataset.train_size=50", "dataset.test_size=200"])
+    assert other["data_hash"] != own["data_hash"] == record["data_hash"]
+    assert attnlab.load_results(cfg.output_dir)["test/top1_error"].tolist() == [record["metrics"]["test/top1_error"]]
+    for bad, message in (
+        ("split=both", r"split=both: allowed are test, val, train"),
+        ("dataset=cifar100", r"dataset\.classes=100: allowed is 10"),
+        ("model=resnet8", r"model=resnet8: allowed are run, split"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            evaluate([*where, bad])
+    with pytest.raises(ConfigError, match=r"run=zz: no such finished run"):
+        evaluate(["run=zz", where[1]])
+
+
+def test_a_word_that_is_no_override():
+    with pytest.raises(ConfigError, match=r"^run: allowed is KEY=VALUE"):
+        evaluate(["run"])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of 32-true on a machine that has bf16: its folder, its record."""
+    output_dir = tmp_path_factory.mktemp("evaluate") / "outputs"
+    overrides = [*TINY, "recipe.epochs=1", "machine.precision=32-true", f"output_dir={output_dir}"]
+    record = attnlab.train(attnlab.config(overrides))
+    return output_dir / record["id"], record
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """A copy of it, and what names it."""
+    folder, record = finished
+    shutil.copytree(folder, tmp_path / "outputs" / folder.name)
+    return tmp_path / "outputs" / folder.name, record, [f"run={folder.name}", f"output_dir={tmp_path / 'outputs'}"]
+
+
+def test_a_run_is_tested_in_its_own_precision_and_another_one_is_another_file(copy, monkeypatch):
+    monkeypatch.setattr("attnlab.machine.hardware.cpu_has_bf16", lambda: True)
+    folder, record, where = copy
+    own = evaluate(where)
+    assert own["loss"] == pytest.approx(record["metrics"]["test/loss"], rel=1e-6)
+    assert own["precision"] == record["precision"] == "32-true"
+    assert own["record"] == record["checksum"]
+    other = evaluate([*where, "machine.precision=bf16-mixed"])
+    assert other["precision"] == "bf16-mixed"
+    assert other["loss"] != own["loss"]
+    files = {path: json.loads(path.read_text()) for path in (folder / "evaluations").iterdir()}
+    assert sorted(found["precision"] for found in files.values()) == ["32-true", "bf16-mixed"]
+
+
+def test_a_precision_that_is_not_to_be_had_is_said(copy):
+    folder, record, where = copy
+    (folder / "result.json").write_text(json.dumps(seal(record | {"precision": "16-mixed"})))
+    with pytest.raises(ConfigError, match=rf"^run={folder.name}: was tested in 16-mixed, .*machine\.precision=32-true"):
+        evaluate([*where, "machine=cpu"])
+    assert evaluate([*where, "machine=cpu", "machine.precision=32-true"])["precision"] == "32-true"
+
+
+def test_what_was_edited_is_not_believed(copy):
+    folder, record, where = copy
+    config = folder / "config.yaml"
+    text = config.read_text()
+    assert "normalize: channel" in text
+    config.write_text(text.replace("normalize: channel", "normalize: scale"))
+    with pytest.raises(ConfigError, match=r"its config\.yaml was edited, it is that of a run \w{12}; result\.json has"):
+        evaluate(where)
+    config.write_text(text)
+    (folder / "result.json").write_text(json.dumps(record | {"precision": "bf16-mixed"}))
+    with pytest.raises(ConfigError, match=r"its result\.json was changed after it was written"):
+        evaluate(where)
+    (folder / "result.json").write_text(json.dumps(seal(record | {"data_hash": "0" * 16})))
+    with pytest.raises(ConfigError, match=r"saw other images .*; dataset\.root says where they lie"):
+        evaluate(where)
+
+
+def test_the_machine_is_honoured_or_refused(copy, monkeypatch):
+    _, _, where = copy
+    nets, read = [], network.load
+
+    def load(*arguments):
+        net = read(*arguments)
+        net.compile = lambda: nets.append("compiled")
+        nets.append(net)
+        return net
+
+    monkeypatch.setattr(network, "load", load)
+    threads = torch.get_num_threads()
+    try:
+        evaluate([*where, "machine.threads=2", "machine.compile=true"])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert nets[1:] == ["compiled"]
+    weights = [p for p in nets[0].parameters() if p.dim() == 4 and p.shape[1] > 1 and p.shape[2] > 1]
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
+    for bad, message in (
+        ("machine.devices=2", r"^machine\.devices=2: allowed here is 1"),
+        ("machine.devices=[0,1]", r"^machine\.devices=\[0, 1\]: allowed here is 1"),
+        ("machine.nodes=2", r"^machine\.devices=1 with machine\.nodes=2: allowed here is 1"),
+        ("machine.batches=3", r"^machine\.batches=3: allowed here is null"),
+        ("machine.threads=abc", r"^machine\.threads=abc: allowed is an integer from 1"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            evaluate([*where, bad])
+
+
+def test_a_run_of_a_folder_is_tested_on_another_one(tmp_path):
+    own, other = tree(tmp_path / "own"), tree(tmp_path / "other", seed=1)
+    record = attnlab.train(attnlab.config([
+        "dataset=folder", f"dataset.root={own}", "dataset.image_size=16", "model=resnet8", "recipe.epochs=1",
+        "recipe.validation.images=0", "recipe.batch_size=3", "tracker=csv", f"output_dir={tmp_path / 'outputs'}",
+    ]))  # fmt: skip
+    where = [f"run={record['id']}", f"output_dir={tmp_path / 'outputs'}"]
+    there = ["dataset=folder", f"dataset.root={other}", "dataset.image_size=16"]
+    for asked in ([], there):
+        with pytest.raises(ConfigError, match=r"^run\.root: must be given, the folder of the images that the run saw"):
+            evaluate([*where, *asked])
+    with pytest.raises(
+        DataError, match=r"^run\.root=.*: holds other images \(listing \w+\) than the config was made for"
+    ):
+        evaluate([*where, *there, f"run.root={other}"])
+    found = evaluate([*where, *there, f"run.root={own}"])
+    assert found["data_hash"] != record["data_hash"]
+    for asked in ([f"run.root={own}"], ["dataset=folder", f"dataset.root={own}", "dataset.image_size=16"]):
+        assert evaluate([*where, *asked])["loss"] == pytest.approx(record["metrics"]["test/loss"], rel=1e-5)

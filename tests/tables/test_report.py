@@ -1,0 +1,186 @@
+"""Tables from records: grouping, mean and sample sd, names, files; the terminal table."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import synthetic
+from masked_tree import tree
+
+import attnlab
+from attnlab.errors import ConfigError
+from attnlab.records.record import gather, seal
+from attnlab.report import report, show
+
+ERRORS = {("none", 0): 20.0, ("none", 1): 22.0, ("none", 2): 21.0, ("ise", 0): 19.0, ("ise", 1): 18.0}
+
+
+@pytest.fixture
+def outputs(tmp_path):
+    for (attention, seed), error in ERRORS.items():
+        write(tmp_path, [f"attention={attention}", f"seed={seed}"], error)
+    return tmp_path
+
+
+def write(output_dir, overrides, error):
+    made = synthetic.record(overrides, error, params=1000 if "none" in overrides[0] else 1100)
+    synthetic.write(output_dir, made)
+    return made
+
+
+def test_rows_means_and_sample_sds(outputs, capsys):
+    tables, paths = report([f"output_dir={outputs}"])
+    assert len(tables) == 1
+    none, ise = tables[0].rows
+    assert (none.attention, none.n, ise.attention, ise.n) == ("none", 3, "ise", 2)
+    assert none.mean("test/top1_error") == pytest.approx(21)
+    assert none.sd("test/top1_error") == pytest.approx(np.std([20, 21, 22], ddof=1))
+    assert tables[0].chance == pytest.approx(90)
+    show(tables)
+    printed = capsys.readouterr().out
+    assert "21.00 ± 1.00" in printed
+    assert "18.50 ± 0.71" in printed
+    assert "chance level 90.00 %" in printed.replace("\n", " ")
+    assert [path.name for path in paths] == ["results.md", "results.csv", "results.png"]
+    assert "| none | 21.00 ± 1.00 |" in paths[0].read_text()
+    assert "**" not in paths[0].read_text()  # no differences, so nothing is bold
+    with paths[1].open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["attention"] for row in rows] == ["none", "ise"]
+    assert float(rows[1]["test/top1_error sd"]) == pytest.approx(np.std([18, 19], ddof=1))
+    assert paths[2].read_bytes().startswith(b"\x89PNG")
+
+
+def test_other_images_are_another_table(outputs):
+    record = write(outputs, ["attention=none", "seed=3"], 30)
+    synthetic.write(outputs, seal(record | {"data_hash": "1"}))
+    tables, _ = report([f"output_dir={outputs}"])
+    assert [len(table.rows) for table in tables] == [2, 1]
+    assert [table.title[-6:] for table in tables] == ["data 0", "data 1"]
+
+
+def test_a_recipe_that_differs_in_an_interpolated_key_has_another_name(tmp_path):
+    write(tmp_path, ["attention=none", "recipe=modern"], 1)
+    write(tmp_path, ["attention=none", "recipe=modern", "recipe.augment.flip=true"], 2)
+    tables, _ = report([f"output_dir={tmp_path}"])
+    assert [table.title.rsplit("recipe=", 1)[1] for table in tables] == ["modern", "modern augment.flip=True"]
+
+
+def test_one_run_has_no_sd(tmp_path):
+    write(tmp_path, ["attention=none"], 12.5)
+    tables, paths = report([f"output_dir={tmp_path}"])
+    assert tables[0].rows[0].sd("test/top1_error") is None
+    assert "| none | 12.50 |" in paths[0].read_text()
+
+
+def test_models_and_recipes_are_not_mixed(outputs):
+    write(outputs, ["attention=none", "model=resnet8"], 40)
+    write(outputs, ["attention=none", "recipe.epochs=9"], 10)
+    tables, _ = report([f"output_dir={outputs}"])
+    assert sorted(table.title for table in tables) == [
+        "dataset=cluttered_digits, model=resnet20, recipe=quick",
+        "dataset=cluttered_digits, model=resnet20, recipe=quick epochs=9",
+        "dataset=cluttered_digits, model=resnet8, recipe=quick",
+    ]
+
+
+def test_overrides_select(outputs):
+    write(outputs, ["attention=none", "model=resnet8"], 40)
+    write(outputs, ["attention=none", "experiment=demo"], 50)
+    tables, _ = report([f"output_dir={outputs}", "experiment=demo"])
+    assert [row.mean("test/top1_error") for table in tables for row in table.rows] == [50]
+    tables, _ = report([f"output_dir={outputs}", "model=resnet8", "recipe=quick", "dataset=cluttered_digits"])
+    assert [row.mean("test/top1_error") for row in tables[0].rows] == [40]
+    tables, _ = report([f"output_dir={outputs}", "model=resnet20", "seed=0"])
+    assert [row.n for row in tables[0].rows] == [1, 1]
+    with pytest.raises(ConfigError, match="holds no finished run that these overrides select"):
+        report([f"output_dir={outputs}", "model=resnet56"])
+    with pytest.raises(ConfigError, match=r"machine\.threads: selects nothing"):
+        report([f"output_dir={outputs}", "machine.threads=1"])
+
+
+@pytest.fixture
+def of_a_folder(tmp_path):
+    """Runs of an image tree, whose recipe=quick mirrors images, which the embedded set's does not."""
+    where = ["dataset=folder", f"dataset.root={tree(tmp_path / 'tree')}", "dataset.image_size=16"]
+    output_dir = tmp_path / "outputs"
+    write(output_dir, [*where, "attention=none"], 30)
+    write(output_dir, [*where, "attention=se", "attention.reduction=8"], 20)
+    write(output_dir, ["attention=none"], 10)
+    write(output_dir, ["attention=none", "recipe.epochs=9"], 5)
+    return output_dir
+
+
+def errors(*overrides):
+    tables, _ = report(overrides)
+    return sorted(row.mean("test/top1_error") for table in tables for row in table.rows)
+
+
+def test_a_filter_asks_each_record_not_the_default_dataset(of_a_folder, capsys):
+    where = f"output_dir={of_a_folder}"
+    assert errors(where, "recipe=quick") == [10, 20, 30]
+    assert "not selected: 1 run of recipe=quick but for recipe.epochs=9, which must be asked" in capsys.readouterr().err
+    assert errors(where, "recipe=quick", "recipe.epochs=9") == [5]
+    assert errors(where, "recipe.epochs=9") == [5]
+    assert errors(where, "dataset=folder", "dataset.image_size=16") == [20, 30]
+    assert errors(where, "attention=se", "attention.reduction=8") == [20]
+    assert errors(where, "attention.reduction=8") == [20]
+    assert errors(where, "recipe.augment.flip=true") == [20, 30]
+    assert errors(where, "head=linear", "attention.stages=null") == [5, 10, 20, 30]
+    listing = next(r for r in gather(of_a_folder)[0] if r["config"]["dataset"].get("listing"))["config"]["dataset"]
+    assert errors(where, f"dataset.listing='{listing['listing']}'") == [20, 30]
+
+
+def test_a_mask_is_a_group_below_its_attention(tmp_path):
+    write(tmp_path, ["attention=ise"], 10)
+    write(tmp_path, ["attention=se"], 20)
+    where = f"output_dir={tmp_path}"
+    assert errors(where, "attention=ise") == errors(where, "attention=se", "attention/mask=ignore") == [10]
+    assert errors(where, "attention/mask=ignore") == [10]
+    assert errors(where, "attention/mask=attend") == [20]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("recipe.epoch=9", r"^recipe\.epoch: no such key; .*recipe\.epochs"),
+        ("recipe=quik", r"^recipe=quik: unknown; allowed are .*quick"),
+        ("experiment=dem", r"^experiment=dem: unknown; allowed are .*demo"),
+        ("dataset.root=/data", r"^dataset\.root=/data: selects nothing; a record holds no path"),
+        ("attention=none,se", r"^attention=none,se: allowed here is one value"),
+        ("source=wandb:me/attnlab", r"^source=wandb:me/attnlab: is for table=NAME"),
+        ("source=no/such", r"^source=no/such: allowed is wandb:ENTITY/PROJECT, or a folder"),
+    ],
+)
+def test_what_selects_nothing_is_refused(outputs, override, message):
+    with pytest.raises(ConfigError, match=message):
+        report([f"output_dir={outputs}", override])
+
+
+def test_two_records_of_one_run_are_named_until_a_folder_is_chosen(outputs, capsys):
+    other = synthetic.record(["attention=ise", "seed=0"], 33.0, params=1100)
+    tracked = outputs / "kept" / "records" / f"{other['id']}.json"
+    tracked.parent.mkdir(parents=True)
+    tracked.write_text(json.dumps(other))
+    where = f"output_dir={outputs}"
+    assert errors(where, "attention=ise") == [18]
+    told = capsys.readouterr().err
+    assert f"{tracked} (test/top1_error 33.0)" in told
+    assert f"result.json (test/top1_error {ERRORS['ise', 0]})" in told
+    assert f"source={outputs / 'kept'} chooses" in told
+    assert errors(where, f"source={tracked.parent}") == [33]
+    assert errors(where, f"source={outputs / 'kept'}") == [33]
+
+
+def test_nothing_to_report(tmp_path):
+    with pytest.raises(ConfigError, match="holds no finished run"):
+        report([f"output_dir={tmp_path}"])
+
+
+def test_load_results(outputs):
+    table = attnlab.load_results(outputs)
+    assert len(table) == 5
+    assert set(table.attention) == {"none", "ise"}
+    assert table.groupby("cell")["test/top1_error"].mean().round(2).tolist() in ([18.5, 21.0], [21.0, 18.5])
+    assert {"model", "dataset", "recipe", "seed", "params", "classes", "images_per_second"} <= set(table.columns)
