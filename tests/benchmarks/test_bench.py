@@ -40,11 +40,11 @@ def test_arguments():
         ("step", "shapes=1x16x4x4", "shapes=1x16x4x4: no such key of step"),
         ("gates", "attention=sk", "attention=sk: allowed here are se, eca, cbam"),
         ("roofline", "attention=sk", "attention=sk: allowed here are se, eca, cbam"),
-        ("step", "machine.thread=1", "machine.thread: no such key"),
-        ("step", "attention=sse", "attention=sse: unknown; allowed are"),
+        ("step", "machine.thread=1", "unknown key machine.thread; did you mean machine.threads?"),
+        ("step", "attention=sse", "unknown choice attention=sse; did you mean se? allowed are"),
         ("overhead", "machine.precision=64-true", "machine.precision=64-true: allowed in a benchmark are auto"),
         ("overhead", "recipe.grad_clip=1", "recipe.grad_clip=1: allowed in this benchmark is null"),
-        ("startup", "model=resnet21", "model=resnet21: unknown"),
+        ("startup", "model=resnet21", "unknown choice model=resnet21"),
     ],
 )
 def test_errors_name_key_value_and_what_is_allowed(command, argument, message):
