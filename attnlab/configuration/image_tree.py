@@ -86,8 +86,8 @@ def listing_digest(root: str | Path, listed: Sequence[tuple[Path, int]]) -> str:
 
 
 def own_listing(root: str, classes: int) -> str | None:
-    """16 hexadecimal digits that identify an own ImageNet by the names and sizes of its images or shards (of URLs by
-    their names). None for the ImageNet of 1,000 classes, which is the same everywhere, and if there are no files yet."""
+    """16 hexadecimal digits that identify an own ImageNet by the names and sizes of its images or shards, of URLs by
+    the names. None for the ImageNet of 1,000 classes, which is the same everywhere, and if there are no files yet."""
     folder = Path(root)
     if classes == IMAGENET:
         return None

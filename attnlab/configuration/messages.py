@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Iterable
-from os.path import commonprefix
 from typing import Any
 
 from attnlab.configuration import removed
@@ -39,6 +38,11 @@ def as_typed(value: Any) -> str:
 def _allowed(given: str, names: Iterable[str]) -> str:
     names = sorted(names, key=lambda name: (len(name), name))  # variants have longer names than what they vary
     close = difflib.get_close_matches(given, names, n=3)
-    best = max(close, key=lambda name: len(commonprefix([name, given])), default="")
+    best = max(close, key=lambda name: _common_start(name, given), default="")
     hint = f" did you mean {best}?" if best else ""
     return f";{hint} allowed are {', '.join(names)}" if names else ""
+
+
+def _common_start(one: str, other: str) -> int:
+    """The number of characters with which both texts begin."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

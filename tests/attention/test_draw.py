@@ -111,5 +111,7 @@ def test_null_is_no_key_and_none_has_no_draw():
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "x"])
 def test_what_a_draw_may_be(value):
-    with pytest.raises(ConfigError, match=rf"^wrong value attention\.draw={value}; allowed is an integer from 1, or null$"):
+    with pytest.raises(
+        ConfigError, match=rf"^wrong value attention\.draw={value}; allowed is an integer from 1, or null$"
+    ):
         build("attention=se", f"attention.draw={value}")

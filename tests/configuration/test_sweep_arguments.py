@@ -92,7 +92,7 @@ def test_none_leaves_out_the_knobs_that_others_have(tmp_path):
 )
 def test_a_knob_that_no_job_has_or_one_lacks_is_one_message(arguments, message, tmp_path):
     found, out, error = dry_run("-m", *arguments, f"output_dir={tmp_path}")
-    if message.startswith("attention.reduction=x"):  # a constructor's own check, in each job
+    if "attention.reduction=x" in message:  # a constructor's own check, in each job
         done = warm([sys.executable, "-m", "attnlab.run", "-m", *arguments, f"output_dir={tmp_path}"])
         error = done.stderr.splitlines()[0]
     else:

@@ -107,7 +107,10 @@ def _set_up(values):
             r"^recipe\.validation\.seed=run with recipe\.validation\.order=file: ",
         ),
         (["recipe.validation.seed=3"], r"^wrong value recipe\.validation\.seed=3; allowed is run, or null$"),
-        (["recipe.validation.seed=dataset"], r"^wrong value recipe\.validation\.seed=dataset; allowed is run, or null$"),
+        (
+            ["recipe.validation.seed=dataset"],
+            r"^wrong value recipe\.validation\.seed=dataset; allowed is run, or null$",
+        ),
     ],
 )
 def test_what_is_refused(overrides, message):

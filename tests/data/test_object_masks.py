@@ -159,5 +159,7 @@ def test_a_lossy_mask_and_two_masks_of_one_name_are_refused(tmp_path):
     (folder / "0.png").unlink()
     (folder / "0.bmp").unlink()
     Image.fromarray(mask).save(folder / "0.jpg")
-    with pytest.raises(DataError, match=r"^lossy mask masks/test/ant/0\.jpg in dataset\.root=.*: JPEG changes pixels; "):
+    with pytest.raises(
+        DataError, match=r"^lossy mask masks/test/ant/0\.jpg in dataset\.root=.*: JPEG changes pixels; "
+    ):
         read_trees(root, SIZE, None)

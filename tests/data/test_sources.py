@@ -79,7 +79,10 @@ def test_the_order_of_files_changes_nothing():
     ("damage", "message"),
     [
         (lambda root: shutil.rmtree(root / "test"), r"^no folder test/ in dataset"),
-        (lambda root: [p.unlink() for p in (root / "train" / "bird").iterdir()], r"^no images in train/bird/ of dataset"),
+        (
+            lambda root: [p.unlink() for p in (root / "train" / "bird").iterdir()],
+            r"^no images in train/bird/ of dataset",
+        ),
         (lambda root: shutil.rmtree(root / "test" / "bird"), r"^classes differ: bird; test/ of dataset"),
         (lambda root: shutil.rmtree(root / "train"), r"^no folder train/ in dataset"),
     ],

@@ -129,7 +129,8 @@ def test_an_own_package_is_trusted_by_name_in_the_environment(tmp_path, monkeypa
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(
-        ConfigError, match=r"^wrong value attention\._target_=mine\.Own; allowed is a name that begins with attnlab\. or "
+        ConfigError,
+        match=r"^wrong value attention\._target_=mine\.Own; allowed is a name that begins with attnlab\. or ",
     ):
         target({"_target_": "mine.Own"}, "attention")
     monkeypatch.setenv("ATTNLAB_TRUST", "mine")

@@ -161,7 +161,10 @@ def test_timm_keeps_our_own_initialisation():
             ["attention=simam", "attention.regularization=nan"],
             r"^wrong value attention\.regularization=nan; allowed is a finite number$",
         ),
-        (["attention=se", "attention.init_std=inf"], r"^wrong value attention\.init_std=inf; allowed is a finite number$"),
+        (
+            ["attention=se", "attention.init_std=inf"],
+            r"^wrong value attention\.init_std=inf; allowed is a finite number$",
+        ),
         (
             ["attention=se", "attention/mask=reciprocal", "attention.mask.eps=-1"],
             r"attention=se: attention\.mask\.eps=-1.*: allowed is a number above 0",

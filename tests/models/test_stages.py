@@ -50,7 +50,10 @@ def test_null_is_no_key_and_a_list_is_another_science():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["attention.stages=2"], r"^wrong value attention\.stages=2; allowed is increasing integers from 1, e\.g\. \[2,3\]"),
+        (
+            ["attention.stages=2"],
+            r"^wrong value attention\.stages=2; allowed is increasing integers from 1, e\.g\. \[2,3\]",
+        ),
         (["attention.stages=[]"], r"attention\.stages=\[\]: allowed"),
         (["attention.stages=[3,2]"], r"^wrong value attention\.stages=\[3, 2\]; allowed is increasing"),
         (["attention.stages=[a]"], r"attention\.stages=\['a'\]: allowed"),

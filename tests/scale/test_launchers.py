@@ -111,13 +111,15 @@ def test_a_launcher_that_is_not_installed_says_what_it_needs(monkeypatch):
     error = Exception(
         "Could not find 'hydra/launcher/submitit_slurm'\n\nAvailable options in 'hydra/launcher':\n\tbasic"
     )
-    assert explain(error) == "missing package hydra-submitit-launcher, which launcher=slurm needs; install attnlab[slurm]"
+    assert (
+        explain(error) == "missing package hydra-submitit-launcher, which launcher=slurm needs; install attnlab[slurm]"
+    )
     assert set(groups.PACKAGES) == {"joblib", "ray", "submitit_slurm"}
 
 
 def test_a_launcher_is_no_science():
     plain = run_id(attnlab.config([]))
-    assert {run_id(attnlab.config([f"launcher={name}", "runs_per_gpu=3"])) for name in compose.choices("launcher")} == {
+    assert {run_id(attnlab.config([f"launcher={name}", "runs_per_gpu=3"])) for name in groups.choices("launcher")} == {
         plain
     }
 
