@@ -22,6 +22,8 @@ TYPE_NAMES = {
 TRUSTED = ("attnlab", "torch", "torchvision", "timm", "torchmetrics")
 DATASETS, SCHEDULES = ("attnlab.data",), ("attnlab.schedules",)
 FAMILIES = ("attnlab.models", "attnlab.attention", "attnlab.heads")
+#: modules of FAMILIES that read checkpoints
+READERS = ("attnlab.models.network", "attnlab.models.warm_start")
 
 
 def _is(found: Any, kind: type) -> bool:
@@ -29,7 +31,7 @@ def _is(found: Any, kind: type) -> bool:
 
 
 def _function_of(found: Any, modules: tuple[str, ...]) -> bool:
-    return inspect.isfunction(found) and _within(found.__module__, modules)
+    return inspect.isfunction(found) and _within(found.__module__, modules) and not _within(found.__module__, READERS)
 
 
 def _within(module: str, packages: tuple[str, ...]) -> bool:
