@@ -106,7 +106,7 @@ def _unknown_key(key: str, text: str, overrides: list[str]) -> str:
     if parent and is_group(key):
         chosen = next((o.split("=", 1)[1] for o in overrides if o.startswith(f"{parent}=")), None)
         which = f"{parent}={chosen}" if chosen else f"the chosen {parent}"
-        return f"unknown group {key}; {which} has no {name}"
+        return f"unknown group {key}; {which} has no {name}, as only gates have one"
     if is_group(key):  # attention={reduction: 4}
         value = next((o.split("=", 1)[1] for o in overrides if o.startswith(f"{key}=")), "null")
         return unknown_choice(key, value)

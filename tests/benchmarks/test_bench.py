@@ -44,7 +44,7 @@ def test_arguments():
         ("step", "attention=sse", "unknown choice attention=sse; did you mean se? allowed are"),
         ("overhead", "machine.precision=64-true", "machine.precision=64-true: allowed in a benchmark are auto"),
         ("overhead", "recipe.grad_clip=1", "recipe.grad_clip=1: allowed in this benchmark is null"),
-        ("startup", "model=resnet21", "unknown choice model=resnet21"),
+        ("startup", "model=resnet21", "model=resnet21: unknown"),
     ],
 )
 def test_errors_name_key_value_and_what_is_allowed(command, argument, message):

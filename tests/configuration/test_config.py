@@ -162,7 +162,10 @@ BAD = [
         r"^unknown key attention\.reduktion; did you mean attention\.reduction\? allowed are attention\.bias, ",
     ),
     (["sede=3"], r"^unknown key sede; did you mean seed\? allowed are code, head, seed, "),
-    (["attention=none", "attention/mask=ignore"], r"^unknown group attention/mask; attention=none has no mask$"),
+    (
+        ["attention=none", "attention/mask=ignore"],
+        r"^unknown group attention/mask; attention=none has no mask, as only gates have one$",
+    ),
     (
         ["attention=se", "attention/mask=ignor"],
         r"^unknown choice attention/mask=ignor; did you mean ignore\? allowed are hard, ",

@@ -104,7 +104,7 @@ def _set_up(values):
     [
         (
             [BY_RUN, "recipe.validation.order=file"],
-            r"^recipe\.validation\.seed=run with recipe\.validation\.order=file: ",
+            r"^nothing to draw: recipe\.validation\.seed=run and recipe\.validation\.order=file, ",
         ),
         (["recipe.validation.seed=3"], r"^wrong value recipe\.validation\.seed=3; allowed is run, or null$"),
         (

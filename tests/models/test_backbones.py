@@ -169,7 +169,10 @@ def test_timm_keeps_our_own_initialisation():
             ["attention=se", "attention/mask=reciprocal", "attention.mask.eps=-1"],
             r"attention=se: attention\.mask\.eps=-1.*: allowed is a number above 0",
         ),
-        (["attention=gc", "attention/mask=ignore"], r"attention/mask: attention=gc has none \(it is not a gate"),
+        (
+            ["attention=gc", "attention/mask=ignore"],
+            r"^unknown group attention/mask; attention=gc has no mask, as only gates have one$",
+        ),
         (["attention=gc", "+attention/mask=ignore"], r"attention=gc: attention\.mask: .* it adds to its input"),
         (["attention=sk", "+attention/mask=ignore"], r"attention=sk: attention\.mask: .* it replaces a convolution"),
     ],
