@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from attnlab.configuration.compose import extra_keys
+from attnlab.configuration.checks import extra_keys
 from attnlab.configuration.explain import explain, refused_key
 from attnlab.configuration.groups import is_group
 from attnlab.configuration.hydra_compose import siblings
