@@ -128,8 +128,8 @@ def _evaluate(run: str, split: str, asked: dict[str, Any], other_dataset: bool, 
 def _where(values: dict[str, Any], asked: dict[str, Any], other_dataset: bool, run_root: str | None) -> dict[str, Any]:
     """The run's own dataset with the folders where it lies: as asked where it is the one asked for, else run.root, or
     the usual place. Raises ConfigError where there is none."""
-    from attnlab.configuration.compose import choices
-    from attnlab.configuration.identity import name_of
+    from attnlab.configuration.groups import choices
+    from attnlab.configuration.names import name_of
 
     if not other_dataset and run_root is None:
         there = asked["dataset"]

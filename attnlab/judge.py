@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from attnlab.configuration.cli import command_line
-from attnlab.configuration.compose import choices, compose_file, plain
+from attnlab.configuration.compose import compose_file, plain
+from attnlab.configuration.groups import choices
 from attnlab.errors import ConfigError
 from attnlab.evaluation.chosen_runs import boolean, positive, read_asked
 from attnlab.records.judgement import FILE, add_to_judgement, read_judgement, scores

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from attnlab.configuration.cli import command_line
-from attnlab.configuration.identity import SECTIONS, name_of
+from attnlab.configuration.identity import SECTIONS
+from attnlab.configuration.names import name_of
 from attnlab.evaluation.chosen_runs import Asked, positive, read_asked
 from attnlab.records.record import Record
 from attnlab.records.source_code import print_warnings

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from attnlab.configuration.identity import SECTIONS, cell, name_of
+from attnlab.configuration.identity import SECTIONS, cell
+from attnlab.configuration.names import name_of
 from attnlab.errors import ConfigError
 from attnlab.records.record import Record, gather
 from attnlab.tables.statistics import paired

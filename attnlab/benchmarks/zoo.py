@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from attnlab.configuration.compose import CONF, choices, compose_file, plain
+from attnlab.configuration.compose import check, compose_file, plain
+from attnlab.configuration.groups import CONF, choices
 from attnlab.errors import ConfigError
 
 COLUMNS = ("attention", "kind", "inverse", "place", "parameters", "MACs", "source")
@@ -27,7 +28,7 @@ def zoo(overrides: Sequence[str] = (), names: Sequence[str] = ()) -> list[dict[s
 
     asked = [name for o in overrides if o.startswith("attention=") for name in o.partition("=")[2].split(",")]
     rest = [o for o in overrides if not o.startswith("attention=")]
-    base = plain(compose_file("run", [*(o for o in rest if not o.startswith("attention")), "attention=none"]))
+    base = check(compose_file("run", [*(o for o in rest if not o.startswith("attention")), "attention=none"]))
     bare = build(base)
     params, macs = _parameters(bare), count_macs(bare, base)
     every = sorted((n for n in choices("attention") if "_laakom" not in n), key=lambda n: (n != "none", n))

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.configuration.compose import compose_file, plain
-from attnlab.configuration.identity import name_of
 from attnlab.configuration.image_tree import classes_of
+from attnlab.configuration.names import name_of
 from attnlab.data.augment import Preprocess
 from attnlab.data.build import make_datamodule
 from attnlab.data.memory import Images

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from attnlab.configuration.compose import compose_file, plain
-from attnlab.configuration.identity import NOTHING, run_id
+from attnlab.configuration.identity import run_id
+from attnlab.configuration.schema import NO_ATTENTION
 from attnlab.errors import ConfigError
 from attnlab.evaluation import suite_errors, suite_maps
 from attnlab.evaluation.finished_run import Subject, read_source, read_subject, subject_of
@@ -83,7 +84,7 @@ def judged(
 def _without_attention(config: Mapping[str, Any], output_dir: Path) -> str | None:
     """The id of the same run without attention, when it is finished in output_dir and is not this one."""
     linear = str(config["head"]["_target_"]).endswith("Linear")
-    if config["attention"]["_target_"] == NOTHING and linear:
+    if config["attention"]["_target_"] == NO_ATTENTION and linear:
         return None
     bare = plain(compose_file("run", ["attention=none", f"head.classes={config['dataset']['classes']}"]))
     name = run_id(dict(config) | {"attention": bare["attention"], "head": config["head"] if linear else bare["head"]})

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from attnlab.configuration.compose import choices
+from attnlab.configuration.groups import choices
 from attnlab.records.record import Record, checksum, seal, write_json
 
 FILE = "judge.json"

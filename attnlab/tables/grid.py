@@ -11,8 +11,9 @@ from typing import Any
 from hydra.core.override_parser.types import Glob, Override, QuotedString
 from omegaconf import OmegaConf
 
-from attnlab.configuration.compose import CONF, check, chosen, compose_file
+from attnlab.configuration.compose import check, chosen, compose_file
 from attnlab.configuration.digest import digest
+from attnlab.configuration.groups import CONF
 from attnlab.configuration.identity import SECTIONS, run_id, science
 from attnlab.configuration.overrides import parse
 from attnlab.configuration.sweep_arguments import Composed, check_left_out, compose_job

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from attnlab.configuration.digest import digest
-from attnlab.configuration.identity import SECTIONS, cell, name_of, science
+from attnlab.configuration.identity import SECTIONS, cell, science
+from attnlab.configuration.names import name_of
 from attnlab.records.record import Record
 from attnlab.tables.provenance_notes import provenance_notes, provenance_warnings
 from attnlab.tables.spec import METRICS

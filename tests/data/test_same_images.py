@@ -153,7 +153,7 @@ def test_imagenets_of_equal_names_and_sizes_are_told_apart(tmp_path, monkeypatch
     asked = [["dataset=imagenet", f"dataset.root={root}", "dataset.classes=2", "machine.workers=0"] for root in roots]
     assert loaded(*asked[0]).data_hash != loaded(*asked[1]).data_hash
     assert loaded(*asked[0]).data_hash == loaded(*asked[0]).data_hash
-    monkeypatch.setattr("attnlab.configuration.image_tree.LOOKED_AT", 1000)  # bytes: a part of the files
+    monkeypatch.setattr("attnlab.configuration.image_tree.MOST_READ", 1000)  # bytes: a part of the files
     assert loaded(*asked[0]).data_hash != loaded(*asked[1]).data_hash
 
 

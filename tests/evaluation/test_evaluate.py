@@ -123,7 +123,7 @@ def test_the_machine_is_honoured_or_refused(copy, monkeypatch):
         ("machine.devices=[0,1]", r"^machine\.devices=\[0, 1\]: allowed here is 1"),
         ("machine.nodes=2", r"^machine\.devices=1 with machine\.nodes=2: allowed here is 1"),
         ("machine.batches=3", r"^machine\.batches=3: allowed here is null"),
-        ("machine.threads=abc", r"^machine\.threads=abc: allowed is an integer from 1"),
+        ("machine.threads=abc", r"^wrong value machine\.threads=abc; allowed is an integer from 1, or null$"),
     ):
         with pytest.raises(ConfigError, match=message):
             evaluate([*where, bad])

@@ -183,7 +183,7 @@ def test_class_names_come_from_the_tree(tmp_path):
     assert subject.class_names == ["ant", "bee"]
     paths = look([f"run={record['id']}", f"output_dir={tmp_path}", f"dataset.root={root}"])
     assert "maps.png" in {path.name for path in paths}
-    with pytest.raises(ConfigError, match=r"dataset\.root: must be given"):
+    with pytest.raises(ConfigError, match=r"missing value dataset\.root"):
         look([f"run={record['id']}", f"output_dir={tmp_path}"])
 
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 import attnlab
-from attnlab.configuration.compose import choices
+from attnlab.configuration.groups import choices
 from attnlab.errors import ConfigError
 from attnlab.evaluation.maps import cam_layer, cams, mask_maps, spatial_maps
 from attnlab.evaluation.mask_recorder import Seen
