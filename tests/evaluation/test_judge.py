@@ -7,7 +7,7 @@ import pytest
 from conftest import TINY
 
 import attnlab
-from attnlab.judge import DEFAULT, asked_for, judge, show
+from attnlab.judge import DEFAULT, judge, judge_chosen_runs, show
 from attnlab.records.judgement import METRICS, heading, read_judgement, scores, with_judgements
 from attnlab.records.record import fault, read_record, seal
 from attnlab.tables.grid import read_grid
@@ -111,28 +111,28 @@ def test_a_tracked_judgement_is_found(runs, tmp_path):
 
 def test_the_command_line(runs, capsys):
     output_dir, ids = runs
-    (found, path), = asked_for([f"run={ids['cbam'][:6]}", "parts=localisation,health", "images=60",
+    (found, path), = judge_chosen_runs([f"run={ids['cbam'][:6]}", "parts=localisation,health", "images=60",
                                 f"output_dir={output_dir}"])  # fmt: skip
     show(found)
     text = capsys.readouterr().out
     assert path.exists()
     assert "pointing/gradcam" in text
     assert "a random map" in text
-    assert "stage2.0.spatial" in text
+    assert "stage2.0 spatial" in text
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["run=zzz"], "run=zzz: no such finished run"),
-        (["run={cbam}", "parts=nonsense"], "parts=nonsense: no such part; allowed are localisation"),
+        (["run={cbam}", "parts=nonsense"], "no such part: parts=nonsense; allowed are all, pgd, fgsm"),
         (["run={cbam}", "parts=transfer/nonsense"], "parts=transfer/nonsense"),
-        (["run={cbam}", "images=0"], "images=0: allowed is an integer from 1"),
-        (["run={cbam}", "force=perhaps"], "force=perhaps: allowed are true, false"),
-        (["run={cbam}", "attention=se"], "attention=se: allowed are run, table, parts"),
-        (["images=5"], "run=ID or table=NAME: one of them must be given"),
-        (["run={cbam}", "table=demo"], "run=ID or table=NAME"),
-        (["table=demo"], "table=demo: none of its runs is in output_dir"),
+        (["run={cbam}", "images=0"], "not a positive integer: images=0; allowed is an integer from 1"),
+        (["run={cbam}", "force=perhaps"], "not a boolean: force=perhaps; allowed are true, false"),
+        (["run={cbam}", "attention=se"], "unknown key: attention=se; allowed are run, table, parts, force, images"),
+        (["images=5"], "0 runs or tables are named; allowed is one, run=ID or table=NAME"),
+        (["run={cbam}", "table=demo"], "2 runs or tables are named; allowed is one, run=ID or table=NAME"),
+        (["table=demo"], "no run of table=demo has a record and a checkpoint in output_dir"),
         (["run={cbam}", "parts=background", "images=5", "transfer=cifar10", "transfer.root=/nowhere"], "transfer"),
     ],
 )
@@ -141,7 +141,7 @@ def test_bad_input(runs, arguments, message):
 
     output_dir, ids = runs
     with pytest.raises(AttnlabError) as caught:
-        list(asked_for([*(a.format(**ids) for a in arguments), f"output_dir={output_dir}"]))
+        list(judge_chosen_runs([*(a.format(**ids) for a in arguments), f"output_dir={output_dir}"]))
     assert message in str(caught.value) or (message == "transfer" and "/nowhere" in str(caught.value))
 
 
@@ -155,7 +155,7 @@ def test_other_images_are_refused(runs, tmp_path):
     record = read_record(copy / ids["none"])
     path = copy / ids["none"] / "result.json"
     path.write_text(json.dumps(seal(record | {"data_hash": "0" * 16})))
-    with pytest.raises(ConfigError, match="saw other images"):
+    with pytest.raises(ConfigError, match="the images differ from those of run="):
         judge(ids["none"], copy, ["calibration"], images=40)
     path.write_text(json.dumps(record))
     config = copy / ids["none"] / "config.yaml"
@@ -179,7 +179,7 @@ def test_a_table_is_judged_and_shows_the_columns(runs, capsys):
 
     for cell in grid.cells:
         train(plain(cell.config) | {"seed": 0, "tracker": {"name": "csv"}})
-    judged = list(asked_for([*arguments, "parts=localisation", "images=60"]))
+    judged = list(judge_chosen_runs([*arguments, "parts=localisation", "images=60"]))
     assert len(judged) == 2
     comparison, paths = report_table(arguments)
     text = sheet(comparison)
@@ -215,14 +215,14 @@ def test_all_parts_are_those_that_the_dataset_allows(runs, monkeypatch):
 
     output_dir, ids = runs
 
-    def cannot(subject, control):
+    def cannot(run, control):
         raise ConfigError("no masks")
 
-    quick = {name: lambda subject, control: {"scores": {}, "details": {}} for name in PARTS}
+    quick = {name: lambda run, control: {"scores": {}, "details": {}} for name in PARTS}
     monkeypatch.setattr(attnlab.evaluation.suite, "JUDGES", quick | {"localisation": cannot})
     found = judge(ids["none"], output_dir, PARTS, images=33)
-    asked = {name for name, part in found["parts"].items() if part["settings"]["asked"] == 33}
-    assert asked == set(PARTS) - {"localisation"}
+    judged = {name for name, part in found["parts"].items() if part["settings"]["asked"] == 33}
+    assert judged == set(PARTS) - {"localisation"}
     with pytest.raises(ConfigError, match="no masks"):
         judge(ids["none"], output_dir, ["localisation"], images=33)
 
@@ -231,15 +231,15 @@ def test_background_and_transfer(runs):
     """The embedded set's groups; and its features on itself, which must beat guessing ten classes nowhere."""
     from attnlab.configuration.compose import plain
     from attnlab.data.cluttered_digits_images import on_training_photos
-    from attnlab.evaluation.finished_run import read_subject
-    from attnlab.evaluation.metrics.background import groups
+    from attnlab.evaluation.finished_run import read_finished_run
+    from attnlab.evaluation.metrics.background import group_errors
 
     output_dir, ids = runs
     found = scores(judge(ids["none"], output_dir, ["background", "transfer/cluttered_digits"], images=60))
     split = on_training_photos(2 * 60)
-    subject = read_subject(ids["none"], output_dir, plain(attnlab.config())["machine"], [], 60)
-    wrong = subject.all_logits(split.images).argmax(dim=1) != split.labels
-    by_hand = groups(wrong, split.labels, split.photos)
+    run = read_finished_run(ids["none"], output_dir, plain(attnlab.config())["machine"], [], 60)
+    wrong = run.all_logits(split.images).argmax(dim=1) != split.labels
+    by_hand = group_errors(wrong, split.labels, split.photos)
     for name, value in by_hand.items():
         assert found[f"background/{name}"]["value"] == pytest.approx(value), name
     assert found["background/worst"]["beside"] >= found["background/own"]["beside"]

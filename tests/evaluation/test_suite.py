@@ -8,6 +8,7 @@ from planted import Constant, Noise, Truth, planted
 
 from attnlab.data.memory import Images
 from attnlab.errors import ConfigError
+from attnlab.evaluation.judgement_table import show
 from attnlab.evaluation.suite_errors import (
     judge_background,
     judge_calibration,
@@ -16,7 +17,6 @@ from attnlab.evaluation.suite_errors import (
     judge_health,
 )
 from attnlab.evaluation.suite_maps import FEW, LOCALISATION, few, judge_faithfulness, judge_localisation, judge_sanity
-from attnlab.judge import show
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,9 @@ def test_the_gate_is_chosen_on_other_images(truth):
     net.backbone.forward = lambda x: {"stage1": net.backbone.conv(net.backbone.second(net.backbone.gate(x), x))}
     both = dataclasses.replace(truth, net=net)
     assert judge_localisation(both, None)["details"]["gate"] == "backbone.gate"
-    swapped = dataclasses.replace(both, other=Images(both.other.images, both.other.labels, ~both.other.masks))
+    swapped = dataclasses.replace(
+        both, selection=Images(both.selection.images, both.selection.labels, ~both.selection.masks)
+    )
     assert judge_localisation(swapped, None)["details"]["gate"] == "backbone.second"
 
 
@@ -88,7 +90,7 @@ def test_how_many_images_have_a_mask_is_beside_the_score(truth, capsys):
 
 
 def test_masks_of_the_test_images_alone_are_halved(truth):
-    bare = dataclasses.replace(truth, other=Images(truth.other.images, truth.other.labels))
+    bare = dataclasses.replace(truth, selection=Images(truth.selection.images, truth.selection.labels))
     found = judge_localisation(bare, None)
     assert found["details"]["images"] == len(truth.test) // 2
     assert found["scores"]["iou/mask"]["value"] > 97
@@ -164,10 +166,10 @@ def test_saturation_of_a_softmax_is_unknown_and_not_zero(truth):
 
 def test_nothing_is_chosen_on_the_images_that_are_judged(truth):
     """Other images whose masks are turned round: the threshold and the mean object must follow them."""
-    other = Images(truth.other.images, truth.other.labels, ~truth.other.masks)
+    other = Images(truth.selection.images, truth.selection.labels, ~truth.selection.masks)
     straight, turned = (
         judge_localisation(truth, None),
-        judge_localisation(dataclasses.replace(truth, other=other), None),
+        judge_localisation(dataclasses.replace(truth, selection=other), None),
     )
     for name in ("iou/mask", "pointing/blind", "average_precision/blind"):
         assert turned["scores"][name]["value"] < straight["scores"][name]["value"] - 5, name
@@ -188,9 +190,9 @@ def test_another_images_map_is_about_the_mean_object(truth):
 
 def test_gates_are_held_at_their_mean_over_other_images(truth):
     """The other images are bright all over: held at that mean, the gate lets the judged noise through."""
-    bright = Images(torch.full_like(truth.other.images, 255), truth.other.labels, truth.other.masks)
+    bright = Images(torch.full_like(truth.selection.images, 255), truth.selection.labels, truth.selection.masks)
     usual = judge_health(truth, None)["details"]["gates"]["backbone.gate"]
-    open_ = judge_health(dataclasses.replace(truth, other=bright), None)["details"]["gates"]["backbone.gate"]
+    open_ = judge_health(dataclasses.replace(truth, selection=bright), None)["details"]["gates"]["backbone.gate"]
     assert usual["mean"] == open_["mean"]  # what is told of the masks is of the judged images
     assert usual["changed"] != open_["changed"]
 
@@ -200,34 +202,34 @@ def test_attacks_are_in_pixels_of_255():
     from attnlab.data.augment import Preprocess
     from attnlab.evaluation.suite_errors import judge_pgd
 
-    subject = planted(Truth())
-    images = subject.test.images
+    run = planted(Truth())
+    images = run.test.images
 
     class Brightness(torch.nn.Module):
         """Wrong beyond 6/255: a little more than an attack of 4 can do, a little less than one of 8."""
 
         def forward(self, x):
-            pixels = x * subject_sd + subject_mean
+            pixels = x * run_sd + run_mean
             middle = (pixels.mean(dim=(1, 2, 3)) * 255 - 128) * 0.3
             return torch.stack([-middle, middle], dim=1)
 
-    flat = torch.where((subject.test.labels == 0)[:, None, None, None], 122, 134).to(torch.uint8).expand_as(images)
+    flat = torch.where((run.test.labels == 0)[:, None, None, None], 122, 134).to(torch.uint8).expand_as(images)
     preprocess = Preprocess("channel", None, images)
-    subject_mean, subject_sd = preprocess.mean, preprocess.sd
-    test = Images(flat.contiguous(), subject.test.labels)
-    subject = dataclasses.replace(subject, net=Brightness(), preprocess=preprocess, test=test)
+    run_mean, run_sd = preprocess.mean, preprocess.sd
+    test = Images(flat.contiguous(), run.test.labels)
+    run = dataclasses.replace(run, net=Brightness(), preprocess=preprocess, test=test)
     for name, part in (("fgsm", judge_fgsm), ("pgd", judge_pgd)):
-        scores = part(subject, None)["scores"]
+        scores = part(run, None)["scores"]
         assert [scores[f"{name}_{e}"]["value"] for e in (2, 4, 8)] == [0, 0, 100], name
         assert scores[f"{name}_8"]["beside"] == 0
 
 
 def test_calibration_is_held_against_its_noise():
     """Guessing two classes with certainty one half is calibrated; so few images still show an error."""
-    subject = planted(Truth())
-    subject.net.head.linear.weight.data.zero_()
-    subject.net.head.linear.bias.data.copy_(torch.tensor([0.4, -0.4]))
-    one = judge_calibration(subject, None)["scores"]["calibration_error"]
+    run = planted(Truth())
+    run.net.head.linear.weight.data.zero_()
+    run.net.head.linear.bias.data.copy_(torch.tensor([0.4, -0.4]))
+    one = judge_calibration(run, None)["scores"]["calibration_error"]
     assert one["beside"] > 0.01
     assert one["value"] > 3 * one["beside"]  # it says 69 %, and half is right
 

@@ -82,7 +82,7 @@ def test_another_judges_code_judges_again(copy):
     package, lab = Path(attnlab.__file__).parent, outputs.parent / "lab"
     shutil.copytree(package, lab / "attnlab", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(package.parent / "conf", lab / "conf")
-    edited = lab / "attnlab" / "judges" / "calibration.py"
+    edited = lab / "attnlab" / "evaluation" / "metrics" / "calibration.py"
     edited.write_text(edited.read_text().replace("BINS = 15", "BINS = 5"))
     command = [sys.executable, "-m", "attnlab.judge", f"run={embedded}", "parts=calibration,localisation", "images=50"]
     environment = os.environ | {"PYTHONPATH": str(lab)}
@@ -135,9 +135,9 @@ def test_two_judges_of_one_run_lose_nothing(copy, monkeypatch):
     outputs, _, _, embedded = copy
     real = suite.JUDGES["calibration"]
 
-    def meanwhile(subject, control):
+    def meanwhile(run, control):
         judge(embedded, outputs, ["health"], images=50)
-        return real(subject, control)
+        return real(run, control)
 
     monkeypatch.setitem(suite.JUDGES, "calibration", meanwhile)
     assert set(judge(embedded, outputs, ["calibration"], images=50)["parts"]) == {"calibration", "health"}
