@@ -70,9 +70,9 @@ def test_the_gate_is_chosen_on_other_images(truth):
     assert judge_localisation(swapped, None)["details"]["gate"] == "backbone.second"
 
 
-def test_without_masks_it_says_so(truth):
+def test_test_images_without_masks_are_an_error(truth):
     bare = dataclasses.replace(truth, test=Images(truth.test.images, truth.test.labels))
-    with pytest.raises(ConfigError, match="of the 200 test images none has a mask"):
+    with pytest.raises(ConfigError, match="fewer than two of the 200 test images have a mask with an object"):
         judge_localisation(bare, None)
 
 

@@ -147,7 +147,7 @@ def _objects(masks: Tensor) -> Tensor:
     on = masks.flatten(1)
     if (useless := on.all(dim=1) | ~on.any(dim=1)).any():
         where = useless.nonzero().flatten().tolist()
-        raise ValueError(f"{len(where)} masks are all object or all background; the first is number {where[0]}")
+        raise ValueError(f"{len(where)} masks are all object or all background; the first is mask {where[0]}")
     return on
 
 
