@@ -65,8 +65,9 @@ def judge_parts(
             if transfer:
                 part = suite_errors.judge_transfer(run(), dataset, transfer[1])
             else:
-                needs_control = control_id and "control" in of
-                control = read_finished_run(control_id, folder.parent, machine, own, images) if needs_control else None
+                control = None
+                if control_id and "control" in of:
+                    control = read_finished_run(control_id, folder.parent, machine, own, images)
                 part = JUDGES[name](run(), control)
         except (ConfigError, ValueError) as error:
             if not isinstance(error, ConfigError):  # from a metric, e.g. for maps that are not finite

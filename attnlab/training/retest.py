@@ -15,7 +15,7 @@ from attnlab.errors import ConfigError, DataError
 from attnlab.evaluation.finished_run import check_images
 from attnlab.machine import hardware
 from attnlab.models.network import load
-from attnlab.records.record import believed, find_run, read_config, write_json
+from attnlab.records.record import Record, believed, find_run, read_config, write_json
 from attnlab.records.run_folder import say
 from attnlab.training.classifier import Classifier
 from attnlab.training.lightning_noise import quiet
@@ -79,9 +79,8 @@ def _trainer(machine: Mapping[str, Any], device: int, precision: str) -> pl.Trai
 
 
 def _own_data(
-    run: str, record: Mapping[str, Any], values: Mapping[str, Any], here: Mapping[str, Any], other: bool,
-    run_root: str | None,
-) -> Any:  # fmt: skip
+    run: str, record: Record, values: Mapping[str, Any], here: Mapping[str, Any], other: bool, run_root: str | None
+) -> Any:
     """The run's own data module, set up: it also knows how images are normalised. Raises if the images differ."""
     data = make_datamodule({**values, "dataset": _own_dataset(values, here, other, run_root)})
     root_key = "run.root" if other else "dataset.root"

@@ -1,4 +1,4 @@
-"""bench data: what is compared does the same work, and the report says what it was asked for. No time is asserted."""
+"""bench data: both sides do the same work, and the report names the arguments. No time is asserted."""
 
 import pytest
 import torch
@@ -45,9 +45,7 @@ def test_a_dataset_that_is_named_is_measured(tiny):
     assert what == "dataset=cluttered_digits, 32 px"
     assert len(split) == 50
     refused = asked("dataset=imagenet", "dataset.root=nowhere")
-    with pytest.raises(
-        ConfigError, match="not in memory: the dataset is ImageNet; allowed here are"
-    ):
+    with pytest.raises(ConfigError, match="not in memory: the dataset is ImageNet; allowed here are"):
         bench.small_images(refused, refused.values(*bench.DEFAULTS))
 
 

@@ -1,4 +1,4 @@
-"""Runs done twice: paired by id, told apart by where they ran, and no more sure than so many seeds allow."""
+"""Repeated runs: paired by id, labelled by where they ran, and compared with the uncertainty of few seeds."""
 
 import json
 from pathlib import Path

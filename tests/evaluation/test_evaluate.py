@@ -1,4 +1,4 @@
-"""A saved run on another set or split."""
+"""A finished run is tested on another dataset or split."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ def test_evaluate(tiny):
         evaluate(["run=zz", where[1]])
 
 
-def test_a_word_that_is_no_override():
+def test_an_argument_without_a_value_is_refused():
     with pytest.raises(ConfigError, match=r"^not KEY=VALUE: run; an example is run=ID"):
         evaluate(["run"])
 
@@ -73,7 +73,7 @@ def test_a_run_is_tested_in_its_own_precision_and_another_one_is_another_file(co
     assert sorted(found["precision"] for found in files.values()) == ["32-true", "bf16-mixed"]
 
 
-def test_a_precision_that_is_not_to_be_had_is_said(copy):
+def test_a_precision_that_is_not_available_is_refused(copy):
     folder, record, where = copy
     (folder / "result.json").write_text(json.dumps(seal(record | {"precision": "16-mixed"})))
     with pytest.raises(ConfigError, match=rf"^run={folder.name}: was tested in 16-mixed, .*machine\.precision=32-true"):
@@ -116,8 +116,14 @@ def test_the_machine_is_honoured_or_refused(copy, monkeypatch):
     finally:
         torch.set_num_threads(threads)
     assert nets[1:] == ["compiled"]
-    weights = [p for p in nets[0].parameters() if p.dim() == 4 and p.shape[1] > 1 and p.shape[2] > 1]
-    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
+
+    def is_channels_last(net):
+        weights = [p for p in net.parameters() if p.dim() == 4 and p.shape[1] > 1 and p.shape[2] > 1]
+        return {p.is_contiguous(memory_format=torch.channels_last) for p in weights}
+
+    assert is_channels_last(nets[0]) == {True}
+    evaluate([*where, "machine.channels_last=false", "machine.devices=auto", "machine.accelerator=cpu"])
+    assert is_channels_last(nets[-1]) == {False}
     for bad, message in (
         ("machine.devices=2", r"^machine\.devices=2: allowed here is 1"),
         ("machine.devices=[0,1]", r"^machine\.devices=\[0, 1\]: allowed here is 1"),

@@ -1,4 +1,4 @@
-"""attnlab.judge on a run that was trained: what it writes, when it judges anew, what it refuses."""
+"""attnlab.judge on trained runs: what it writes, what it keeps, what it refuses."""
 
 import json
 import shutil
@@ -36,7 +36,7 @@ def test_every_default_part_is_judged_and_written(runs):
     assert (output_dir / ids["cbam"] / "result.json").read_bytes() == before  # never into the record
     assert not fault(record, ids["cbam"])
     for name, one in scores(found).items():
-        assert one["beside"] is not None, name  # no score without what it must be held against
+        assert one["beside"] is not None, name  # every score has a reference value
         assert one["meaning"]
         assert f"judge/{name}" in METRICS
         assert heading(f"judge/{name}")
@@ -65,10 +65,12 @@ def test_what_was_judged_is_not_judged_again(runs, tmp_path):
     first = judge(ids["none"], copy, ["calibration"], images=40)
     more = judge(ids["none"], copy, ["calibration", "health"], images=40)
     assert more["parts"]["calibration"] == first["parts"]["calibration"]
-    assert more["parts"]["health"]["details"]["gates"] == {}  # no attention: nothing to say, and no error
+    assert (
+        more["parts"]["health"]["details"]["gates"] == {}
+    )  # without attention there is no gate, which is not an error
     wider = judge(ids["none"], copy, ["calibration"], images=50)
     assert wider["parts"]["calibration"]["settings"]["asked"] == 50
-    assert wider["parts"]["health"] == more["parts"]["health"]  # nothing is lost by judging something else
+    assert wider["parts"]["health"] == more["parts"]["health"]  # judging one part keeps the others
     stamp = wider["parts"]["calibration"]["settings"]["finished"]
     forced = judge(ids["none"], copy, ["calibration"], images=50, force=True)
     assert forced["parts"]["calibration"]["settings"]["finished"] >= stamp
@@ -208,7 +210,7 @@ def test_metrics_of_a_table_are_checked():
 
 
 def test_all_parts_are_those_that_the_dataset_allows(runs, monkeypatch):
-    """parts=all on a dataset without masks or photographs: a line a part, and the others are judged."""
+    """parts=all on a dataset without masks: one line for the part that is impossible, and the others are judged."""
     import attnlab.evaluation.suite
     from attnlab.errors import ConfigError
     from attnlab.judge import PARTS
@@ -228,7 +230,7 @@ def test_all_parts_are_those_that_the_dataset_allows(runs, monkeypatch):
 
 
 def test_background_and_transfer(runs):
-    """The embedded set's groups; and its features on itself, which must beat guessing ten classes nowhere."""
+    """The groups of the embedded set, and a linear classifier on features of the set itself."""
     from attnlab.configuration.compose import plain
     from attnlab.data.cluttered_digits_images import on_training_photos
     from attnlab.evaluation.finished_run import read_finished_run
@@ -255,7 +257,7 @@ def test_a_head_that_attends_has_the_linear_head_as_its_control(runs):
     assert found["parts"]["localisation"]["details"]["control"] == ids["none"]
 
 
-def test_a_missing_config_is_told(runs, tmp_path):
+def test_a_missing_config_is_an_error(runs, tmp_path):
     from attnlab.errors import ConfigError
 
     output_dir, ids = runs

@@ -1,4 +1,4 @@
-"""Maps: of masks, and CAMs by captum, held to their formulas written out."""
+"""Maps of masks, and CAMs by captum, against their written-out formulas."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The recorder sees every mask and changes nothing: outputs, state, graph."""
+"""The recorder records every mask and does not change outputs, state or the compiled graph."""
 
 import copy
 
@@ -108,7 +108,7 @@ def test_the_compiled_graph_is_unchanged():
         assert torch.equal(net(X), expected)
     assert len(seen) == 6  # seen although the compiled graph knows no hooks
     assert torch.equal(net(X), expected)
-    assert len(graphs) == 1  # neither compiled anew beside it nor after it
+    assert len(graphs) == 1  # not compiled again, neither inside the context nor after it
     torch._dynamo.reset()
     net(X)
     assert graphs[1] == graphs[0]

@@ -56,7 +56,7 @@ def test_the_outline_is_the_masks_edge():
 
 def test_a_mosaic_is_its_tiles():
     a, b = np.full((4, 5, 3), 7, np.uint8), np.full((4, 5, 3), 9, np.uint8)
-    whole = mosaic([[a, b], [None, a]])
-    assert whole.shape == (8 + GAP, 10 + GAP, 3)
-    assert (whole[:4, 5 + GAP :] == 9).all()
-    assert (whole[4 + GAP :, :5] == 255).all()
+    canvas = mosaic([[a, b], [None, a]])
+    assert canvas.shape == (8 + GAP, 10 + GAP, 3)
+    assert (canvas[:4, 5 + GAP :] == 9).all()
+    assert (canvas[4 + GAP :, :5] == 255).all()

@@ -1,4 +1,4 @@
-"""The judges against quantus, pytorch-grad-cam and torchattacks, by their stored answers (reference/make_judges.py)."""
+"""The metrics agree with quantus, pytorch-grad-cam and torchattacks; stored results of reference/make_judges.py."""
 
 import json
 import sys

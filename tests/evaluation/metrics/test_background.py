@@ -1,4 +1,4 @@
-"""Groups of class and background: what a network that reads the background errs in."""
+"""Errors by group of class and background, also of a network that relies on the background."""
 
 import pytest
 import torch

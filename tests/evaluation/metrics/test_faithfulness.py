@@ -1,4 +1,4 @@
-"""Deletion, insertion and ROAD: by loops over pixels, and by models whose answer is known."""
+"""Deletion, insertion and ROAD, against loops over pixels and for models whose scores are known."""
 
 import numpy as np
 import pytest
@@ -86,7 +86,7 @@ def test_the_blur_is_scipys(batch):
     assert torch.allclose(blur_images(torch.full((1, 3, 32, 32), 0.7), 1 / 8), torch.tensor(0.7))
     wave = torch.arange(32) * 2 * torch.pi / 32
     left = [float(blur_images((f * wave).cos().expand(1, 1, 32, 32), 1 / 8)[0, 0, 5, 0]) for f in (2, 3, 4)]
-    assert left == pytest.approx([0.29, 0.06, 0.01], abs=0.01)  # what insertion's docstring says
+    assert left == pytest.approx([0.29, 0.06, 0.01], abs=0.01)  # the values in the docstring of insertion
 
 
 def test_road_is_the_mean_over_shares(draw, batch):

@@ -1,4 +1,4 @@
-"""Health: a planted gate's statistics, and what is said of gates that do nothing, help or hurt."""
+"""Gate health: statistics of a planted gate, and the verdicts on gates that do nothing, help or hurt."""
 
 import pytest
 import torch
@@ -131,13 +131,13 @@ def test_a_softmax_has_no_saturation():
 
 def test_batches_add_up():
     net = Planted(torch.randn(40, 2, 2, 2, generator=torch.Generator().manual_seed(0)))
-    whole = mask_statistics(sum_masks(net, [images(40)], net), LABELS)["gate"]
+    together = mask_statistics(sum_masks(net, [images(40)], net), LABELS)["gate"]
     parts = mask_statistics(sum_masks(net, images(40).split(7), net), LABELS)["gate"]
-    for name, value in whole.items():
+    for name, value in together.items():
         assert parts[name] == (value if isinstance(value, str) else pytest.approx(value)), name
     m = torch.sigmoid(net.gate.score.z.detach().double())
-    assert whole["sd_images"] == pytest.approx(float(m.std(dim=0, correction=0).mean()), rel=1e-4)
-    assert whole["sd"] == pytest.approx(float(m.std(correction=0)), rel=1e-4)
+    assert together["sd_images"] == pytest.approx(float(m.std(dim=0, correction=0).mean()), rel=1e-4)
+    assert together["sd"] == pytest.approx(float(m.std(correction=0)), rel=1e-4)
 
 
 def test_class_share_is_between_over_total():

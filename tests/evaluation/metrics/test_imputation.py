@@ -1,4 +1,4 @@
-"""ROAD's imputation: by scipy's sparse solver, equation by equation, and on planes, which it continues."""
+"""ROAD's imputation, against scipy's sparse solver, and on planes, which it continues exactly."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Localisation: against scikit-learn and scikit-image, a perfect map, chance, and what may not change a score."""
+"""Localisation metrics, against scikit-learn and scikit-image, for perfect and random maps, and their invariances."""
 
 import itertools
 

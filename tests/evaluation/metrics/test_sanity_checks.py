@@ -1,4 +1,4 @@
-"""Sanity: a map that follows the weights goes, one that shows the image alone survives and fails."""
+"""Sanity check: a map that depends on the weights passes; one that depends only on the image fails."""
 
 from itertools import pairwise
 
