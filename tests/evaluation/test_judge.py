@@ -65,9 +65,7 @@ def test_what_was_judged_is_not_judged_again(runs, tmp_path):
     first = judge(ids["none"], copy, ["calibration"], images=40)
     more = judge(ids["none"], copy, ["calibration", "health"], images=40)
     assert more["parts"]["calibration"] == first["parts"]["calibration"]
-    assert (
-        more["parts"]["health"]["details"]["gates"] == {}
-    )  # without attention there is no gate, which is not an error
+    assert more["parts"]["health"]["details"]["gates"] == {}  # no attention, hence no gates; that is not an error
     wider = judge(ids["none"], copy, ["calibration"], images=50)
     assert wider["parts"]["calibration"]["settings"]["asked"] == 50
     assert wider["parts"]["health"] == more["parts"]["health"]  # judging one part keeps the others

@@ -80,7 +80,8 @@ def _ranges(maps: Mapping[str, Tensor]) -> list[str]:
 
 
 def _brief(value: float) -> str:
-    return "0" if abs(value) < 1e-4 else f"{value:.1e}" if abs(value) < 0.01 else f"{value:.2f}"
+    """A number short enough for the width of a tile."""
+    return "0" if abs(value) < 1e-4 else f"{value:.1g}" if abs(value) < 0.01 else f"{value:.2f}"
 
 
 def _figure(
