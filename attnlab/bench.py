@@ -19,11 +19,13 @@ import sys
 
 from attnlab.benchmarks.commands import COMMANDS, measure, menu, same_runs, show_again
 from attnlab.benchmarks.zoo import COLUMNS, zoo
-from attnlab.errors import AttnlabError, ConfigError
+from attnlab.configuration.cli import command_line
+from attnlab.errors import ConfigError
 
 __all__ = ["COLUMNS", "COMMANDS", "measure", "zoo"]
 
 
+@command_line()
 def main() -> None:
     """The command line."""
     arguments = sys.argv[1:]
@@ -31,24 +33,20 @@ def main() -> None:
         print(__doc__)
         return
     command, *rest = arguments
-    try:
-        if command == "zoo":
-            menu(rest)
-        elif command == "show":
-            show_again(rest)
-        elif command == "same":
-            same_runs(rest)
-        elif command not in COMMANDS:
-            raise ConfigError(f"{command}: no such benchmark; allowed are zoo, {', '.join(COMMANDS)}, same, show")
-        else:
-            from attnlab.benchmarks import report
+    if command == "zoo":
+        menu(rest)
+    elif command == "show":
+        show_again(rest)
+    elif command == "same":
+        same_runs(rest)
+    elif command not in COMMANDS:
+        raise ConfigError(f"no such benchmark: {command}; allowed are zoo, {', '.join(COMMANDS)}, same, show")
+    else:
+        from attnlab.benchmarks import report
 
-            found, path = measure(command, rest)
-            report.show(found)
-            print(f"written to {path}")
-    except AttnlabError as error:
-        print(f"attnlab: {error}", file=sys.stderr)
-        sys.exit(1)
+        found, path = measure(command, rest)
+        report.show(found)
+        print(f"written to {path}")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from attnlab.configuration.cli import command_line
 from attnlab.configuration.compose import check, compose_file
-from attnlab.errors import AttnlabError, ConfigError
+from attnlab.errors import ConfigError
 from attnlab.records.source_code import print_warnings
 
 SPLITS = ("test", "val", "train")
@@ -43,17 +44,14 @@ def evaluate(overrides: Sequence[str]) -> dict[str, Any]:
     return retest(values.get("run", ""), split, cfg, dataset=names_dataset, run_root=values.get("run.root"))
 
 
+@command_line()
 def main() -> None:
     """The command line."""
     if {"-h", "--help"} & set(sys.argv[1:]) or len(sys.argv) == 1:
         print(__doc__)
         return
     print_warnings()
-    try:
-        scores = evaluate(sys.argv[1:])
-    except AttnlabError as error:
-        print(f"attnlab: {error}", file=sys.stderr)
-        sys.exit(1)
+    scores = evaluate(sys.argv[1:])
     for name in ("top1_error", "top5_error", "loss", "calibration_error"):
         print(f"{name:18}{scores[name]:.4f}")
     where = f"split {scores['split']}, {scores['precision']}"

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnlab.errors import AttnlabError
+from attnlab.configuration.cli import command_line
 from attnlab.evaluation.chosen_runs import choose_runs, read_boolean, read_positive
 from attnlab.evaluation.judge_run import DEFAULT, IMAGES, PARTS, judge
 from attnlab.evaluation.judgement_table import show
@@ -49,6 +49,7 @@ def judge_chosen_runs(arguments: Sequence[str]) -> Iterator[tuple[dict[str, Any]
         yield judgement, chosen.output_dir / record["id"] / FILE
 
 
+@command_line(interrupted="interrupted; the same command goes on from here")
 def main() -> None:
     """The command line."""
     arguments = sys.argv[1:]
@@ -56,18 +57,11 @@ def main() -> None:
     if {"-h", "--help"} & set(arguments) or not arguments:
         print(__doc__)
         return
-    try:
-        one = any(argument.startswith("run=") for argument in arguments)
-        for found, path in judge_chosen_runs(arguments):
-            if one:
-                show(found)
-            print(f"run {found['run']}: judged {', '.join(found['parts'])}; written to {path}", flush=True)
-    except AttnlabError as error:
-        print(f"attnlab: {error}", file=sys.stderr)
-        sys.exit(1)
-    except OSError as error:
-        print(f"attnlab: output_dir: {error.filename} cannot be written ({error.strerror})", file=sys.stderr)
-        sys.exit(1)
+    one = any(argument.startswith("run=") for argument in arguments)
+    for found, path in judge_chosen_runs(arguments):
+        if one:
+            show(found)
+        print(f"run {found['run']}: judged {', '.join(found['parts'])}; written to {path}", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from attnlab.errors import AttnlabError
+from attnlab.configuration.cli import command_line
 from attnlab.evaluation.chosen_runs import choose_runs, read_positive
 from attnlab.records.source_code import print_warnings
 
@@ -30,6 +30,7 @@ def look(arguments: Sequence[str]) -> list[Path]:
     return draw_table(chosen, images)
 
 
+@command_line()
 def main() -> None:
     """The command line."""
     arguments = sys.argv[1:]
@@ -37,14 +38,7 @@ def main() -> None:
     if {"-h", "--help"} & set(arguments) or not arguments:
         print(__doc__)
         return
-    try:
-        print("wrote " + ", ".join(str(path) for path in look(arguments)))
-    except AttnlabError as error:
-        print(f"attnlab: {error}", file=sys.stderr)
-        sys.exit(1)
-    except OSError as error:
-        print(f"attnlab: output_dir: {error.filename} cannot be written ({error.strerror})", file=sys.stderr)
-        sys.exit(1)
+    print("wrote " + ", ".join(str(path) for path in look(arguments)))
 
 
 if __name__ == "__main__":

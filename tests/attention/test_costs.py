@@ -230,7 +230,7 @@ def test_bad_input_of_the_menu():
 
     command = [sys.executable, "-m", "attnlab.bench"]
     for arguments, message in (
-        (["speed"], "attnlab: speed: no such benchmark; allowed are zoo, gates, step"),
+        (["speed"], "attnlab: no such benchmark: speed; allowed are zoo, gates, step"),
         (["zoo", "format=tex"], "attnlab: no such format: format=tex; allowed are csv, table, markdown"),
         (["zoo", "attention=sse"], "attnlab: attention=sse: unknown"),
     ):
