@@ -79,10 +79,10 @@ def _trainer(machine: Mapping[str, Any], device: int, precision: str) -> pl.Trai
 
 
 def _own_data(
-    run: str, record: Record, values: Mapping[str, Any], here: Mapping[str, Any], other: bool, run_root: str | None
+    run: str, record: Record, values: Mapping[str, Any], composed: Mapping[str, Any], other: bool, run_root: str | None
 ) -> Any:
     """The run's own data module, set up: it also knows how images are normalised. Raises if the images differ."""
-    data = make_datamodule({**values, "dataset": _own_dataset(values, here, other, run_root)})
+    data = make_datamodule({**values, "dataset": _own_dataset(values, composed, other, run_root)})
     root_key = "run.root" if other else "dataset.root"
     try:
         data.setup()
@@ -109,15 +109,15 @@ def _other_data(run: str, values: Mapping[str, Any], dataset: Mapping[str, Any],
 
 
 def _own_dataset(
-    values: Mapping[str, Any], here: Mapping[str, Any], other: bool, run_root: str | None
+    values: Mapping[str, Any], composed: Mapping[str, Any], other: bool, run_root: str | None
 ) -> dict[str, Any]:
     """The config of the run's own dataset, with the folders of its images on this machine.
 
-    They are those of the composed dataset `here`, if it is of the same class; else run_root, else the usual place.
+    They are those of `composed`, the composed dataset, if it has the same class; else run_root; else the usual place.
     Raises ConfigError if none is known.
     """
-    if not other and run_root is None and here["_target_"] == values["dataset"]["_target_"]:
-        return values["dataset"] | {name: here[name] for name in ("root", "cache") if name in here}
+    if not other and run_root is None and composed["_target_"] == values["dataset"]["_target_"]:
+        return values["dataset"] | {name: composed[name] for name in ("root", "cache") if name in composed}
     name = name_of("dataset", values["dataset"], values).split()[0]
     if name not in choices("dataset"):  # from another package, whose usual place is not known
         return values["dataset"] | ({"root": run_root} if run_root is not None else {})
