@@ -40,7 +40,7 @@ def main() -> None:
     elif command == "same":
         same_runs(rest)
     elif command not in COMMANDS:
-        raise ConfigError(f"no such benchmark: {command}; allowed are zoo, {', '.join(COMMANDS)}, same, show")
+        raise ConfigError(f"unknown command {command}; allowed are zoo, {', '.join(COMMANDS)}, same, show")
     else:
         from attnlab.benchmarks import report
 

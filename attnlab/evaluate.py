@@ -16,7 +16,7 @@ from attnlab.configuration.compose import check, compose_file
 from attnlab.errors import ConfigError
 from attnlab.records.source_code import print_warnings
 
-SPLITS = ("test", "val", "train")
+SPLITS = ("val", "test", "train")
 OWN = ("run", "split", "run.root")
 
 
@@ -28,14 +28,15 @@ def evaluate(overrides: Sequence[str]) -> dict[str, Any]:
     the run's images are not found, and for a machine that cannot be used.
     """
     if bare := [override for override in overrides if "=" not in override]:
-        raise ConfigError(f"not KEY=VALUE: {bare[0]}; an example is run=ID")
+        raise ConfigError(f"wrong argument {bare[0]}; allowed is KEY=VALUE, as run=ID")
     values = dict(override.split("=", 1) for override in overrides)
     rest = [override for override in overrides if override.split("=", 1)[0] not in OWN]
     sections = {override: override.split("=", 1)[0].split(".")[0] for override in rest}
+    allowed = ", ".join(sorted((*OWN, "output_dir", "dataset", "machine"), key=len))
     if unknown := [o for o, section in sections.items() if section not in ("dataset", "machine", "output_dir")]:
-        raise ConfigError(f"unknown key: {unknown[0]}; allowed are {', '.join(OWN)}, output_dir, dataset, machine")
+        raise ConfigError(f"unknown key {unknown[0].split('=', 1)[0]}; allowed are {allowed}")
     if (split := values.get("split", "test")) not in SPLITS:
-        raise ConfigError(f"no such split: split={split}; allowed are {', '.join(SPLITS)}")
+        raise ConfigError(f"unknown choice split={split}; allowed are {', '.join(SPLITS)}")
     cfg = check(compose_file("run", rest))
     places = ("dataset.root", "dataset.cache")  # where the same images lie; they choose no other dataset
     names_dataset = any(o.split("=", 1)[0] not in places and section == "dataset" for o, section in sections.items())

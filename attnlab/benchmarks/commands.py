@@ -36,14 +36,14 @@ def read_arguments(command: str, arguments: Sequence[str]) -> "tuple[Asked, Path
             attentions += value.split(",")
         elif not equals or key.lstrip("+~").split(".")[0].split("/")[0] not in KEYS[""]:
             keys = ", ".join(sorted({*names, *KEYS[""]}, key=lambda name: (len(name), name)))
-            raise ConfigError(f"unknown key of {command}: {argument}; allowed is KEY=VALUE with {keys}")
+            raise ConfigError(f"unknown key {key} of {command}; allowed is KEY=VALUE with {keys}")
         else:
             overrides.append(argument)
     file, repeats = own.pop("json", None), own.pop("repeats", str(Asked.repeats))
     if not repeats.isdecimal() or int(repeats) < 1:
-        raise ConfigError(f"not a positive integer: repeats={repeats}; allowed is an integer from 1")
+        raise ConfigError(f"wrong value repeats={repeats}; allowed is an integer from 1")
     if file == "":
-        raise ConfigError("missing value: json=; allowed is the name of a file")
+        raise ConfigError("wrong value json=; allowed is the name of a file")
     return Asked(tuple(overrides), tuple(attentions), int(repeats), own), Path(file) if file else None
 
 
@@ -113,4 +113,4 @@ def _own_key(key: str, default: str, arguments: Sequence[str]) -> tuple[str, lis
 
 def _check_format(layout: str, *allowed: str) -> None:
     if layout not in allowed:
-        raise ConfigError(f"no such format: format={layout}; allowed are {', '.join(sorted(allowed, key=len))}")
+        raise ConfigError(f"unknown choice format={layout}; allowed are {', '.join(sorted(allowed, key=len))}")

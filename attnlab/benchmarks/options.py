@@ -44,7 +44,7 @@ class Asked:
         """The boolean value of an own key, false by default. Raises ConfigError."""
         text = self.own.get(key, "false").lower()
         if text not in ("true", "false"):
-            raise ConfigError(f"not a boolean: {key}={self.own[key]}; allowed are true, false")
+            raise ConfigError(f"wrong value {key}={self.own[key]}; allowed is true or false")
         return text == "true"
 
 
@@ -77,7 +77,7 @@ def setting(values: Mapping[str, Any]) -> Setting:
     machine = values["machine"]
     if machine["precision"] not in PRECISIONS:
         raise ConfigError(
-            f"not for benchmarks: machine.precision={machine['precision']}; allowed are {', '.join(PRECISIONS)}"
+            f"wrong value machine.precision={machine['precision']}; allowed in a benchmark are {', '.join(PRECISIONS)}"
         )
     hardware.set_threads(machine)
     hardware.keep_memory(machine)
@@ -113,7 +113,6 @@ def one_of(names: Sequence[str], allowed: Sequence[str]) -> list[str]:
     """The names if all are allowed, or all allowed names if `names` is empty. Raises ConfigError."""
     for name in names:
         if name not in allowed:
-            raise ConfigError(
-                f"not in this benchmark: attention={name}; allowed are {', '.join(sorted(allowed, key=len))}"
-            )
+            known = ", ".join(sorted(allowed, key=len))
+            raise ConfigError(f"wrong value attention={name}; allowed in this benchmark are {known}")
     return list(names or allowed)

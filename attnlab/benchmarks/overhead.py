@@ -155,7 +155,8 @@ def overhead(asked: Asked) -> Report:
     """
     values = asked.values(*DEFAULTS, attention=asked.attentions[0] if asked.attentions else "none")
     if values["recipe"]["grad_clip"] is not None:
-        raise ConfigError(f"not in this benchmark: recipe.grad_clip={values['recipe']['grad_clip']}; allowed is null")
+        clip = values["recipe"]["grad_clip"]
+        raise ConfigError(f"wrong value recipe.grad_clip={clip}; allowed in this benchmark is null")
     here = setting(values)
     data = make_datamodule(values)
     data.setup()

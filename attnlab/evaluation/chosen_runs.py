@@ -57,7 +57,9 @@ def choose_runs(arguments: Sequence[str], own: Collection[str]) -> ChosenRuns:
     if runs:
         if unknown := [argument for argument in rest if argument not in (*general, *folders)]:
             allowed = ", ".join(sorted(("run", "table", *own, "output_dir", "machine", *FOLDERS), key=len))
-            raise ConfigError(f"unknown key: {unknown[0]}; allowed are {allowed} and keys below machine")
+            raise ConfigError(
+                f"unknown key {unknown[0].partition('=')[0]}; allowed are {allowed} and keys below machine"
+            )
         folder = find_run(runs[0], output_dir)
         return ChosenRuns(output_dir, cfg["machine"], folders, mine, (believed(folder),))
     grid = read_grid(rest)
@@ -77,7 +79,7 @@ def read_positive(own: Mapping[str, Any], key: str, default: int) -> int:
     """The value of one of the command's own keys, an integer from 1. Raises ConfigError."""
     value = own.get(key, default)
     if type(value) is not int or value < 1:
-        raise ConfigError(f"not a positive integer: {key}={value}; allowed is an integer from 1")
+        raise ConfigError(f"wrong value {key}={value}; allowed is an integer from 1")
     return value
 
 
@@ -85,5 +87,5 @@ def read_boolean(own: Mapping[str, Any], key: str) -> bool:
     """The value of one of the command's own keys, true or false; false by default. Raises ConfigError."""
     value = own.get(key, False)
     if not isinstance(value, bool):
-        raise ConfigError(f"not a boolean: {key}={value}; allowed are true, false")
+        raise ConfigError(f"wrong value {key}={value}; allowed is true or false")
     return value

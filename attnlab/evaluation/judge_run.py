@@ -31,7 +31,7 @@ def judge(
     for name in parts:
         kind, _, dataset = name.partition("/")
         if name not in PARTS and (kind != "transfer" or dataset not in choices("dataset")):
-            raise ConfigError(f"no such part: parts={name}; allowed are all, {', '.join(sorted(PARTS, key=len))}")
+            raise ConfigError(f"unknown choice parts={name}; allowed are all, {', '.join(sorted(PARTS, key=len))}")
     folder = find_run(run, output_dir)
     record = believed(folder)
     earlier = (read_judgement(folder, record) or {}).get("parts", {})

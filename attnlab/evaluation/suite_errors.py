@@ -137,7 +137,7 @@ def transfer_data(config: Mapping[str, Any], dataset: str, overrides: Sequence[s
     values = plain(compose_file("run", [f"dataset={dataset}", *same, *overrides]))
     if values["dataset"]["image_size"] != size:
         other = values["dataset"]["image_size"]
-        raise ConfigError(f"image sizes differ: transfer={dataset} has {other} px; allowed is the run's, {size} px")
+        raise ConfigError(f"wrong value transfer={dataset}, images of {other} px; allowed are images of {size} px")
     recipe = config["recipe"] | {"validation": NO_VALIDATION}
     data = make_datamodule({**config, "dataset": values["dataset"], "recipe": recipe})
     data.setup()

@@ -40,7 +40,9 @@ def retest(run: str, split: str, cfg: Mapping[str, Any], *, dataset: bool, run_r
         data = _other_data(folder.name, values, cfg["dataset"], split, data.preprocess)
     loader = data.evaluation_dataloader(split)
     if not len(loader):
-        raise ConfigError(f"no such images: split={split}; run {folder.name} has recipe.validation.images=0")
+        raise ConfigError(
+            f"wrong value split={split}; run {folder.name} holds no images out, recipe.validation.images=0"
+        )
     net = load(folder.name, folder.parent)
     if machine["channels_last"]:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -96,7 +98,7 @@ def _other_data(run: str, values: Mapping[str, Any], dataset: Mapping[str, Any],
     """Another dataset's data module, set up, with the normalisation of the run's training images."""
     classes, expected = dataset["classes"], values["dataset"]["classes"]
     if classes != expected:
-        raise ConfigError(f"wrong number of classes: dataset.classes={classes}; allowed is {expected}, as of run {run}")
+        raise ConfigError(f"wrong value dataset.classes={classes}; allowed is {expected}, as in run {run}")
     recipe = values["recipe"]
     if split != "val":  # test and train then are all images: the run held out none of this dataset
         recipe = recipe | {"validation": {"images": 0, "order": "seed"}}
@@ -125,8 +127,8 @@ def _own_dataset(
     places = {"cache": usual.cache} if "cache" in usual else {}
     if "root" in usual.keys():  # noqa: SIM118 - a missing value (???) is listed by keys() but not found by `in`
         if run_root is None and OmegaConf.is_missing(usual, "root"):
-            raise ConfigError(f"missing value: run.root; it is the folder of the run's own images (dataset={name})")
+            raise ConfigError(f"missing key run.root; allowed is the folder of the run's own images (dataset={name})")
         places["root"] = run_root if run_root is not None else usual.root
     elif run_root is not None:
-        raise ConfigError(f"no folder to set: run.root={run_root}; dataset={name} has none")
+        raise ConfigError(f"unknown key run.root; dataset={name}, on which the run was trained, has no folder")
     return values["dataset"] | places

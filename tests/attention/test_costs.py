@@ -230,8 +230,8 @@ def test_bad_input_of_the_menu():
 
     command = [sys.executable, "-m", "attnlab.bench"]
     for arguments, message in (
-        (["speed"], "attnlab: no such benchmark: speed; allowed are zoo, gates, step"),
-        (["zoo", "format=tex"], "attnlab: no such format: format=tex; allowed are csv, table, markdown"),
+        (["speed"], "attnlab: unknown command speed; allowed are zoo, gates, step"),
+        (["zoo", "format=tex"], "attnlab: unknown choice format=tex; allowed are csv, table, markdown"),
         (["zoo", "attention=sse"], "attnlab: attention=sse: unknown"),
     ):
         done = warm([*command, *arguments])

@@ -27,9 +27,9 @@ def test_evaluate(tiny):
     assert other["data_hash"] != own["data_hash"] == record["data_hash"]
     assert attnlab.load_results(cfg.output_dir)["test/top1_error"].tolist() == [record["metrics"]["test/top1_error"]]
     for bad, message in (
-        ("split=both", r"^no such split: split=both; allowed are test, val, train"),
-        ("dataset=cifar100", r"^wrong number of classes: dataset\.classes=100; allowed is 10"),
-        ("model=resnet8", r"^unknown key: model=resnet8; allowed are run, split"),
+        ("split=both", r"^unknown choice split=both; allowed are val, test, train"),
+        ("dataset=cifar100", r"^wrong value dataset\.classes=100; allowed is 10"),
+        ("model=resnet8", r"^unknown key model; allowed are run, split"),
     ):
         with pytest.raises(ConfigError, match=message):
             evaluate([*where, bad])
@@ -38,7 +38,7 @@ def test_evaluate(tiny):
 
 
 def test_an_argument_without_a_value_is_refused():
-    with pytest.raises(ConfigError, match=r"^not KEY=VALUE: run; an example is run=ID"):
+    with pytest.raises(ConfigError, match=r"^wrong argument run; allowed is KEY=VALUE, as run=ID"):
         evaluate(["run"])
 
 
@@ -144,7 +144,9 @@ def test_a_run_of_a_folder_is_tested_on_another_one(tmp_path):
     where = [f"run={record['id']}", f"output_dir={tmp_path / 'outputs'}"]
     there = ["dataset=folder", f"dataset.root={other}", "dataset.image_size=16"]
     for asked in ([], there):
-        with pytest.raises(ConfigError, match=r"^missing value: run\.root; it is the folder of the run\'s own images"):
+        with pytest.raises(
+            ConfigError, match=r"^missing key run\.root; allowed is the folder of the run's"
+        ):
             evaluate([*where, *asked])
     with pytest.raises(
         DataError, match=r"^run\.root=.*: holds other images \(listing \w+\) than the config was made for"

@@ -109,8 +109,8 @@ def test_bad_input(runs):
     output_dir, ids = runs
     for arguments, message in (
         (["run=zzz"], "no such finished run"),
-        ([f"run={ids['none']}", "images=none"], "not a positive integer: images=none; allowed"),
-        ([f"run={ids['none']}", "parts=health"], "unknown key: parts=health; allowed are run, table, images"),
+        ([f"run={ids['none']}", "images=none"], "wrong value images=none; allowed"),
+        ([f"run={ids['none']}", "parts=health"], "unknown key parts; allowed are run, table, images"),
     ):
         with pytest.raises(ConfigError, match=message):
             look([*arguments, f"output_dir={output_dir}"])

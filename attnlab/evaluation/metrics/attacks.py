@@ -41,7 +41,7 @@ def pgd(
     """
     _check(images, epsilon)
     if steps < 1 or (step is not None and step <= 0):
-        raise ValueError(f"not positive: steps={steps}, step={step}; allowed are steps from 1 and a positive step")
+        raise ValueError(f"wrong value steps={steps}, step={step}; allowed are steps from 1 and a positive step")
     size = 2.5 * epsilon / steps if step is None else step
     clean = images.detach()
     start = torch.empty(clean.shape, dtype=clean.dtype).uniform_(-epsilon, epsilon, generator=generator(seed))
@@ -65,4 +65,4 @@ def _check(images: Tensor, epsilon: float) -> None:
     if not ((images >= 0) & (images <= 1)).all():
         raise ValueError("images have values outside [0, 1]")
     if not epsilon >= 0:
-        raise ValueError(f"negative radius: epsilon={epsilon}; allowed are numbers from 0")
+        raise ValueError(f"wrong value epsilon={epsilon}; allowed is a number from 0")

@@ -71,7 +71,7 @@ def road(
     """
     _check(images, maps, classes)
     if not shares or not all(0 < share < 1 for share in shares):
-        raise ValueError(f"outside (0, 1): shares={list(shares)}; allowed are numbers between 0 and 1")
+        raise ValueError(f"wrong value shares={list(shares)}; allowed are numbers between 0 and 1")
     means = {}
     # Ties keep their order in both directions, so that a constant map removes the same pixels and scores 0.
     for name, place in (("morf", pixel_places(maps, seed)), ("lerf", pixel_places(-maps, seed))):
@@ -98,7 +98,7 @@ def blur_images(images: Tensor, share: float) -> Tensor:
     radius = ceil(3 * sigma)
     if not 0 < radius < min(images.shape[-2:]):
         raise ValueError(
-            f"wrong width: blur={share}; allowed is more than 0, 3 sigma within the image {tuple(images.shape[-2:])}"
+            f"wrong value blur={share}; allowed is more than 0, 3 sigma within the image {tuple(images.shape[-2:])}"
         )
     taps = torch.exp(-(torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device) ** 2) / 2 / sigma**2)
 
@@ -169,7 +169,7 @@ def _neighbours(x: Tensor) -> Tensor:
 def _area(predict: Predict, before: Tensor, after: Tensor, place: Tensor, classes: Tensor, steps: int) -> Tensor:
     """Area under the probability curve while pixels of `after` replace those of `before`, in order of `place`."""
     if steps < 1:
-        raise ValueError(f"not positive: steps={steps}; allowed are integers from 1")
+        raise ValueError(f"wrong value steps={steps}; allowed is an integer from 1")
     pixels = place[0].numel()
     counts = [round(pixels * step / steps) for step in range(steps + 1)]
     curve = [_probability(predict, torch.where((place < count)[:, None], after, before), classes) for count in counts]

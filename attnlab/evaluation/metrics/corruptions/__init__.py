@@ -137,9 +137,9 @@ def corrupt(images: Tensor, name: str, severity: int, seed: int = 0) -> Tensor:
     """
     if name not in CORRUPTIONS:
         allowed = ", ".join(sorted(CORRUPTIONS, key=len))
-        raise ConfigError(f"no such corruption: corruption={name}; allowed are {allowed}")
+        raise ConfigError(f"unknown choice corruption={name}; allowed are {allowed}")
     if isinstance(severity, bool) or severity not in (1, 2, 3, 4, 5):
-        raise ConfigError(f"no such severity: severity={severity}; allowed are 1, 2, 3, 4, 5")
+        raise ConfigError(f"wrong value severity={severity}; allowed is 1, 2, 3, 4 or 5")
     if not len(images):
         return images.clone()
     place = list(CORRUPTIONS).index(name)
