@@ -144,9 +144,7 @@ def test_a_run_of_a_folder_is_tested_on_another_one(tmp_path):
     where = [f"run={record['id']}", f"output_dir={tmp_path / 'outputs'}"]
     there = ["dataset=folder", f"dataset.root={other}", "dataset.image_size=16"]
     for asked in ([], there):
-        with pytest.raises(
-            ConfigError, match=r"^missing key run\.root; allowed is the folder of the run's"
-        ):
+        with pytest.raises(ConfigError, match=r"^missing key run\.root; allowed is the folder of the run's"):
             evaluate([*where, *asked])
     with pytest.raises(
         DataError, match=r"^run\.root=.*: holds other images \(listing \w+\) than the config was made for"

@@ -170,9 +170,7 @@ def test_no_images():
 
 
 def test_what_is_refused(photos):
-    with pytest.raises(
-        ConfigError, match=r"^unknown choice corruption=rain; allowed are fog, snow, .*transform"
-    ):
+    with pytest.raises(ConfigError, match=r"^unknown choice corruption=rain; allowed are fog, snow, .*transform"):
         corrupt(photos, "rain", 1)
     for severity in (0, 6, 2.5, True, "3"):
         with pytest.raises(ConfigError, match=rf"wrong value severity={severity}; allowed is 1, 2, 3, 4 or 5"):
