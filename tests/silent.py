@@ -52,14 +52,14 @@ TRIED = {
     ],
     "masks": [
         "data/test_object_masks.py::test_any_channel_that_is_not_zero_is_the_object",
-        "evaluation/test_judges.py::test_how_many_images_have_a_mask_is_beside_the_score",
+        "evaluation/test_suite.py::test_how_many_images_have_a_mask_is_beside_the_score",
     ],
     "a part judged otherwise": [
-        "evaluation/test_judge_stands.py::test_other_masks_are_judged_again",
-        "evaluation/test_judge_stands.py::test_another_transfer_set_of_the_same_name_is_judged_again",
-        "evaluation/test_judge_stands.py::test_another_judges_code_judges_again",
+        "evaluation/test_judged_again.py::test_other_masks_are_judged_again",
+        "evaluation/test_judged_again.py::test_another_transfer_set_of_the_same_name_is_judged_again",
+        "evaluation/test_judged_again.py::test_another_judges_code_judges_again",
     ],
-    "two judges of one run": ["evaluation/test_judge_stands.py::test_two_judges_of_one_run_lose_nothing"],
+    "two judges of one run": ["evaluation/test_judged_again.py::test_two_judges_of_one_run_lose_nothing"],
     "report filters": ["tables/test_report.py::test_a_filter_asks_each_record_not_the_default_dataset"],
     "maps of other runs": [
         "tables/test_table_maps.py::test_a_picture_of_runs_that_were_trained_anew_is_left_out",

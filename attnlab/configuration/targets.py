@@ -30,7 +30,7 @@ def _is(found: Any, kind: type) -> bool:
 
 
 def _function_of(found: Any, modules: tuple[str, ...]) -> bool:
-    return inspect.isfunction(found) and _within(found.__module__, modules) and not _within(found.__module__, READERS)
+    return inspect.isfunction(found) and _within(found.__module__, modules)
 
 
 def _within(module: str, packages: tuple[str, ...]) -> bool:

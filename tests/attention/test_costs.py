@@ -231,8 +231,8 @@ def test_bad_input_of_the_menu():
 
     command = [sys.executable, "-m", "attnlab.bench"]
     for arguments, message in (
-        (["speed"], "attnlab: speed: no such benchmark; allowed are zoo, gates, step"),
-        (["zoo", "format=tex"], "attnlab: format=tex: allowed are table, csv"),
+        (["speed"], "attnlab: unknown command speed; allowed are zoo, gates, step"),
+        (["zoo", "format=tex"], "attnlab: unknown choice format=tex; allowed are csv, table, markdown"),
         (["zoo", "attention=sse"], "attnlab: unknown choice attention=sse; did you mean se?"),
     ):
         done = warm([*command, *arguments])

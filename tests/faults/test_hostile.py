@@ -156,11 +156,11 @@ def test_a_downloaded_run_that_names_other_code_is_refused(finished, tmp_path, s
     write_json(folder / "result.json", seal(record))
     folder = folder.rename(folder.with_name(run_id(values)))
     if section == "dataset":
-        from attnlab.evaluation.finished_run import read_subject
+        from attnlab.evaluation.finished_run import read_finished_run
 
         machine = attnlab.configuration.compose.plain(attnlab.config(["machine=cpu"]))["machine"]
         with pytest.raises(ConfigError, match="unknown choice dataset=system"):
-            read_subject(folder.name, folder.parent, machine, [], 10)
+            read_finished_run(folder.name, folder.parent, machine, [], 10)
     else:
         with pytest.raises(ConfigError, match=rf"{section}\._target_=os\.system"):
             attnlab.load(folder.name, folder.parent)
