@@ -11,7 +11,7 @@ from attnlab.configuration.overrides import parse
 from attnlab.errors import ConfigError
 from attnlab.records.record import Record, believed, find_run, gather
 from attnlab.tables.grid import Grid, read_grid
-from attnlab.tables.progress import ledger
+from attnlab.tables.progress import progress_of
 
 FOLDERS = ("dataset.root", "dataset.cache")
 
@@ -59,14 +59,16 @@ def read_asked(arguments: Sequence[str], own: Collection[str]) -> Asked:
         return Asked(output_dir, cfg["machine"], folders, mine, (believed(folder),))
     grid = read_grid(rest)
     found, left_out = gather(output_dir)
-    book = ledger(grid, found)
-    for reason in (line for line in left_out if any(name in line for name in book.ids.values())):
+    progress = progress_of(grid, found)
+    for reason in (line for line in left_out if any(name in line for name in grid.run_ids.values())):
         print(f"left out: {reason}", file=sys.stderr)
-    there = [record for record in book.done.values() if (output_dir / record["id"] / "best.ckpt").exists()]
+    there = [record for record in progress.done.values() if (output_dir / record["id"] / "best.ckpt").exists()]
     records = tuple({record["id"]: record for record in there}.values())
     if not records:
         raise ConfigError(f"table={grid.name}: none of its runs is in output_dir={output_dir} with its checkpoint")
-    return Asked(output_dir, cfg["machine"], folders, mine, records, grid, len(set(book.ids.values())) - len(records))
+    return Asked(
+        output_dir, cfg["machine"], folders, mine, records, grid, len(set(grid.run_ids.values())) - len(records)
+    )
 
 
 def positive(own: Mapping[str, Any], key: str, default: int) -> int:

@@ -3,19 +3,19 @@
 import html.parser
 import re
 
-from attnlab.tables.formats import latex, markdown, page
-from attnlab.tables.sheet import Bold, Section, Sheet
+from attnlab.tables.formats import html_page, latex, markdown
+from attnlab.tables.page import Bold, Page, Section
 
 HOSTILE = "<script>alert(1)</script> & | _x_ 100 % {a} \\b ~ ^ # $"
 
 
 def hostile():
     section = Section(HOSTILE, ["", HOSTILE], [[HOSTILE, Bold(HOSTILE)]])
-    return Sheet("hostile", HOSTILE, [("source", HOSTILE)], [HOSTILE], [section], [HOSTILE])
+    return Page("hostile", HOSTILE, [("source", HOSTILE)], [HOSTILE], [section], [HOSTILE])
 
 
 def test_html_escapes_and_is_whole():
-    text = page(hostile())
+    text = html_page(hostile())
     assert "<script" not in text
 
     class Reader(html.parser.HTMLParser):

@@ -11,7 +11,8 @@ from masked_tree import tree
 import attnlab
 from attnlab.errors import ConfigError
 from attnlab.records.record import gather, seal
-from attnlab.report import report, show
+from attnlab.report import report
+from attnlab.tables.terminal import print_overview
 
 ERRORS = {("none", 0): 20.0, ("none", 1): 22.0, ("none", 2): 21.0, ("ise", 0): 19.0, ("ise", 1): 18.0}
 
@@ -33,11 +34,11 @@ def test_rows_means_and_sample_sds(outputs, capsys):
     tables, paths = report([f"output_dir={outputs}"])
     assert len(tables) == 1
     none, ise = tables[0].rows
-    assert (none.attention, none.n, ise.attention, ise.n) == ("none", 3, "ise", 2)
+    assert (none.label, none.n, ise.label, ise.n) == ("none", 3, "ise", 2)
     assert none.mean("test/top1_error") == pytest.approx(21)
     assert none.sd("test/top1_error") == pytest.approx(np.std([20, 21, 22], ddof=1))
     assert tables[0].chance == pytest.approx(90)
-    show(tables)
+    print_overview(tables)
     printed = capsys.readouterr().out
     assert "21.00 ± 1.00" in printed
     assert "18.50 ± 0.71" in printed

@@ -17,9 +17,10 @@ from attnlab.configuration.compose import CONF, choices
 from attnlab.configuration.digest import digest
 from attnlab.configuration.identity import name_of, run_id
 from attnlab.records.record import gather
-from attnlab.tables.comparison import _one_model, _twins, compare
+from attnlab.tables.comparison import compare
 from attnlab.tables.grid import Grid, read_grid
-from attnlab.tables.progress import ledger
+from attnlab.tables.noise_floor import are_one_model, are_twins
+from attnlab.tables.progress import progress_of
 from attnlab.tables.spec import check_table
 
 TABLES = choices("table")
@@ -153,15 +154,15 @@ def test_attend_and_ignore_come_with_a_noise_floor(name):
     if name in OF_MASKS:
         for column in grid(name).columns:
             cells = [cell for cell in grid(name).cells if cell.column == column]
-            pairs = {(a.row, b.row) for a, b in combinations(cells, 2) if _one_model(a.config, b.config)}
+            pairs = {(a.row, b.row) for a, b in combinations(cells, 2) if are_one_model(a.config, b.config)}
             assert {("SE", "ISE"), ("CBAM", "ICBAM")} <= pairs
 
 
 @pytest.mark.parametrize("name", ["placebo", "where_they_look"])
 def test_a_twin_is_the_noise_floor(name):
-    (twins,) = [pair for pair in combinations(grid(name).cells, 2) if _twins(*(cell.config for cell in pair))]
+    (twins,) = [pair for pair in combinations(grid(name).cells, 2) if are_twins(*(cell.config for cell in pair))]
     assert [cell.row for cell in twins] == ["SE", "SE twin"]
-    assert compare(grid(name), []).has_floor
+    assert compare(grid(name), []).has_noise_floor
 
 
 @pytest.mark.parametrize("name", sorted({name.removesuffix("_ratio16") for name in KEPT}))
@@ -180,7 +181,7 @@ def test_what_was_run_at_a_ratio_of_16_is_still_declared(name, folder):
     there, left_out = gather(CONF.parent / "results" / folder)
     assert there
     assert not left_out
-    found = {record["id"] for record in ledger(grid(name), there).done.values()}
+    found = {record["id"] for record in progress_of(grid(name), there).done.values()}
     names = {name_of("attention", cell.config["attention"]) for cell in grid(name).cells}
     expected = {
         record["id"]
