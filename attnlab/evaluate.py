@@ -58,13 +58,13 @@ def _evaluate(run: str, split: str, asked: dict[str, Any], other_dataset: bool, 
     from attnlab.evaluation.finished_run import check_images
     from attnlab.machine import hardware
     from attnlab.models.network import load
-    from attnlab.records.record import believed, find_run, read_config, write_json
+    from attnlab.records.record import find_run, read_config, read_valid_record, write_json
     from attnlab.records.run_folder import say
     from attnlab.training.classifier import Classifier
     from attnlab.training.lightning_noise import quiet
 
     folder = find_run(run, asked["output_dir"])
-    record, values, machine = believed(folder), read_config(folder), asked["machine"]
+    record, values, machine = read_valid_record(folder), read_config(folder), asked["machine"]
     number, precision = hardware.one_device(machine), hardware.precision_of(record, machine)
     hardware.set_threads(machine)
     values["machine"] = machine

@@ -20,7 +20,7 @@ from attnlab.configuration.compose import choices, compose_file, plain
 from attnlab.errors import AttnlabError, ConfigError
 from attnlab.evaluation.chosen_runs import boolean, positive, read_asked
 from attnlab.records.judgement import FILE, add_to_judgement, read_judgement, scores
-from attnlab.records.record import believed, find_run
+from attnlab.records.record import find_run, read_valid_record
 from attnlab.records.source_code import print_warnings
 
 DEFAULT = ("localisation", "health", "calibration", "fgsm", "faithfulness", "sanity")
@@ -46,7 +46,7 @@ def judge(
         if name not in PARTS and (kind != "transfer" or dataset not in choices("dataset")):
             raise ConfigError(f"parts={name}: no such part; allowed are {', '.join(PARTS)}, all")
     folder = find_run(run, output_dir)
-    record = believed(folder)
+    record = read_valid_record(folder)
     known = (read_judgement(folder, record) or {}).get("parts", {})
     from attnlab.evaluation.suite import judged
 

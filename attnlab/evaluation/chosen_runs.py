@@ -9,7 +9,7 @@ from typing import Any
 from attnlab.configuration.compose import check, compose_file
 from attnlab.configuration.overrides import parse
 from attnlab.errors import ConfigError
-from attnlab.records.record import Record, believed, find_run, gather
+from attnlab.records.record import Record, find_run, gather, read_valid_record
 from attnlab.tables.grid import Grid, read_grid
 from attnlab.tables.progress import progress_of
 
@@ -56,7 +56,7 @@ def read_asked(arguments: Sequence[str], own: Collection[str]) -> Asked:
             allowed = ", ".join(("run", "table", *own, "output_dir", "machine", *FOLDERS))
             raise ConfigError(f"{unknown[0]}: allowed are {allowed} and keys below machine")
         folder = find_run(runs[0], output_dir)
-        return Asked(output_dir, cfg["machine"], folders, mine, (believed(folder),))
+        return Asked(output_dir, cfg["machine"], folders, mine, (read_valid_record(folder),))
     grid = read_grid(rest)
     found, left_out = gather(output_dir)
     progress = progress_of(grid, found)
