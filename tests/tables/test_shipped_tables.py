@@ -50,9 +50,9 @@ def grid(name: str) -> Grid:
 
 
 def declared(name: str) -> dict:
-    """What a table's file says, and the one it takes over, if any: its rows but for those set to null."""
+    """What a table's file declares, with the files that it includes; rows set to null are left out."""
     content = yaml.safe_load((CONF / "table" / f"{name}.yaml").read_text())
-    parents = [entry for entry in content["defaults"] if isinstance(entry, str) and entry != "_self_"]
+    parents = [entry for entry in content.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
     table = {name: item for parent in parents for name, item in declared(parent).items()}
     rows = table.get("rows", {}) | content["table"].get("rows", {})
     return table | content["table"] | {"rows": {label: given for label, given in rows.items() if given is not None}}
@@ -87,7 +87,7 @@ def ids_of(name: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_the_runs_of_a_table_keep_their_ids(name):
-    """tests/golden/table_ids.csv; `python tests/test_shipped_tables.py` writes it anew, for a table that is meant to
+    """tests/golden/table_ids.csv; `python tests/tables/test_shipped_tables.py` writes it anew, for a table that is meant to
     have other runs than before."""
     with GOLDEN.open() as file:
         known = {row["table"]: (int(row["cells"]), row["ids"]) for row in csv.DictReader(file)}
