@@ -20,7 +20,9 @@ TRIED = {
         "faults/test_provenance.py::test_an_older_last_ckpt_never_tests_the_weights_of_a_lost_epoch",
         "faults/test_provenance.py::test_a_kill_between_last_and_best_costs_nothing",
     ],
-    "speeds of unequal runs": ["tables/test_same_setup.py::test_a_row_that_shared_the_machine_otherwise_shows_no_speed"],
+    "speeds of unequal runs": [
+        "tables/test_same_setup.py::test_a_row_that_shared_the_machine_otherwise_shows_no_speed",
+    ],
     "two records of one run": [
         "records/test_record.py::test_of_two_results_of_one_run_none_counts",
         "tables/test_report.py::test_two_records_of_one_run_are_named_until_a_folder_is_chosen",

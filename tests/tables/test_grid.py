@@ -96,7 +96,7 @@ def test_a_row_without_attention_leaves_out_the_keys_of_attention_that_other_row
         (["seed=7"], r"seed=7: not in table=demo, which has 0, 1; table\.seeds=\[\.\.\.\] sets others"),
         (["recipe.epochs=1,2"], r"recipe\.epochs=1,2: several values; a table allows one"),
         (["experiment=demo"], r"experiment=demo with table=demo: the table decides what runs"),
-        (["table.seeds=[0,0]"], r"table\.seeds=\[0, 0\]: seed 0 stands there twice"),
+        (["table.seeds=[0,0]"], r"table\.seeds=\[0, 0\]: seed 0 is listed twice"),
         (["table.seeds=[-1]"], r"table\.seeds=\[-1\]: allowed is a list of integers from 0"),
         (["+table.baseline=non"], r"table\.baseline: non: unknown row; the table has none, SE"),
         (["recipe.epoch=1"], r"recipe\.epoch: no such key"),
@@ -106,7 +106,7 @@ def test_a_row_without_attention_leaves_out_the_keys_of_attention_that_other_row
         (["hydra/sweeper=basic"], r"hydra/sweeper=basic with table=demo"),
         (
             ["table.metrics=[val/top1_error]"],
-            r"table\.metrics=\['val/top1_error'\]: allowed is a list; the first is judged",
+            r"table\.metrics=\['val/top1_error'\]: allowed is a list; the first gets verdicts",
         ),
         (["table.metrics=[]"], r"table\.metrics=\[\]: allowed"),
         (["table.metrics=test/top1_error"], r"table\.metrics=test/top1_error: allowed is a list"),

@@ -84,7 +84,7 @@ def test_rows_that_were_trained_otherwise_are_no_floor():
         (["attention=se"], ["attention=ise", "attention.draw=1"], False, False),
     ],
 )
-def test_what_isare_one_model(one, other, twins, model):
+def test_what_is_one_model(one, other, twins, model):
     mine, theirs = (plain(attnlab.config(overrides)) for overrides in (one, other))
     assert are_twins(mine, theirs) == twins
     assert are_one_model(mine, theirs) == are_one_model(theirs, mine) == model

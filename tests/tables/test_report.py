@@ -97,7 +97,7 @@ def test_overrides_select(outputs):
     assert [row.n for row in tables[0].rows] == [1, 1]
     with pytest.raises(ConfigError, match="holds no finished run that these overrides select"):
         report([f"output_dir={outputs}", "model=resnet56"])
-    with pytest.raises(ConfigError, match=r"machine\.threads: selects nothing"):
+    with pytest.raises(ConfigError, match=r"machine\.threads: cannot select records"):
         report([f"output_dir={outputs}", "machine.threads=1"])
 
 
@@ -148,7 +148,7 @@ def test_a_mask_is_a_group_below_its_attention(tmp_path):
         ("recipe.epoch=9", r"^recipe\.epoch: no such key; .*recipe\.epochs"),
         ("recipe=quik", r"^recipe=quik: unknown; allowed are .*quick"),
         ("experiment=dem", r"^experiment=dem: unknown; allowed are .*demo"),
-        ("dataset.root=/data", r"^dataset\.root=/data: selects nothing; a record holds no path"),
+        ("dataset.root=/data", r"^dataset\.root=/data: cannot select records, which hold no path"),
         ("attention=none,se", r"^attention=none,se: allowed here is one value"),
         ("source=wandb:me/attnlab", r"^source=wandb:me/attnlab: is for table=NAME"),
         ("source=no/such", r"^source=no/such: allowed is wandb:ENTITY/PROJECT, or a folder"),

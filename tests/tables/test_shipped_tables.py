@@ -87,8 +87,8 @@ def ids_of(name: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_the_runs_of_a_table_keep_their_ids(name):
-    """tests/golden/table_ids.csv; `python tests/tables/test_shipped_tables.py` writes it anew, for a table that is meant to
-    have other runs than before."""
+    """As in tests/golden/table_ids.csv. `python tests/tables/test_shipped_tables.py` rewrites it, for a table whose
+    runs were changed on purpose."""
     with GOLDEN.open() as file:
         known = {row["table"]: (int(row["cells"]), row["ids"]) for row in csv.DictReader(file)}
     assert ids_of(name) == known[name]
