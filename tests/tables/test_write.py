@@ -231,6 +231,17 @@ def test_the_paper_stands_beside_ours(tmp_path):
     assert float(next(r for r in csv.DictReader(paths[2].open()) if r["row"] == "SE")["paper"]) == pytest.approx(7.58)
 
 
+def test_page_and_progress_are_built_once(outputs, monkeypatch):
+    from attnlab.tables import comparison, write
+
+    built = []
+    for module, name in ((write, "table_page"), (comparison, "progress_of")):
+        function = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, name=name, function=function: built.append(name) or function(*a))
+    report_table(arguments(outputs, FINISHED))
+    assert sorted(built) == ["progress_of", "table_page"]
+
+
 def test_files_say_the_same_everywhere(outputs):
     comparison, paths, _ = report_table(arguments(outputs, FINISHED))
     names = [path.name for path in paths]
