@@ -9,7 +9,7 @@ from pickle import UnpicklingError
 import torch
 from torch import Tensor
 
-from attnlab.records.atomic import written_whole
+from attnlab.records.atomic import atomic_write
 
 
 def cached(folder: str | Path | None, name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -26,7 +26,7 @@ def cached(folder: str | Path | None, name: str, make: Callable[[], dict[str, Te
     tensors = make()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(path, f"{os.getpid()}.part") as part:  # several processes may write it at once
+        with atomic_write(path, f"{os.getpid()}.part") as part:  # several processes may write it at once
             torch.save(tensors | {"checksum": _checksum(tensors)}, part)
     except (OSError, RuntimeError):  # a full or read-only disk costs the cache, not the run
         pass

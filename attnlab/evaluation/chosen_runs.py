@@ -9,9 +9,9 @@ from typing import Any
 from attnlab.configuration.compose import check, compose_file
 from attnlab.configuration.overrides import parse
 from attnlab.errors import ConfigError
-from attnlab.records.record import Record, believed, find_run, gather
+from attnlab.records.record import Record, find_run, gather, read_valid_record
 from attnlab.tables.grid import Grid, read_grid
-from attnlab.tables.progress import ledger
+from attnlab.tables.progress import progress_of
 
 FOLDERS = ("dataset.root", "dataset.cache")
 
@@ -61,17 +61,17 @@ def choose_runs(arguments: Sequence[str], own: Collection[str]) -> ChosenRuns:
                 f"unknown key {unknown[0].partition('=')[0]}; allowed are {allowed} and keys below machine"
             )
         folder = find_run(runs[0], output_dir)
-        return ChosenRuns(output_dir, cfg["machine"], folders, mine, (believed(folder),))
+        return ChosenRuns(output_dir, cfg["machine"], folders, mine, (read_valid_record(folder),))
     grid = read_grid(rest)
     found, left_out = gather(output_dir)
-    book = ledger(grid, found)
-    for reason in (line for line in left_out if any(name in line for name in book.ids.values())):
+    progress = progress_of(grid, found)
+    for reason in (line for line in left_out if any(name in line for name in grid.run_ids.values())):
         print(f"left out: {reason}", file=sys.stderr)
-    ready = [record for record in book.done.values() if (output_dir / record["id"] / "best.ckpt").exists()]
+    ready = [record for record in progress.done.values() if (output_dir / record["id"] / "best.ckpt").exists()]
     records = tuple({record["id"]: record for record in ready}.values())
     if not records:
         raise ConfigError(f"no run of table={grid.name} has a record and a checkpoint in output_dir={output_dir}")
-    missing = len(set(book.ids.values())) - len(records)
+    missing = len(set(grid.run_ids.values())) - len(records)
     return ChosenRuns(output_dir, cfg["machine"], folders, mine, records, grid, missing)
 
 

@@ -19,7 +19,7 @@ from attnlab.data.subset import sample
 from attnlab.errors import ConfigError
 from attnlab.machine import hardware
 from attnlab.models.network import build, load
-from attnlab.records.record import Record, believed, find_run, read_config
+from attnlab.records.record import Record, find_run, read_config, read_valid_record
 
 BATCH = 250  # images per forward pass
 
@@ -121,7 +121,7 @@ def read_run_data(run: str, output_dir: str | Path, machine: Mapping[str, Any], 
     on, and for a machine that cannot be used.
     """
     folder = find_run(run, output_dir)
-    record = believed(folder)
+    record = read_valid_record(folder)
     hardware.one_device(machine)
     precision = hardware.precision_of(record, machine)
     values = read_config(folder)

@@ -8,7 +8,7 @@ from attnlab.configuration.compose import compose_file, plain
 from attnlab.configuration.groups import choices
 from attnlab.errors import ConfigError
 from attnlab.records.judgement import add_to_judgement, read_judgement
-from attnlab.records.record import believed, find_run
+from attnlab.records.record import find_run, read_valid_record
 
 DEFAULT = ("localisation", "health", "calibration", "fgsm", "faithfulness", "sanity")
 PARTS = (*DEFAULT, "background", "pgd", "corruptions")
@@ -34,7 +34,7 @@ def judge(
         if name not in PARTS and (kind != "transfer" or dataset not in choices("dataset")):
             raise ConfigError(f"unknown choice parts={name}; allowed are all, {', '.join(sorted(PARTS, key=len))}")
     folder = find_run(run, output_dir)
-    record = believed(folder)
+    record = read_valid_record(folder)
     earlier = (read_judgement(folder, record) or {}).get("parts", {})
     from attnlab.evaluation.suite import judge_parts  # imports torch; the checks above fail fast without it
 

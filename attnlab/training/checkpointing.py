@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 
 from attnlab.data.batches import mixed
 from attnlab.errors import ConfigError
-from attnlab.records.checkpoint import SCORE, last_is_best, read
+from attnlab.records.checkpoint import SCORE, copy_last_to_best, read
 from attnlab.records.provenance import joined
 from attnlab.records.source_code import Code, differences
 
@@ -136,7 +136,7 @@ class Best(Checkpoint):
         elif there is None or (
             (there["epoch"], there[SCORE]) != (self.epoch, self.score) and there["global_step"] != trainer.global_step
         ):
-            last_is_best(self.path.parent, self.score)
+            copy_last_to_best(self.path.parent, self.score)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         score = float(trainer.callback_metrics[SCORE])

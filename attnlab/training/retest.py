@@ -17,7 +17,7 @@ from attnlab.errors import ConfigError, DataError
 from attnlab.evaluation.finished_run import check_images
 from attnlab.machine import hardware
 from attnlab.models.network import load
-from attnlab.records.record import Record, believed, find_run, read_config, write_json
+from attnlab.records.record import Record, find_run, read_config, read_valid_record, write_json
 from attnlab.records.run_folder import say
 from attnlab.training.classifier import Classifier
 from attnlab.training.lightning_noise import quiet
@@ -31,7 +31,7 @@ def retest(run: str, split: str, cfg: Mapping[str, Any], *, dataset: bool, run_r
     Raises ConfigError and DataError as attnlab.evaluate says.
     """
     folder = find_run(run, cfg["output_dir"])
-    record, values, machine = believed(folder), read_config(folder), cfg["machine"]
+    record, values, machine = read_valid_record(folder), read_config(folder), cfg["machine"]
     device, precision = hardware.one_device(machine), hardware.precision_of(record, machine)
     hardware.set_threads(machine)
     values["machine"] = machine

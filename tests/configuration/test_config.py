@@ -19,7 +19,9 @@ from attnlab.errors import ConfigError
 
 GROUPS = {path.parent.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml")} - {"."}
 YAMLS = sorted(
-    path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml") if path.parent != CONF
+    path.relative_to(CONF).with_suffix("").as_posix()
+    for path in CONF.rglob("*.yaml")
+    if path.parent not in (CONF, CONF / "table" / "shared")  # shared: parts of tables, no table each
 )
 
 

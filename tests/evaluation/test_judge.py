@@ -165,7 +165,7 @@ def test_other_images_are_refused(runs, tmp_path):
 
 
 def test_a_table_is_judged_and_shows_the_columns(runs, capsys):
-    from attnlab.tables.sheet import sheet
+    from attnlab.tables.table_page import table_page
     from attnlab.tables.write import report_table
 
     output_dir, ids = runs
@@ -181,8 +181,8 @@ def test_a_table_is_judged_and_shows_the_columns(runs, capsys):
         train(plain(cell.config) | {"seed": 0, "tracker": {"name": "csv"}})
     judged = list(judge_chosen_runs([*arguments, "parts=localisation", "images=60"]))
     assert len(judged) == 2
-    comparison, paths = report_table(arguments)
-    text = sheet(comparison)
+    comparison, paths, _ = report_table(arguments)
+    text = table_page(comparison)
     header, rows = text.sections[0].header, text.sections[0].rows
     assert header.count("pointing game %, Grad-CAM") == 1
     place = header.index("pointing game %, own mask")

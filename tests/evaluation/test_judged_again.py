@@ -19,7 +19,7 @@ from attnlab.records.judgement import add_to_judgement, read_judgement, scores
 from attnlab.records.judgement_code import code_of
 from attnlab.records.record import read_record, seal
 from attnlab.tables.grid import read_grid
-from attnlab.tables.sheet import sheet
+from attnlab.tables.table_page import table_page
 from attnlab.tables.write import report_table
 
 OF_A_TREE = ["dataset=folder", "dataset.image_size=16", "model=resnet8", "recipe.epochs=1",
@@ -171,7 +171,7 @@ def judged(tmp_path, monkeypatch):
             if part is not None:
                 one = {"nll": {"value": 0.5 + seed, "beside": 2.3, "meaning": "guessing", "se": None}}
                 add_to_judgement(folder, record, "calibration", {"scores": one, "details": {}} | part)
-        return sheet(report_table(arguments)[0])
+        return table_page(report_table(arguments)[0])
 
     return write
 

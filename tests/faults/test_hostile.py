@@ -19,8 +19,8 @@ from attnlab.configuration.targets import target
 from attnlab.data.cifar import CIFAR10
 from attnlab.errors import ConfigError, DataError
 from attnlab.records.record import read_record, seal, write_json
-from attnlab.tables.formats import markdown, page
-from attnlab.tables.sheet import Section, Sheet
+from attnlab.tables.formats import html_page, markdown
+from attnlab.tables.page import Page, Section
 
 ATTACK = "<script>alert(1)</script>"
 KEY = "c0ffee5ecret4242c0ffee5ecret4242"
@@ -213,12 +213,12 @@ def test_a_pickle_in_the_place_of_a_cifar_batch_is_not_opened(tmp_path):
 
 
 def test_pages_escape_every_text():
-    sheet = Sheet(
+    sheet = Page(
         name=ATTACK, title=ATTACK, about=[("source", ATTACK)], warnings=[ATTACK],
         sections=[Section(ATTACK, [ATTACK, ATTACK], [[ATTACK, ATTACK]])], notes=[ATTACK],
     )  # fmt: skip
-    assert "<script" not in page(sheet)
-    assert page(sheet).count("&lt;script&gt;") >= 8
+    assert "<script" not in html_page(sheet)
+    assert html_page(sheet).count("&lt;script&gt;") >= 8
     assert "<script" not in markdown(sheet).replace("\\<script", "")
 
 

@@ -184,7 +184,7 @@ def test_independent_classifiers():
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_independent_classifiers_are_one_model(smoothing):
+def test_independent_classifiers_areare_one_model(smoothing):
     """Their outputs differ by one number an image, which cross entropy cannot see: loss, gradients, probabilities."""
     loss, gradients, outputs = [], [], []
     for combine in ("indep_logits", "indep_log_probabilities"):

@@ -16,7 +16,7 @@ from attnlab.records.judgement import add_to_judgement
 from attnlab.records.record import seal
 from attnlab.tables.comparison import compare
 from attnlab.tables.grid import read_grid
-from attnlab.tables.sheet import sheet
+from attnlab.tables.table_page import table_page
 from attnlab.tables.write import report_table
 
 TOP1 = "test/top1_error"
@@ -61,10 +61,10 @@ FINISHED = "attention=none,se,ise,cbam"
 
 
 def test_differences_are_paired_by_seed_and_corrected(outputs):
-    part = report_table(arguments(outputs, FINISHED))[0].entries(TOP1)
+    part = report_table(arguments(outputs, FINISHED))[0].results(TOP1)
     assert [part[row, ""].bold for row in ("SE", "ISE", "CBAM")] == [True, True, False]
-    comparison, _ = report_table(arguments(outputs))
-    entries = {key[0]: entry for key, entry in comparison.entries(TOP1).items()}
+    comparison, *_ = report_table(arguments(outputs))
+    entries = {key[0]: entry for key, entry in comparison.results(TOP1).items()}
     assert entries["none"].difference is None
     d = entries["SE"].difference
     assert d.paired
@@ -79,9 +79,9 @@ def test_differences_are_paired_by_seed_and_corrected(outputs):
 
 
 def test_only_the_first_metric_is_judged(outputs):
-    comparison, _ = report_table(arguments(outputs, "table.metrics=[test/loss,test/top1_error]"))
-    assert not any(entry.bold for entry in comparison.entries(TOP1).values())
-    assert comparison.entries(TOP1)["SE", ""].p_holm < 0.05
+    comparison, *_ = report_table(arguments(outputs, "table.metrics=[test/loss,test/top1_error]"))
+    assert not any(entry.bold for entry in comparison.results(TOP1).values())
+    assert comparison.results(TOP1)["SE", ""].p_holm < 0.05
 
 
 def test_other_seeds_of_a_row_are_no_pairs(outputs):
@@ -89,7 +89,7 @@ def test_other_seeds_of_a_row_are_no_pairs(outputs):
     config = {cell.row: cell.config for cell in grid.cells}
     records = [of_config(config["none"] | {"seed": seed}, 8 + seed / 10) for seed in (0, 1, 2)]
     records += [of_config(config["SE"] | {"seed": seed}, 7 + seed / 7) for seed in (2, 1, 6, 7)]
-    d = compare(grid, records).entries(TOP1)["SE", ""].difference
+    d = compare(grid, records).results(TOP1)["SE", ""].difference
     assert (d.n, d.mean) == (2, pytest.approx(np.mean([7 + 1 / 7 - 8.1, 7 + 2 / 7 - 8.2])))
 
 
@@ -101,21 +101,21 @@ def test_another_backbone_is_no_pair(monkeypatch):
     records = [
         of_config(cell.config | {"seed": seed}, 8 + seed + len(cell.row)) for cell in grid.cells for seed in (0, 1)
     ]
-    d = compare(grid, records).entries(TOP1)["SE", ""].difference
+    d = compare(grid, records).results(TOP1)["SE", ""].difference
     assert (d.paired, d.n, d.n_baseline) == (False, 2, 2)
 
 
 def test_the_noise_floor_is_shown_and_explained(outputs):
-    comparison, paths = report_table(arguments(outputs))
-    (floor,) = comparison.floors(TOP1)
+    comparison, paths, _ = report_table(arguments(outputs))
+    (floor,) = comparison.noise_floors(TOP1)
     assert floor.rows == ("SE", "ISE")
     assert floor.difference.mean == pytest.approx(np.mean(np.subtract(ERRORS["SE"], ERRORS["ISE"])))
     text = paths[0].read_text()
     assert f"Noise floor: SE minus ISE is {floor.difference.mean:+.2f}" in text
     assert "They are one model" in text
-    partial, _ = report_table(arguments(outputs, "attention=none,cbam,icbam"))
-    assert partial.floors(TOP1) == []
-    assert any("not measured yet" in note for note in sheet(partial).notes)
+    partial, *_ = report_table(arguments(outputs, "attention=none,cbam,icbam"))
+    assert partial.noise_floors(TOP1) == []
+    assert any("not measured yet" in note for note in table_page(partial).notes)
 
 
 def test_what_a_reader_must_know_stands_first(outputs):
@@ -123,15 +123,15 @@ def test_what_a_reader_must_know_stands_first(outputs):
 
     grid = read_grid(arguments(outputs))
     records, _ = gather(outputs)
-    first = sheet(compare(grid, records)).warnings
+    first = table_page(compare(grid, records)).warnings
     more_seeds, *first = first
     assert more_seeds == "Not the protocol: table.seeds=[0,1,2,3,4,5]."
     assert first[0] == "Unfinished: 24 of 30 runs are recorded."
     (why,) = first[1:]
-    assert why.startswith("No bold and no verdict: the table declares 6 seeds a row, and not all are here. ")
+    assert why.startswith("No bold and no verdict yet: the table declares 6 seeds a row, and not all are recorded. ")
     changes = {"commit": "1234567890", "device": "a GPU", "precision": "bf16-mixed", "world_size": 2, "dirty": True,
                "versions": {"torch": "2.14.0"}}  # fmt: skip
-    mixed = sheet(compare(grid, [seal(records[0] | changes), *records[1:]], ["a/b.json: was changed"])).warnings
+    mixed = table_page(compare(grid, [seal(records[0] | changes), *records[1:]], ["a/b.json: was changed"])).warnings
     for words in (
         "Mixed commits: abcdef0 (23 runs), 1234567 (1 run).", "Mixed devices: a CPU (23 runs), a GPU (1 run).",
         "Mixed precisions: 32-true (23 runs), bf16-mixed (1 run).",
@@ -140,8 +140,8 @@ def test_what_a_reader_must_know_stands_first(outputs):
                 "1 of 24 runs come from a working tree with uncommitted changes.", "Left out: a/b.json: was changed.",
     ):  # fmt: skip
         assert words in mixed
-    part = sheet(report_table(arguments(outputs, "attention=none,se"))[0]).warnings
-    assert part[1:] == ["A part of the table: other rows, columns or seeds were not asked for."]
+    part = table_page(report_table(arguments(outputs, "attention=none,se"))[0]).warnings
+    assert part[1:] == ["A part of the table: the other rows, columns or seeds were not selected."]
 
 
 def test_a_cell_of_which_not_all_runs_were_judged_says_so(outputs):
@@ -154,8 +154,8 @@ def test_a_cell_of_which_not_all_runs_were_judged_says_so(outputs):
             folder = outputs / cells[row].run_id(seed)
             part = {"scores": {"nll": one}, "details": {}, "settings": {"asked": 1000}}
             add_to_judgement(folder, json.loads((folder / "result.json").read_text()), "calibration", part)
-    comparison, paths = report_table(asked)
-    section = sheet(comparison).sections[0]
+    comparison, paths, _ = report_table(asked)
+    section = table_page(comparison).sections[0]
     place = section.header.index("NLL, nats")
     said = {row[0]: row[place] for row in section.rows}
     assert said["SE"] == "0.250 (1 of 6)"
@@ -169,8 +169,8 @@ def test_a_cell_of_which_not_all_runs_were_judged_says_so(outputs):
 
 
 def test_a_part_judges_no_more_mildly_than_the_whole(outputs):
-    whole = report_table(arguments(outputs))[0].entries(TOP1)["SE", ""]
-    part = report_table(arguments(outputs, "attention=none,se"))[0].entries(TOP1)["SE", ""]
+    whole = report_table(arguments(outputs))[0].results(TOP1)["SE", ""]
+    part = report_table(arguments(outputs, "attention=none,se"))[0].results(TOP1)["SE", ""]
     assert part.detectable == whole.detectable
     assert part.p_holm == whole.p_holm == pytest.approx(4 * whole.difference.p)
 
@@ -182,11 +182,13 @@ def test_runs_that_saw_other_images_are_left_out(outputs):
     records, _ = gather(outputs)
     odd = next(r for r in records if r["id"] == grid.cells[1].run_id(3))
     comparison = compare(grid, [seal(r | {"data_hash": "1"}) if r is odd else r for r in records])
-    d = comparison.entries(TOP1)["SE", ""].difference
+    d = comparison.results(TOP1)["SE", ""].difference
     assert d.n == 5
     others = [0, 1, 2, 4, 5]
     assert d.mean == pytest.approx(np.mean(np.subtract(ERRORS["SE"], ERRORS["none"])[others]))
-    assert f"Left out: {odd['id']}: it saw other images (data_hash 1)" in " ".join(sheet(comparison).warnings)
+    assert f"Left out: {odd['id']}: its images (data_hash 1) differ from those of most runs" in " ".join(
+        table_page(comparison).warnings
+    )
 
 
 def test_a_part_does_not_take_the_place_of_the_table(tmp_path, outputs):
@@ -200,14 +202,14 @@ def test_a_part_does_not_take_the_place_of_the_table(tmp_path, outputs):
 
 
 def test_without_its_baseline_it_says_so(outputs):
-    notes = sheet(report_table(arguments(outputs, "attention=se,ise"))[0]).notes
-    assert "No differences: the baseline, none, was not asked for." in notes
+    notes = table_page(report_table(arguments(outputs, "attention=se,ise"))[0]).notes
+    assert "No differences: the baseline, none, was not selected." in notes
 
 
 def test_another_protocol_says_so(tmp_path):
     write(tmp_path / "outputs", record(["experiment=demo", "recipe.epochs=1", "attention=se", "attention.reduction=4"]))
-    comparison, paths = report_table(["table=demo", "recipe.epochs=1", f"output_dir={tmp_path / 'outputs'}"])
-    assert sheet(comparison).warnings[0] == "Not the protocol: recipe.epochs=1."
+    comparison, paths, _ = report_table(["table=demo", "recipe.epochs=1", f"output_dir={tmp_path / 'outputs'}"])
+    assert table_page(comparison).warnings[0] == "Not the protocol: recipe.epochs=1."
     assert "Not the protocol" in re.search(r"\\caption\{.*", paths[1].read_text())[0]
 
 
@@ -218,8 +220,8 @@ def test_the_paper_stands_beside_ours(tmp_path):
     for row, errors in ours.items():
         for seed, error in enumerate(errors):
             write(tmp_path / "outputs", of_config(cells[row].config | {"seed": seed}, error))
-    comparison, paths = report_table(["table=simam_cifar10", where])
-    paper = comparison.entries(TOP1)["SE", "ResNet-20"].paper
+    comparison, paths, _ = report_table(["table=simam_cifar10", where])
+    paper = comparison.results(TOP1)["SE", "ResNet-20"].paper
     assert (paper.error, paper.sd, paper.runs) == (pytest.approx(100 - 92.42), 0.14, 5)
     text = paths[0].read_text()
     assert "7.58 ± 0.14" in text
@@ -229,8 +231,19 @@ def test_the_paper_stands_beside_ours(tmp_path):
     assert float(next(r for r in csv.DictReader(paths[2].open()) if r["row"] == "SE")["paper"]) == pytest.approx(7.58)
 
 
+def test_page_and_progress_are_built_once(outputs, monkeypatch):
+    from attnlab.tables import comparison, write
+
+    built = []
+    for module, name in ((write, "table_page"), (comparison, "progress_of")):
+        function = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, name=name, function=function: built.append(name) or function(*a))
+    report_table(arguments(outputs, FINISHED))
+    assert sorted(built) == ["progress_of", "table_page"]
+
+
 def test_files_say_the_same_everywhere(outputs):
-    comparison, paths = report_table(arguments(outputs, FINISHED))
+    comparison, paths, _ = report_table(arguments(outputs, FINISHED))
     names = [path.name for path in paths]
     assert names[:4] == ["demo_part.md", "demo_part.tex", "demo_part.csv", "demo_part.html"]
     assert {f"demo_part_{name}.{kind}" for name in ("differences", "costs") for kind in ("png", "svg")} <= set(names)
@@ -238,10 +251,10 @@ def test_files_say_the_same_everywhere(outputs):
     mean = f"{np.mean(ERRORS['SE']):.2f}"
     assert f"| SE | **{mean} ± " in md
     assert rf"SE & \textbf{{{mean} $\pm$ " in tex
-    assert f"<td>SE</td><td><b>{mean} ± " in page_
+    assert re.search(rf">SE</td>\s*<td style=\"font-weight: bold;\"[^>]*>{mean} ± ", page_)
     row = rows_of(paths[2])["SE"]
     assert float(row["mean"]) == pytest.approx(np.mean(ERRORS["SE"]))
-    assert float(row["p_holm"]) == pytest.approx(comparison.entries(TOP1)["SE", ""].p_holm)
+    assert float(row["p_holm"]) == pytest.approx(comparison.results(TOP1)["SE", ""].p_holm)
     assert (row["seeds"], row["test"], row["bold"]) == ("0 1 2 3 4 5", "paired t", "True")
     before = {path: path.read_bytes() for path in paths}
     report_table(arguments(outputs, FINISHED))
@@ -265,4 +278,4 @@ def test_the_command_line_composes_only(outputs):
     assert "wrote" in done.stdout
     failed = warm([*command, "attention=eca"])
     assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
-    assert failed.stderr.startswith("attnlab: attention=eca: unknown to table=demo")
+    assert failed.stderr.startswith("attnlab: attention=eca: not in table=demo")

@@ -1,15 +1,15 @@
-"""One cell of a judged table: its runs, its difference from the baseline, its verdict, the paper's number."""
+"""The result of one cell of a table: its runs, its difference from the baseline, its verdict, the paper's number."""
 
 from dataclasses import dataclass
 
+from attnlab.tables.cell_runs import CellRuns
 from attnlab.tables.grid import Cell
-from attnlab.tables.overview import Row
 from attnlab.tables.statistics import ALPHA, Difference
 
 
 @dataclass(frozen=True)
-class Paper:
-    """A number that a source prints, as an error in percent. runs: how many it is the mean of, where it says so."""
+class PaperNumber:
+    """A number that a paper prints, as an error in percent. runs: how many it is the mean of, None if not printed."""
 
     error: float
     sd: float | None
@@ -19,24 +19,25 @@ class Paper:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One cell: its runs, its difference from the baseline, what the paper says.
+class CellResult:
+    """One metric of one cell.
 
-    judged: whether a difference may be called one: of the table's first metric alone, once the table is whole, and of
-    runs that were trained as the baseline's were;  p_holm, p_equivalent: of the difference, and of its equivalence
-    within ±margin, adjusted over the table;  comparisons: of the whole table, once it is finished;  paper: None where
-    there is none to show.
+    judged: whether the difference gets a verdict: only for the table's first metric, only once the table is complete,
+    and only if the runs were trained under the same setup as the baseline's;  runs: the recorded ones;  wanted: how
+    many the table declares;  p_holm, p_equivalent: p of the difference, and of its equivalence within ±margin, both
+    adjusted by Holm over the table;  comparisons: how many differences the whole table declares;  paper: None where
+    the paper prints no number.
     """
 
     metric: str
     judged: bool
     cell: Cell
-    runs: Row
+    runs: CellRuns
     wanted: int
     difference: Difference | None = None
     p_holm: float | None = None
     comparisons: int = 1
-    paper: Paper | None = None
+    paper: PaperNumber | None = None
     margin: float | None = None
     p_equivalent: float | None = None
 
@@ -47,7 +48,7 @@ class Entry:
 
     @property
     def detectable(self) -> float | None:
-        """The difference that so many seeds find with 80 % power, corrected for the whole table."""
+        """The difference that this many seeds find with 80 % power, corrected for the whole table."""
         return self.difference.detectable(self.comparisons) if self.difference else None
 
     @property
@@ -57,15 +58,15 @@ class Entry:
 
     @property
     def bold(self) -> bool:
-        """Whether the difference is more than chance would make of a whole table without any."""
+        """Whether the difference is significant at 5 % after Holm's correction over the whole table."""
         return self.judged and self.p_holm is not None and self.p_holm <= ALPHA
 
     @property
     def verdict(self) -> str | None:
-        """better, worse, equivalent within ±margin, or undecided; None where nothing is judged or could be tested.
+        """`better`, `worse`, `equivalent within ±margin` or `undecided`; None where nothing could be tested.
 
-        All metrics that are judged are errors or losses: lower is better. A difference that is significant and shown to
-        lie within the margin is both: `better, within ±0.5`.
+        Every metric that gets a verdict is an error or a loss, so lower is better. A difference that is significant and
+        also shown to lie within the margin gets both: `better, within ±0.5`.
         """
         if not self.judged or self.difference is None or self.p_holm is None:
             return None

@@ -6,9 +6,10 @@ from synthetic import of_config
 
 import attnlab
 from attnlab.configuration.compose import plain
-from attnlab.tables.comparison import _one_model, _twins, compare
+from attnlab.tables.comparison import compare
 from attnlab.tables.grid import read_grid
-from attnlab.tables.sheet import sheet
+from attnlab.tables.noise_floor import are_one_model, are_twins
+from attnlab.tables.table_page import table_page
 
 TOP1 = "test/top1_error"
 
@@ -30,28 +31,28 @@ def recorded(which, **errors):
 def test_twins_and_an_identity_are_found_and_told_apart():
     se, twin, ise = [10.0, 11.0, 12.5], [12.0, 10.5, 11.0], [10.5, 11.5, 12.0]
     comparison = recorded(grid(), none=[9.0, 9.5, 9.1], SE=se, **{"SE twin": twin}, ISE=ise)
-    floors = {floor.rows: floor for floor in comparison.floors(TOP1)}
+    floors = {floor.rows: floor for floor in comparison.noise_floors(TOP1)}
     assert {rows: floor.twins for rows, floor in floors.items()} == {("SE", "SE twin"): True, ("SE", "ISE"): False}
     assert floors["SE", "SE twin"].difference.paired
     assert floors["SE", "SE twin"].difference.mean == pytest.approx(np.mean(np.subtract(se, twin)))
-    notes = [note for note in sheet(comparison).notes if note.startswith("Noise floor")]
+    notes = [note for note in table_page(comparison).notes if note.startswith("Noise floor")]
     of_twin, of_ise = notes
     assert of_twin.startswith(f"Noise floor: SE minus SE twin is {floors['SE', 'SE twin'].difference.mean:+.2f}")
     assert "They are twins: the same attention, whose initial weights are drawn twice; all else is equal." in of_twin
-    assert "They are one model by an identity: 1 - s(z) = s(-z)" in of_ise
+    assert "They are one model by the identity 1 - s(z) = s(-z)" in of_ise
     assert "after Holm over the 2 such pairs" in of_twin
 
 
 def test_a_declared_floor_that_is_not_run_is_said():
     table = read_grid(["table=where_they_look", "seed=0", "attention=none,se"])
     comparison = recorded(table, none=[9.0], SE=[10.0])
-    assert comparison.has_floor
+    assert comparison.has_noise_floor
     assert not comparison.compares_masks
-    assert comparison.floors(TOP1) == []
-    assert any(note.startswith("Noise floor: not measured yet") for note in sheet(comparison).notes)
+    assert comparison.noise_floors(TOP1) == []
+    assert any(note.startswith("Noise floor: not measured yet") for note in table_page(comparison).notes)
     alone = recorded(read_grid(["table=where_they_look", "seed=0", "attention=none,cbam"]), none=[9.0], CBAM=[10.0])
-    assert not alone.has_floor
-    assert not any(note.startswith("Noise floor") for note in sheet(alone).notes)
+    assert not alone.has_noise_floor
+    assert not any(note.startswith("Noise floor") for note in table_page(alone).notes)
 
 
 def test_rows_that_were_trained_otherwise_are_no_floor():
@@ -63,7 +64,7 @@ def test_rows_that_were_trained_otherwise_are_no_floor():
         for row, kind in precision.items()
         for seed in which.seeds
     ]
-    assert [floor.rows for floor in compare(which, records).floors(TOP1)] == [("SE", "SE twin")]
+    assert [floor.rows for floor in compare(which, records).noise_floors(TOP1)] == [("SE", "SE twin")]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_rows_that_were_trained_otherwise_are_no_floor():
 )
 def test_what_is_one_model(one, other, twins, model):
     mine, theirs = (plain(attnlab.config(overrides)) for overrides in (one, other))
-    assert _twins(mine, theirs) == twins
-    assert _one_model(mine, theirs) == _one_model(theirs, mine) == model
+    assert are_twins(mine, theirs) == twins
+    assert are_one_model(mine, theirs) == are_one_model(theirs, mine) == model
     start = {"start_from": "0123456789ab"}  # whose attention one of the two may have taken over
-    assert not _one_model(mine | start, theirs | start)
+    assert not are_one_model(mine | start, theirs | start)

@@ -15,7 +15,7 @@ import attnlab
 from attnlab.configuration.identity import run_id
 from attnlab.errors import ConfigError
 from attnlab.records import wandb_import
-from attnlab.records.record import RECORD_KEYS
+from attnlab.records.record_check import RECORD_KEYS
 from attnlab.records.wandb_import import wandb_records
 from attnlab.training.trackers import Tracker
 

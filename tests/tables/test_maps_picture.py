@@ -12,7 +12,7 @@ from attnlab.evaluation.drawing import map_figures
 from attnlab.records.record import seal
 from attnlab.tables.grid import read_grid
 from attnlab.tables.maps_picture import runs_text
-from attnlab.tables.sheet import sheet
+from attnlab.tables.table_page import table_page
 from attnlab.tables.write import report_table
 
 TOP1 = "test/top1_error"
@@ -64,7 +64,7 @@ def test_a_picture_of_runs_that_were_trained_anew_is_left_out(outputs, capsys):
     write(outputs, again)
     shown, text = page(outputs)
     assert not shown
-    line = "Maps left out: demo_part_maps.png shows runs that were trained anew since (SE)"
+    line = "Maps left out: demo_part_maps.png shows runs that were trained again since (SE)"
     assert line in text
     assert line in capsys.readouterr().err
 
@@ -105,9 +105,9 @@ def test_neither_of_two_results_of_one_run_is_used_until_a_folder_is_chosen(outp
     tracked.mkdir(parents=True)
     other = seal(made["SE"] | {"metrics": made["SE"]["metrics"] | {TOP1: 5.0}})
     (tracked / f"{other['id']}.json").write_text(json.dumps(other))
-    comparison, _ = report_table(arguments(outputs))
+    comparison, *_ = report_table(arguments(outputs))
     assert [record["id"] for record in comparison.records] == [made["none"]["id"]]
-    left_out = next(line for line in sheet(comparison).warnings if line.startswith("Left out"))
+    left_out = next(line for line in table_page(comparison).warnings if line.startswith("Left out"))
     for words in ("result.json (test/top1_error 8.0)", "(test/top1_error 5.0)", "source=results/some chooses"):
         assert words in left_out
     chosen = report_table(arguments(outputs, "source=results/some"))[0]
