@@ -77,7 +77,9 @@ def target(node: Mapping[str, Any], key: str) -> Callable[..., Any]:
 def check_types(make: Callable[..., Any], knobs: Mapping[str, Any], key: str) -> None:
     """Raise ConfigError when a knob's value is not of the plain type that the callable's signature names."""
     try:
-        hints = get_type_hints(make.__init__ if inspect.isclass(make) else make)
+        classes = make.__mro__[::-1] if inspect.isclass(make) else ()
+        calls = [vars(one)["__init__"] for one in classes if "__init__" in vars(one)] or [make]
+        hints = {name: hint for call in calls for name, hint in get_type_hints(call).items()}
     except (NameError, TypeError, AttributeError):
         return
     for name, value in knobs.items():
@@ -91,17 +93,29 @@ def check_types(make: Callable[..., Any], knobs: Mapping[str, Any], key: str) ->
             raise ConfigError(f"{key}.{name}={'null' if value is None else value}: allowed is {names}")
 
 
+def parameters(make: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The parameters of a callable by name. Of a class that passes **settings on to its base class, those of both."""
+    found = dict(inspect.signature(make).parameters)
+    rest = [name for name, parameter in found.items() if parameter.kind is inspect.Parameter.VAR_KEYWORD]
+    bases = [base for base in make.__mro__[1:] if "__init__" in vars(base)] if inspect.isclass(make) else []
+    if not rest or not bases or bases[0] is object:
+        return found
+    return {name: parameter for name, parameter in found.items() if name not in rest} | parameters(bases[0])
+
+
 def construct(node: Mapping[str, Any], key: str, *args: Any, **context: Any) -> Any:
     """Call `node._target_` with `args`, the node's own keys and `context`.
 
-    Raises ConfigError naming `key.KNOB` for a knob that the target does not have.
+    Keys that a dataset class lists as its `facts` describe the data and are no arguments. Raises ConfigError naming
+    `key.KNOB` for a knob that the target does not have.
     """
     make = target(node, key)
-    knobs = {name: value for name, value in node.items() if name != "_target_"}
-    accepted = inspect.signature(make).parameters
+    facts = getattr(make, "facts", ())
+    knobs = {name: value for name, value in node.items() if name != "_target_" and name not in facts}
+    accepted = parameters(make)
     if not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
         positional = list(accepted)[: len(args)]
-        allowed = [name for name in accepted if name not in context and name not in positional]
+        allowed = [name for name in (*accepted, *facts) if name not in context and name not in positional]
         for name in knobs:
             if name not in allowed:
                 raise ConfigError(f"{key}.{name}: no such key; allowed are {', '.join(allowed) or 'none'}")

@@ -79,11 +79,6 @@ def open_image(path: Path) -> Image.Image:
     return image_of(*read_picture(path))
 
 
-def open_pixels(path: Path) -> Tensor:
-    """`pixels_of` a file."""
-    return pixels_of(*read_picture(path))
-
-
 def _reason(error: Exception) -> str:
     """Without the address of the buffer that Pillow was given."""
     return "none of the formats known" if isinstance(error, UnidentifiedImageError) else str(error)

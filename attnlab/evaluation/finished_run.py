@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attnlab.configuration.compose import compose_file, plain
 from attnlab.configuration.identity import name_of
-from attnlab.configuration.image_tree import classes_of
 from attnlab.data.augment import Preprocess
-from attnlab.data.build import make_datamodule
+from attnlab.data.base import ImageData
+from attnlab.data.build import folders_of, make_datamodule
 from attnlab.data.memory import Images
 from attnlab.data.subset import sample
 from attnlab.errors import ConfigError
@@ -39,6 +38,7 @@ class Subject:
     data_hash: str
     device: torch.device
     fast: bool
+    names: list[str] | None = None
 
     @property
     def run(self) -> str:
@@ -70,11 +70,8 @@ class Subject:
 
     @cached_property
     def class_names(self) -> list[str]:
-        """The names of the classes' folders, where the images come from a tree; else their numbers."""
-        root = Path(str(self.config["dataset"].get("root")))
-        if (root / "train").is_dir():
-            return classes_of(root, "train")
-        return [str(number) for number in range(self.classes)]
+        """The names of the classes where the dataset has them, else their numbers."""
+        return self.names or [str(number) for number in range(self.classes)]
 
     def fresh(self, number: int = 0) -> nn.Module:
         """A network of the same config that has learnt nothing, of another seed for each number."""
@@ -91,7 +88,7 @@ class Source:
     folder: Path
     config: dict[str, Any]
     record: Record
-    data: Any
+    data: ImageData
     precision: str
 
 
@@ -118,9 +115,7 @@ def read_source(run: str, output_dir: str | Path, machine: Mapping[str, Any], fo
     precision = hardware.precision_of(record, machine)
     values = read_config(folder)
     dataset = name_of("dataset", values["dataset"], values).split()[0]
-    there = plain(compose_file("run", [f"dataset={dataset}", *folders]))["dataset"]
-    places = {name: there[name] for name in ("root", "cache") if name in there}
-    values |= {"machine": dict(machine), "dataset": values["dataset"] | places}
+    values |= {"machine": dict(machine), "dataset": values["dataset"] | folders_of(dataset, folders)}
     hardware.set_threads(machine)
     data = make_datamodule(values)
     data.setup()
@@ -128,7 +123,7 @@ def read_source(run: str, output_dir: str | Path, machine: Mapping[str, Any], fo
     return Source(folder, values, record, data, precision)
 
 
-def check_images(run: str, data: Any, record: Record, key: str = "dataset.root") -> None:
+def check_images(run: str, data: ImageData, record: Record, key: str = "dataset.root") -> None:
     """Raise ConfigError where a run saw other images than are there; key: what says where they lie."""
     if data.data_hash != record["data_hash"]:
         raise ConfigError(
@@ -149,5 +144,5 @@ def subject_of(source: Source, images: int) -> Subject:
     return Subject(
         folder, source.config, source.record, net, data.preprocess, sample(data, "test", images),
         sample(data, "val" if len(data.val) else "train", images), str(data.data_hash), device,
-        fast=source.precision.startswith("bf16"),
+        fast=source.precision.startswith("bf16"), names=data.names,
     )  # fmt: skip

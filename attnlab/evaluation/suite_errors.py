@@ -128,7 +128,7 @@ def transfer_data(config: Mapping[str, Any], dataset: str, overrides: Sequence[s
     config: the run's;  overrides: of that dataset's keys. Raises ConfigError when its images have another size.
     """
     size = config["dataset"]["image_size"]
-    same = [f"dataset.image_size={size}"] if dataset in ("folder", "imagenet", "imagenet_wds") else []
+    same = [f"dataset.image_size={size}"] if dataset in ("folder", "imagenet", "huggingface") else []
     values = plain(compose_file("run", [f"dataset={dataset}", *same, *overrides]))
     if values["dataset"]["image_size"] != size:
         raise ConfigError(f"transfer={dataset}: its images have {values['dataset']['image_size']} px, the run's {size}")

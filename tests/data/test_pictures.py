@@ -7,7 +7,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from attnlab.configuration.image_formats import FORMATS
-from attnlab.data.decode import decode, open_image, open_pixels
+from attnlab.data.decode import decode, open_image, pixels_of, read_picture
 from attnlab.errors import DataError
 
 GREY = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -28,7 +28,7 @@ def shown(path):
 def test_grey_of_16_bits_is_the_grey_of_8(tmp_path, name, factor):
     path = saved(tmp_path, Image.fromarray(GREY.astype(np.uint16) * factor), name)
     assert np.array_equal(shown(path), np.repeat(GREY[..., None], 3, axis=2))
-    assert np.array_equal(open_pixels(path).permute(1, 2, 0).numpy(), shown(path))
+    assert np.array_equal(pixels_of(*read_picture(path)).permute(1, 2, 0).numpy(), shown(path))
 
 
 def test_grey_of_12_bits_in_a_tiff(tmp_path):
