@@ -35,6 +35,8 @@ PACKAGES = {
     "ray": ("hydra-ray-launcher", "ray"),
     "submitit_slurm": ("hydra-submitit-launcher", "slurm"),
 }
+#: choices that were removed -> what to write instead
+REPLACED = {"dataset=imagenet_wds": "use dataset=huggingface dataset.root=DIR dataset.classes=1000 (attnlab[hf])"}
 
 
 def plain(cfg: Any) -> dict[str, Any]:
@@ -191,6 +193,8 @@ def explain(error: BaseException, overrides: Iterable[str] = ()) -> str:
         if group == "hydra/launcher" and choice in PACKAGES:
             package, launcher = PACKAGES[choice]
             return f"launcher={launcher}: needs the package {package} (attnlab[{launcher}])"
+        if replacement := REPLACED.get(f"{group}={choice}"):
+            return f"{group}={choice}: is no longer there; {replacement}"
         return _unknown(f"{group}={choice}", choice, choices(group))
     if found := re.search(r"Could not (?:override|delete)[^']*'([^']+)'", text):
         return _unknown_key(found[1], text, list(overrides))
@@ -261,13 +265,19 @@ def _parent(key: str, overrides: Iterable[str]) -> Any:
 
 
 def register_resolvers() -> None:
-    """Make the resolvers of conf/ known to OmegaConf: `${class_folders:DIR}`, `${folder_listing:DIR}`,
-    `${own_listing:DIR,CLASSES}`, and those of conf/launcher/: functions of attnlab.machine.gpus."""
+    """Register the resolvers of conf/ with OmegaConf.
+
+    Of conf/dataset/: `${class_folders:DIR}`, `${folder_listing:DIR}`, `${own_listing:DIR,CLASSES}`; `${table_classes:}`
+    and `${table_listing:}`, which read the keys beside them. Of conf/launcher/: functions of attnlab.machine.gpus.
+    """
+    from attnlab.configuration import image_table
     from attnlab.configuration.image_tree import class_count, fingerprint, own_listing
     from attnlab.machine import gpus
 
     for resolve in (gpus.jobs_at_a_time, gpus.gpu_share, gpus.tasks_per_node, gpus.gpus_per_node):
         OmegaConf.register_new_resolver(resolve.__name__, resolve, replace=True)
+    for name, read in (("table_classes", image_table.class_count), ("table_listing", image_table.fingerprint)):
+        OmegaConf.register_new_resolver(name, lambda *, _parent_, read=read: read(_parent_), replace=True)
     OmegaConf.register_new_resolver("class_folders", class_count, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("folder_listing", fingerprint, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("own_listing", own_listing, replace=True, use_cache=True)

@@ -12,7 +12,7 @@ from attnlab.configuration.digest import canonical, digest
 SECTIONS = ("dataset", "model", "attention", "head", "recipe")
 #: where the data lie and how they are read does not change what is learnt from them; a model's own weight decay does
 #: where the recipe asks for it, and is in the recipe then
-NOT_SCIENCE = {"dataset": ("root", "cache"), "model": ("weight_decay",)}
+NOT_SCIENCE = {"dataset": ("root", "cache", "in_memory"), "model": ("weight_decay",)}
 #: where attention=none stands, how it begins and which draw it has says nothing
 NOTHING = NO_ATTENTION
 #: keys of attention, beside its place, that the slots read and no attention's constructor

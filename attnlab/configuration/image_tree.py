@@ -1,7 +1,6 @@
 """Image trees, ROOT/<split>/<class>/*: what is in them, and what is missing. Imports no torch."""
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -85,17 +84,13 @@ def listing_digest(root: str | Path, listed: Sequence[tuple[Path, int]]) -> str:
 
 
 def own_listing(root: str, classes: int) -> str | None:
-    """16 hexadecimal digits for the names and sizes of an ImageNet that is somebody's own: a tree, or shards (of URLs
-    the names alone). None for the one of 1,000 classes, which is the same everywhere, and where nothing lies yet."""
-    folder = Path(root)
-    if classes == IMAGENET:
+    """16 hexadecimal digits for the names and sizes of the images in an ImageNet tree of other classes.
+
+    None for the one of 1,000 classes, which is the same everywhere, and where the folder holds no such tree.
+    """
+    if classes == IMAGENET or not (Path(root) / "train").is_dir():
         return None
-    if not folder.is_dir():
-        names = re.findall(r"[^/\s'\":]+\.tar", root)
-        return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16] if names else None
-    paths = sorted(path for pattern in ("*.tar", "*/*.tar") for path in folder.glob(pattern))
-    if not paths and (folder / "train").is_dir():
-        paths = sorted(path for path in folder.glob("*/*/*") if is_image(path))
+    paths = sorted(path for path in Path(root).glob("*/*/*") if is_image(path))
     return listing_digest(root, [(path, 0) for path in paths]) if paths else None
 
 
@@ -132,8 +127,8 @@ def masks_fingerprint(root: str | Path) -> str:
 
 
 def is_in_the_id(dataset: Mapping[str, Any]) -> bool:
-    """Whether a run's id tells the images of its dataset: generated ones, and those of a tree whose contents it has."""
-    return "root" not in dataset or str(dataset["_target_"]).endswith("folder.Folder")
+    """Whether a run's id depends on the images themselves: they are generated, or their contents are in it."""
+    return "root" not in dataset or str(dataset["_target_"]).endswith(("folder.Folder", "huggingface.HuggingFace"))
 
 
 def content_digest(root: str | Path, listed: Sequence[tuple[Path, int]]) -> tuple[str, list[str] | None]:

@@ -57,8 +57,6 @@ CHECKS: dict[str, tuple[Test, str]] = {
     "dataset.classes": (lambda value: _integer(value, 2), "an integer from 2"),
     "dataset.image_size": _positive,
     "dataset.seed": _seed,
-    "dataset.lanes": _positive,
-    "dataset.shuffle": _positive,
     "dataset.root": (lambda value: isinstance(value, str) and bool(value), "a folder"),
     "model.stem": _positive,
     "model.norm_eps": (lambda value: _number(value) and value > 0, "a number above 0"),

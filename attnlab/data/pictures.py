@@ -143,11 +143,16 @@ class PictureData(ImageData):
         self.data_hash = source.data_hash
 
     def take(self, split: str, index: Tensor) -> Images:
-        decoded = Decoded(getattr(self, split), Crops(self.image_size, self.centre, None))
+        return Images(self.decode(getattr(self, split).take(index.tolist())), self.labels(split)[index])
+
+    def decode(self, pictures: Pictures) -> Tensor:
+        """uint8 (N, 3, S, S): the pictures, cut as in evaluation."""
+        crops = Crops(self.image_size, self.centre, None)
+        pixels = torch.empty(len(pictures), 3, self.image_size, self.image_size, dtype=torch.uint8)
         with ThreadPoolExecutor() as pool:
-            pixels = list(pool.map(lambda number: decoded[number, ()][0], index.tolist()))
-        images = torch.stack(pixels) if pixels else torch.empty(0, 3, self.image_size, self.image_size).byte()
-        return Images(images, self.labels(split)[index])
+            for number, one in enumerate(pool.map(lambda n: crops(*pictures[n], ()), range(len(pictures)))):
+                pixels[number] = one
+        return pixels
 
     def epoch(self) -> int:
         """The trainer's epoch, from 0."""
