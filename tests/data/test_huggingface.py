@@ -18,6 +18,7 @@ from attnlab.data.build import make_datamodule
 from attnlab.data.subset import sample
 from attnlab.errors import AttnlabError, ConfigError, DataError
 from attnlab.evaluate import evaluate
+from attnlab.evaluation.finished_run import read_source
 
 datasets = pytest.importorskip("datasets")
 
@@ -165,9 +166,7 @@ def test_random_boxes_two_workers_and_a_resumed_epoch(tree, parquet):
     for data in (ours, loaded(parquet, crop)):
         data.batches_done = 2
         assert equal(batches(data, loader if data is ours else data.train_dataloader()), expected[2:])
-    with pytest.raises(
-        ConfigError, match=r"^dataset\.in_memory=true with recipe\.augment\.resized_crop: allowed is false"
-    ):
+    with pytest.raises(ConfigError, match=r"^dataset\.in_memory=true with recipe\.augment\.resized_crop: allowed"):
         loaded(parquet, crop, "dataset.in_memory=true")
 
 
@@ -253,6 +252,8 @@ def test_trained_resumed_evaluated_and_found_again(parquet, tmp_path):
     assert resumed["weights"] == whole["weights"]
     assert whole["data_hash"] == whole["config"]["dataset"]["listing"]
     assert attnlab.load_predictions(whole["id"], tmp_path / "a").name(2) == "cat"
+    source = read_source(whole["id"], tmp_path / "a", whole["config"]["machine"], [small[1]])
+    assert source.data.data_hash == whole["data_hash"]
     scores = evaluate([f"run={whole['id']}", *small[:3], small[-1], "dataset.centre=1", "machine.threads=1"])
     assert scores["top1_error"] == pytest.approx(whole["metrics"]["test/top1_error"])
 
@@ -322,8 +323,8 @@ def test_what_does_not_fit_is_one_message(tmp_path, change, more, message):
     [
         ([], r"dataset\.name: must be given, a set of the hub, as dataset\.name=ILSVRC/imagenet-1k; or a folder"),
         (
-            ["dataset.root=/nowhere"],
-            r"dataset\.root=/nowhere: is no folder; a set of the hub is given",
+            ["dataset.root=/no/such/folder"],
+            r"dataset\.root=/no/such/folder: is no folder; a set of the hub is given",
         ),
         (["dataset.root='https://a/b.tar'"], r"dataset\.root=https://a/b\.tar: is a stream of unknown length; allowed"),
         (["dataset.name=conf"], r"dataset\.name=conf: is a folder here; a folder is given by dataset\.root"),
