@@ -36,7 +36,7 @@ PACKAGES = {
     "submitit_slurm": ("hydra-submitit-launcher", "slurm"),
 }
 #: choices that were removed -> what to write instead
-REPLACED = {"dataset=imagenet_wds": "use dataset=huggingface dataset.root=DIR dataset.classes=1000 (attnlab[hf])"}
+REPLACED = {"dataset=imagenet_wds": "use dataset=huggingface dataset.root=DIR (attnlab[hf])"}
 
 
 def plain(cfg: Any) -> dict[str, Any]:

@@ -142,7 +142,7 @@ class ImageData(pl.LightningDataModule):
     def held_out(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Indices (training, validation) of the images with these labels, both ascending.
 
-        Raises ConfigError where more are held out than leave one image a class, and for an order that is not there.
+        Raises ConfigError if fewer training images than classes remain, and for an order that the files do not have.
         """
         images, seed = self.validation.get("images", 0), draw_seed(self.validation, self.seed, self.order_seed)
         most = len(labels) - self.classes

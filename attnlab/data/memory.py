@@ -11,7 +11,7 @@ from torch import Tensor
 from attnlab.data.augment import DRAWS, Preprocess
 from attnlab.data.base import ImageData, Images
 from attnlab.data.batches import evaluation_batches, generator, taken
-from attnlab.data.duplicates import across, in_words
+from attnlab.data.duplicates import count_copies, duplicates_note
 from attnlab.errors import ConfigError
 
 TEST_BATCH = 512  # images a batch, at least, where nothing is trained
@@ -128,8 +128,8 @@ class MemoryData(ImageData):
         rest, drawn = self.held_out(train.labels)
         self.train, self.val, self.test = train.take(rest), train.take(drawn), test
         splits = {"train": self.train, "val": self.val, "test": self.test}
-        self.duplicates = across({split: part.images for split, part in splits.items()})
-        self.notes += in_words(self.duplicates, {split: len(part) for split, part in splits.items()})
+        self.duplicates = count_copies({split: part.images for split, part in splits.items()})
+        self.notes += duplicates_note(self.duplicates, {split: len(part) for split, part in splits.items()})
         self.preprocess = Preprocess(self.normalize, self.augment, self.train.images)
 
     def _check(self, name: str, split: Images) -> None:

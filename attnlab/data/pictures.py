@@ -14,7 +14,7 @@ from attnlab.data.augment import DRAWS, Preprocess
 from attnlab.data.base import ImageData, Images
 from attnlab.data.batches import generator, taken
 from attnlab.data.crops import Crops
-from attnlab.data.duplicates import counted, in_words
+from attnlab.data.duplicates import count_equal, duplicates_note
 
 Item = tuple[int, tuple[float, ...]]  # image number, its draws of this pass (empty: evaluation)
 
@@ -138,8 +138,8 @@ class PictureData(ImageData):
             found = source.contents
             splits = {"train": [found[i] for i in rest], "val": [found[i] for i in drawn]}
             splits["test"] = list(found[len(source.train) :])
-            self.duplicates = counted(splits)
-            self.notes += in_words(self.duplicates, {name: len(part) for name, part in splits.items()})
+            self.duplicates = count_equal(splits)
+            self.notes += duplicates_note(self.duplicates, {name: len(part) for name, part in splits.items()})
         self.data_hash = source.data_hash
 
     def take(self, split: str, index: Tensor) -> Images:

@@ -96,7 +96,7 @@ def test_every_suffix_that_is_listed_is_read(tmp_path, suffix):
 
 def test_a_program_under_the_name_of_a_picture_is_not_run(tmp_path):
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n%%EndComments\nshowpage\n")
-    with pytest.raises(DataError, match=r"/a\.png cannot be read as an image \(none of the formats known\)"):
+    with pytest.raises(DataError, match=r"/a\.png cannot be read as an image \(its format is not known\)"):
         shown(tmp_path / "a.png")
 
 
