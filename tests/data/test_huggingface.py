@@ -3,6 +3,7 @@
 import io
 import shutil
 import tarfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -373,3 +374,20 @@ def test_a_damaged_picture_is_named(tmp_path):
     with pytest.raises(DataError) as caught:
         list(data.test_dataloader())
     assert explain(caught.value).startswith("dataset.root: row 3 of split validation cannot be read as an image")
+
+
+@pytest.mark.parametrize("in_memory", ["true", "false"])
+def test_two_ranks_share_the_batches_of_one(parquet, in_memory):
+    one, ranks = loaded(parquet, f"dataset.in_memory={in_memory}"), []
+    one.trainer = SimpleNamespace(global_rank=0, world_size=1, current_epoch=3)
+    for rank in range(2):
+        data = loaded(parquet, f"dataset.in_memory={in_memory}")
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=2, current_epoch=3)
+        ranks.append(data)
+    shared = [batches(data, data.train_dataloader()) for data in ranks]
+    joined = [[torch.cat(part) for part in zip(*parts, strict=True)] for parts in zip(*shared, strict=True)]
+    assert equal(joined, batches(one, one.train_dataloader())[: len(joined)])
+    tested = torch.cat([data.test_order() for data in ranks])
+    assert torch.equal(tested.sort().values, torch.arange(9))
+    labels = torch.cat([y for data in ranks for _, y in batches(data, data.test_dataloader())])
+    assert torch.equal(labels, one.labels("test")[tested])
