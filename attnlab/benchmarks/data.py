@@ -22,8 +22,8 @@ from attnlab.benchmarks.bare_loop import stepping
 from attnlab.benchmarks.options import Asked, Setting, describe, setting
 from attnlab.benchmarks.report import Report, Row
 from attnlab.benchmarks.timing import in_turn, timed
-from attnlab.data.augment import Preprocess
-from attnlab.data.batches import training_batches
+from attnlab.data.augment import DRAWS, Preprocess
+from attnlab.data.batches import generator, training_batches
 from attnlab.data.build import make_datamodule
 from attnlab.data.imagenet import ImageNet
 from attnlab.data.memory import Batches, Images, MemoryData
@@ -108,7 +108,7 @@ def in_memory(split: Images, preprocess: Preprocess) -> Pass:
         lambda epoch: training_batches(len(split), SMALL_BATCH, 0, epoch),
         preprocess,
         epoch=lambda: next(epochs),
-        augment_seed=0,
+        draws=lambda epoch: torch.rand(len(split), DRAWS, generator=generator(0, 3, epoch)),
     )
     return lambda: batches
 

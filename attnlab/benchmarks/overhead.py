@@ -28,7 +28,7 @@ from attnlab.benchmarks.step import net_name
 from attnlab.benchmarks.timing import in_turn
 from attnlab.configuration.targets import target
 from attnlab.data.build import make_datamodule
-from attnlab.data.memory import Batches
+from attnlab.data.memory import Batches, MemoryData
 from attnlab.errors import ConfigError
 from attnlab.models.network import build
 from attnlab.training.checkpointing import Draws, Last
@@ -159,6 +159,8 @@ def overhead(asked: Asked) -> Report:
         raise ConfigError(f"wrong value recipe.grad_clip={clip}; allowed in this benchmark is null")
     here = setting(values)
     data = make_datamodule(values)
+    if not isinstance(data, MemoryData):
+        raise ConfigError(f"dataset ({values['dataset']['_target_']}): allowed here are datasets held in memory")
     data.setup()
     data.train = data.train.to(here.device)
     quiet()

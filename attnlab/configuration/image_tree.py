@@ -1,7 +1,6 @@
 """Folders of images, ROOT/<split>/<class>/*: their files, their fingerprints, what is missing. Imports no torch."""
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -86,17 +85,11 @@ def listing_digest(root: str | Path, listed: Sequence[tuple[Path, int]]) -> str:
 
 
 def own_listing(root: str, classes: int) -> str | None:
-    """16 hexadecimal digits that identify an own ImageNet by the names and sizes of its images or shards, of URLs by
-    the names. None for the ImageNet of 1,000 classes, which is the same everywhere, and if there are no files yet."""
-    folder = Path(root)
-    if classes == IMAGENET:
+    """16 hexadecimal digits that identify an ImageNet tree of other than 1,000 classes by the names and sizes of its
+    images. None for the ImageNet of 1,000 classes, which is the same everywhere, and where there is no such tree."""
+    if classes == IMAGENET or not (Path(root) / "train").is_dir():
         return None
-    if not folder.is_dir():
-        names = re.findall(r"[^/\s'\":]+\.tar", root)
-        return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16] if names else None
-    paths = sorted(path for pattern in ("*.tar", "*/*.tar") for path in folder.glob(pattern))
-    if not paths and (folder / "train").is_dir():
-        paths = sorted(path for path in folder.glob("*/*/*") if is_image(path))
+    paths = sorted(path for path in Path(root).glob("*/*/*") if is_image(path))
     return listing_digest(root, [(path, 0) for path in paths]) if paths else None
 
 
@@ -133,8 +126,8 @@ def masks_fingerprint(root: str | Path) -> str:
 
 
 def is_in_the_id(dataset: Mapping[str, Any]) -> bool:
-    """Whether a run's id identifies the images: generated ones, and a folder's, whose fingerprint is in the id."""
-    return "root" not in dataset or str(dataset["_target_"]).endswith("folder.Folder")
+    """Whether a run's id depends on the images themselves: they are generated, or their contents are in it."""
+    return "root" not in dataset or str(dataset["_target_"]).endswith(("folder.Folder", "huggingface.HuggingFace"))
 
 
 def content_digest(root: str | Path, listed: Sequence[tuple[Path, int]]) -> tuple[str, list[str] | None]:

@@ -75,8 +75,6 @@ CHECKS: dict[str, Rule] = {
     "dataset.classes": _integer(2),
     "dataset.image_size": _integer(1),
     "dataset.seed": _seed,
-    "dataset.lanes": _integer(1),
-    "dataset.shuffle": _integer(1),
     "dataset.root": _folder,
     "model.stem": _integer(1),
     "model.norm_eps": _above_zero,

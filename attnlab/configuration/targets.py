@@ -84,7 +84,9 @@ def check_types(make: Callable[..., Any], knobs: Mapping[str, Any], key: str) ->
     Only plain types are checked: int, float, bool, str and None.
     """
     try:
-        hints = get_type_hints(make.__init__ if inspect.isclass(make) else make)
+        classes = make.__mro__[::-1] if inspect.isclass(make) else ()
+        calls = [vars(one)["__init__"] for one in classes if "__init__" in vars(one)] or [make]
+        hints = {name: hint for call in calls for name, hint in get_type_hints(call).items()}
     except (NameError, TypeError, AttributeError):
         return
     for name, value in knobs.items():
@@ -98,18 +100,29 @@ def check_types(make: Callable[..., Any], knobs: Mapping[str, Any], key: str) ->
             raise ConfigError(wrong_value(f"{key}.{name}", value, names))
 
 
+def parameters(make: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The parameters of a callable by name. Of a class that passes **settings on to its base class, those of both."""
+    found = dict(inspect.signature(make).parameters)
+    rest = [name for name, parameter in found.items() if parameter.kind is inspect.Parameter.VAR_KEYWORD]
+    bases = [base for base in make.__mro__[1:] if "__init__" in vars(base)] if inspect.isclass(make) else []
+    if not rest or not bases or bases[0] is object:
+        return found
+    return {name: parameter for name, parameter in found.items() if name not in rest} | parameters(bases[0])
+
+
 def construct(node: Mapping[str, Any], key: str, *args: Any, **context: Any) -> Any:
     """Call `node._target_` with `args`, the node's other keys and `context`.
 
     Raises ConfigError for a key that is no argument of the target, for a value of a wrong type, and for one that the
-    target refuses.
+    target refuses. Keys that a dataset class lists as its `facts` describe the data and are no arguments.
     """
     make = target(node, key)
-    knobs = {name: value for name, value in node.items() if name != "_target_"}
-    accepted = inspect.signature(make).parameters
+    facts = getattr(make, "facts", ())
+    knobs = {name: value for name, value in node.items() if name != "_target_" and name not in facts}
+    accepted = parameters(make)
     if not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
         positional = list(accepted)[: len(args)]
-        allowed = [name for name in accepted if name not in context and name not in positional]
+        allowed = [name for name in (*accepted, *facts) if name not in context and name not in positional]
         for name in knobs:
             if name not in allowed:
                 raise ConfigError(unknown_key(f"{key}.{name}", [f"{key}.{other}" for other in allowed]))

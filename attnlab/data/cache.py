@@ -1,4 +1,4 @@
-"""Decoded and generated images, kept on the disk between runs, under their checksum."""
+"""A cache on disk for decoded and generated images, verified by a checksum."""
 
 import hashlib
 import os
@@ -13,7 +13,10 @@ from attnlab.records.atomic import atomic_write
 
 
 def cached(folder: str | Path | None, name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """`make()`, kept as FOLDER/<name>.pt; a damaged or foreign file is made anew. folder None = do not keep."""
+    """`make()`, stored as FOLDER/<name>.pt and read from there next time. folder: None = no cache.
+
+    A damaged file, or one that this function did not write, is replaced.
+    """
     if folder is None:
         return make()
     path = Path(folder).expanduser() / f"{name}.pt"
@@ -28,7 +31,7 @@ def cached(folder: str | Path | None, name: str, make: Callable[[], dict[str, Te
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path, f"{os.getpid()}.part") as part:  # several processes may write it at once
             torch.save(tensors | {"checksum": _checksum(tensors)}, part)
-    except (OSError, RuntimeError):  # a full or read-only disk costs the cache, not the run
+    except (OSError, RuntimeError):  # without the cache if the disk is full or read-only
         pass
     return tensors
 

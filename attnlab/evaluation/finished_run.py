@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attnlab.configuration.compose import compose_file, plain
-from attnlab.configuration.image_tree import classes_of
 from attnlab.configuration.names import name_of
 from attnlab.data.augment import Preprocess
-from attnlab.data.build import make_datamodule
+from attnlab.data.base import ImageData
+from attnlab.data.build import folders_of, make_datamodule
 from attnlab.data.memory import Images
 from attnlab.data.subset import sample
 from attnlab.errors import ConfigError
@@ -35,7 +34,7 @@ class RunData:
     folder: Path
     config: dict[str, Any]
     record: Record
-    data: Any
+    data: ImageData
     precision: str
 
 
@@ -58,6 +57,7 @@ class FinishedRun:
     data_hash: str
     device: torch.device
     bf16: bool
+    names: list[str] | None = None
 
     @property
     def id(self) -> str:
@@ -89,11 +89,8 @@ class FinishedRun:
 
     @cached_property
     def class_names(self) -> list[str]:
-        """The class folders' names for a dataset of image folders; otherwise the class numbers."""
-        root = Path(str(self.config["dataset"].get("root")))
-        if (root / "train").is_dir():
-            return classes_of(root, "train")
-        return [str(number) for number in range(self.classes)]
+        """The names of the classes where the dataset has them, else their numbers."""
+        return self.names or [str(number) for number in range(self.classes)]
 
     def untrained(self, number: int = 0) -> nn.Module:
         """An untrained network of the same config, in eval mode; each number gives another initialisation seed."""
@@ -126,9 +123,7 @@ def read_run_data(run: str, output_dir: str | Path, machine: Mapping[str, Any], 
     precision = hardware.precision_of(record, machine)
     values = read_config(folder)
     dataset = name_of("dataset", values["dataset"], values).split()[0]
-    today = plain(compose_file("run", [f"dataset={dataset}", *folders]))["dataset"]
-    places = {name: today[name] for name in ("root", "cache") if name in today}
-    values |= {"machine": dict(machine), "dataset": values["dataset"] | places}
+    values |= {"machine": dict(machine), "dataset": values["dataset"] | folders_of(dataset, folders)}
     hardware.set_threads(machine)
     data = make_datamodule(values)
     data.setup()
@@ -136,7 +131,7 @@ def read_run_data(run: str, output_dir: str | Path, machine: Mapping[str, Any], 
     return RunData(folder, values, record, data, precision)
 
 
-def check_images(run: str, data: Any, record: Record, key: str = "dataset.root") -> None:
+def check_images(run: str, data: ImageData, record: Record, key: str = "dataset.root") -> None:
     """Raise ConfigError if the run used other images than `data` has. key: the config key of the image folder."""
     if data.data_hash != record["data_hash"]:
         raise ConfigError(
@@ -157,5 +152,5 @@ def load_run(found: RunData, images: int) -> FinishedRun:
     return FinishedRun(
         folder, found.config, found.record, net, data.preprocess, sample(data, "test", images),
         sample(data, "val" if len(data.val) else "train", images), str(data.data_hash), device,
-        bf16=found.precision.startswith("bf16"),
+        bf16=found.precision.startswith("bf16"), names=found.data.names,
     )  # fmt: skip

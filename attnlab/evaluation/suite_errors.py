@@ -133,7 +133,7 @@ def transfer_data(config: Mapping[str, Any], dataset: str, overrides: Sequence[s
     config: the run's;  overrides: keys of that dataset. Raises ConfigError if its images have another size.
     """
     size = config["dataset"]["image_size"]
-    same = [f"dataset.image_size={size}"] if dataset in ("folder", "imagenet", "imagenet_wds") else []
+    same = [f"dataset.image_size={size}"] if dataset in ("folder", "imagenet", "huggingface") else []
     values = plain(compose_file("run", [f"dataset={dataset}", *same, *overrides]))
     if values["dataset"]["image_size"] != size:
         other = values["dataset"]["image_size"]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint
 
-from attnlab.data.batches import mixed
+from attnlab.data.batches import combined
 from attnlab.errors import ConfigError
 from attnlab.records.checkpoint import SCORE, copy_last_to_best, read
 from attnlab.records.provenance import joined
@@ -162,7 +162,7 @@ class Draws(Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        number = mixed(self.seed, 4, trainer.global_step, trainer.global_rank)
+        number = combined(self.seed, 4, trainer.global_step, trainer.global_rank)
         torch.manual_seed(number)
         np.random.seed(number % 2**32)
         random.seed(number)

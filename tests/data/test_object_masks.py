@@ -8,7 +8,7 @@ from PIL import Image
 
 from attnlab.data.build import make_datamodule
 from attnlab.data.decode import read_tree, read_trees
-from attnlab.data.memory import canonical
+from attnlab.data.memory import MemoryData, canonical
 from attnlab.data.subset import sample
 from attnlab.errors import DataError
 
@@ -85,10 +85,7 @@ def test_a_sample_is_stratified_and_fixed(tmp_path):
     root = tree(tmp_path)
     train, test = read_trees(root, SIZE, None)
 
-    class Data:
-        pass
-
-    data = Data()
+    data = MemoryData(classes=2, image_size=SIZE)
     data.test = test
     first, second = sample(data, "test", 4), sample(data, "test", 4)
     assert torch.equal(first.images, second.images)
