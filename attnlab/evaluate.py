@@ -59,7 +59,7 @@ def _evaluate(run: str, split: str, asked: dict[str, Any], other_dataset: bool, 
     from attnlab.machine import hardware
     from attnlab.models.network import load
     from attnlab.records.record import believed, find_run, read_config, write_json
-    from attnlab.records.run_folder import say
+    from attnlab.records.run_folder import print_once
     from attnlab.training.classifier import Classifier
     from attnlab.training.lightning_noise import quiet
 
@@ -88,7 +88,7 @@ def _evaluate(run: str, split: str, asked: dict[str, Any], other_dataset: bool, 
         data.setup()
         data.preprocess = trained_on.preprocess
         for note in data.notes:
-            say(note)
+            print_once(note)
     quiet()
     kind = hardware.accelerator(machine)
     trainer = pl.Trainer(

@@ -17,6 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from attnlab.configuration import removed
 from attnlab.configuration.schema import CHECKS, KEYS, MAY_LACK
 from attnlab.configuration.secrets import told
 from attnlab.configuration.validation_seed import draw_seed
@@ -31,7 +32,6 @@ CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / 
 NO_ATTENTION = "torch.nn.Identity"
 #: hydra/launcher -> the package that brings it, the launcher that asks for it
 PACKAGES = {
-    "joblib": ("hydra-joblib-launcher", "joblib"),
     "ray": ("hydra-ray-launcher", "ray"),
     "submitit_slurm": ("hydra-submitit-launcher", "slurm"),
 }
@@ -47,8 +47,17 @@ def plain(cfg: Any) -> dict[str, Any]:
         raise ConfigError(explain(error)) from error
 
 
-def check(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
-    """The plain config, when its values can be used. Raises ConfigError naming key, value and what is allowed."""
+class Checked(dict[str, Any]):
+    """A plain config that `check` has accepted. A changed copy (`values | {...}`) is a plain dict again."""
+
+
+def check(cfg: DictConfig | Mapping[str, Any]) -> Checked:
+    """The plain config, when its values can be used; a Checked one is returned as it is.
+
+    Raises ConfigError naming key, value and what is allowed.
+    """
+    if isinstance(cfg, Checked):
+        return cfg
     values = plain(cfg)
     if secret := told(values):
         raise ConfigError(f"{secret[0]}: holds the value of ${secret[1]}, which every record would tell; leave it out")
@@ -77,7 +86,7 @@ def check(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     classes = values["head"].get("classes")
     if classes is not None and classes != values["dataset"]["classes"]:
         raise ConfigError(f"head.classes={classes}: allowed is {values['dataset']['classes']}, as dataset.classes")
-    return values
+    return Checked(values)
 
 
 def no_knobs(attention: Mapping[str, Any]) -> list[str]:
@@ -120,8 +129,8 @@ def _check_keys(values: dict[str, Any]) -> None:
         if lacks and section != "tracker":
             raise ConfigError(f"{above}{lacks[0]}: is missing; null or a value must stand there")
         for name, value in node.items():
-            if name not in known and value is not None:
-                key = f"{section}.{name}" if section else name
+            key = f"{section}.{name}" if section else name
+            if name not in known and value is not None and key not in removed.KEYS:
                 raise ConfigError(_unknown(key, name, list(known)).replace("unknown;", "no such key;"))
 
 
@@ -191,6 +200,8 @@ def explain(error: BaseException, overrides: Iterable[str] = ()) -> str:
         if group == "hydra/launcher" and choice in PACKAGES:
             package, launcher = PACKAGES[choice]
             return f"launcher={launcher}: needs the package {package} (attnlab[{launcher}])"
+        if replacement := removed.CHOICES.get(f"{group}={choice}"):
+            return f"{group}={choice}: was removed; use {replacement}"
         return _unknown(f"{group}={choice}", choice, choices(group))
     if found := re.search(r"Could not (?:override|delete)[^']*'([^']+)'", text):
         return _unknown_key(found[1], text, list(overrides))

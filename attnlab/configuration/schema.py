@@ -96,7 +96,6 @@ CHECKS: dict[str, tuple[Test, str]] = {
         _optional(_decays),
         "{layer: a number from 0}, `*` for any part of its name, or null",
     ),
-    "machine.strategy": (lambda value: value in ("auto", "ddp"), "auto, ddp"),
     "machine.devices": (
         lambda value: _integer(value, 1) or value == "auto" or (isinstance(value, list) and bool(value)),
         "an integer from 1, a list of device numbers, auto",
@@ -132,7 +131,7 @@ KEYS = {
     "recipe.weight_decay": ("default", "norm", "bias", "attention", "layers"),
     "recipe.validation": ("images", "order", "seed"),
     "machine": (
-        "accelerator", "devices", "strategy", "precision", "channels_last", "compile", "threads", "workers", "batches",
+        "accelerator", "devices", "precision", "channels_last", "compile", "threads", "workers", "batches",
         "checkpoint_minutes", "detect_anomaly", "nodes", "sync_batchnorm",
     ),
     "tracker": ("name", "mode", "project", "entity", "tags", "images"),

@@ -186,7 +186,6 @@ BAD = [
     (["recipe.augment.shift=5"], r"recipe\.augment\.shift=5: allowed is 0 to below 1"),
     (["recipe.augment.flip=banana"], r"recipe\.augment\.flip=banana: allowed is true, false, null"),
     (["recipe.optimizer.lr=abc"], r"recipe\.optimizer\.lr=abc: allowed is a number above 0"),
-    (["machine.strategy=foo"], r"machine\.strategy=foo: allowed is auto, ddp"),
     (["~recipe.weight_decay"], r"recipe\.weight_decay: is missing"),
     (["~recipe.optimizer"], r"recipe\.optimizer: is missing"),
     (["recipe.validation=null"], r"recipe\.validation=null: allowed is a group with images, order"),

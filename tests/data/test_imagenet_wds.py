@@ -246,7 +246,7 @@ def test_two_processes_train_on_shards(root, tmp_path):
     """Gloo, on the CPU; and what they learnt is evaluated on the held-out images."""
     command = [sys.executable, "-m", "attnlab.run", *asked(root, "dataset.image_size=64", "model=timm")]
     command += ["model.name=resnet18", "recipe.epochs=1", "machine.threads=1", f"output_dir={tmp_path}", "tracker=csv"]
-    command += ["machine.accelerator=cpu", "machine.devices=2", "machine.strategy=ddp", "machine.workers=1"]
+    command += ["machine.accelerator=cpu", "machine.devices=2", "machine.workers=1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("finished, test error") == 1
