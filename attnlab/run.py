@@ -27,7 +27,7 @@ from attnlab.records.provenance import doubts, ways_on
 from attnlab.records.record import read_record
 from attnlab.records.source_code import print_warnings
 
-#: what Hydra raises besides, for a group set to null
+#: what Hydra raises for a group that is set to null
 UNEXPECTED_OF_HYDRA = (ValueError, TypeError, AttributeError)
 
 
@@ -94,16 +94,16 @@ def print_configs(arguments: list[str]) -> bool:
 
 
 def main() -> None:
-    """The command line: Hydra's, with every error of the user's as one message; its traceback: ATTNLAB_TRACEBACK=1."""
+    """The command line. A user's error is printed as one message; ATTNLAB_TRACEBACK=1 adds the traceback."""
     if ranks.is_further() or ranks.by_torchrun():
         die_with(os.getppid())
     ranks.forget_batch_script()
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the message is ours to write
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
     if {"-h", "--help"} & set(sys.argv[1:]):
         with suppress(BrokenPipeError):
             print(help_text(), flush=True)
         return
-    for flag in ("-m", "--multirun"):  # Hydra's parser takes it in front of the overrides only
+    for flag in ("-m", "--multirun"):  # Hydra accepts the flag only before the overrides
         if flag in sys.argv[1:]:
             sys.argv.remove(flag)
             sys.argv.insert(1, flag)
