@@ -1,12 +1,9 @@
 """Train: `python -m attnlab.run attention=cbam`, or a sweep: `python -m attnlab.run -m attention=se,ise,cbam,icbam`."""
 
-import atexit
 import os
 import re
-import signal
 import sys
 import textwrap
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +12,14 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from attnlab.configuration.compose import CONF, PACKAGES, check, choices, explain, register_resolvers
+from attnlab.configuration.cli import EXPECTED, command_line
+from attnlab.configuration.compose import CONF, PACKAGES, check, choices, register_resolvers
 from attnlab.configuration.identity import run_id
-from attnlab.configuration.secrets import hide
 from attnlab.configuration.sweep_arguments import for_hydra
 from attnlab.errors import ConfigError
-from attnlab.launch.one_run import EXPECTED, print_error, run_one
+from attnlab.launch.one_run import print_failure, run_one
 from attnlab.machine import ranks
-from attnlab.machine.processes import die_with, ignore_stops, raise_interrupt
+from attnlab.machine.processes import die_with
 from attnlab.records.provenance import doubts, ways_on
 from attnlab.records.record import read_record
 from attnlab.records.source_code import print_warnings
@@ -49,7 +46,7 @@ def job(cfg: DictConfig) -> float | None:
     except BrokenPipeError:
         raise
     except Exception as error:
-        print_error(error)
+        print_failure(error)
         sys.exit(1)
 
 
@@ -93,15 +90,15 @@ def print_configs(arguments: list[str]) -> bool:
     return True
 
 
+@command_line(interrupted="interrupted; the same command goes on from here", expected=(*EXPECTED, *UNEXPECTED_OF_HYDRA))
 def main() -> None:
-    """The command line. A user's error is printed as one message; ATTNLAB_TRACEBACK=1 adds the traceback."""
+    """The command line: Hydra's, with attnlab's help, sweeps and tables."""
     if ranks.is_further() or ranks.by_torchrun():
         die_with(os.getppid())
     ranks.forget_batch_script()
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing them; command_line prints them
     if {"-h", "--help"} & set(sys.argv[1:]):
-        with suppress(BrokenPipeError):
-            print(help_text(), flush=True)
+        print(help_text())
         return
     for flag in ("-m", "--multirun"):  # Hydra accepts the flag only before the overrides
         if flag in sys.argv[1:]:
@@ -112,33 +109,12 @@ def main() -> None:
     plugins.register()
     register_resolvers()
     print_warnings()
-    signal.signal(signal.SIGTERM, raise_interrupt)
-    try:
-        if is_sweep(sys.argv[1:]):
-            ranks.refuse_sweep()
-            if print_configs(sys.argv[1:]):
-                return
-            sys.argv[1:] = for_hydra(sys.argv[1:])
-        job()
-    except (*EXPECTED, *UNEXPECTED_OF_HYDRA) as error:
-        if os.environ.get("ATTNLAB_TRACEBACK"):
-            raise
-        if ranks.is_first():
-            print(f"attnlab: {hide(explain(error, sys.argv[1:]))}", file=sys.stderr)
-        sys.exit(1)
-    except BrokenPipeError:  # `| head`: nobody listens any more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(141)
-    except OSError as error:  # jobs tell their own; what is left is Hydra making its folder
-        print(f"attnlab: output_dir: {error.filename} cannot be written ({error.strerror})", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        ignore_stops()  # once more is not needed: it ends
-        if ranks.is_first():
-            print("attnlab: interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
-    finally:
-        atexit.register(ignore_stops)
+    if is_sweep(sys.argv[1:]):
+        ranks.refuse_sweep()
+        if print_configs(sys.argv[1:]):
+            return
+        sys.argv[1:] = for_hydra(sys.argv[1:])
+    job()
 
 
 if __name__ == "__main__":

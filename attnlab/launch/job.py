@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from attnlab.configuration.compose import Checked
-from attnlab.launch.one_run import print_error
+from attnlab.launch.one_run import print_failure
 from attnlab.machine.processes import INTERRUPTED, STOPS, die_with
 
 BROKEN_PIPE = 128 + signal.SIGPIPE  # exit status of a job whose output nobody reads
@@ -138,7 +138,7 @@ class Job:
             code = BROKEN_PIPE
         except Exception as error:
             with suppress(OSError):
-                report(error=print_error(error))
+                report(error=print_failure(error))
         finally:  # whatever happens, the job must not go on as a second launcher
             try:
                 sys.stdout.flush()

@@ -6,16 +6,12 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
+from attnlab.configuration.cli import EXPECTED
 from attnlab.configuration.compose import Checked, explain
 from attnlab.configuration.identity import run_id
 from attnlab.configuration.secrets import hide
-from attnlab.errors import AttnlabError
 from attnlab.machine import ranks
 
-EXPECTED = (AttnlabError, HydraException, OmegaConfBaseException)
 FIRST_RANK_TIME = 3.0  # seconds that another rank gives the first one to print its error, which ends both
 
 
@@ -38,7 +34,7 @@ def run_one(
     return record["metrics"].get("val/top1_error")
 
 
-def print_error(error: Exception) -> str:
+def print_failure(error: Exception) -> str:
     """Print a failed run's message to stderr and return it, without secrets.
 
     The traceback precedes the message for errors that attnlab does not expect, and with ATTNLAB_TRACEBACK=1.

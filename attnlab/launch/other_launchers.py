@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from attnlab.configuration.compose import PACKAGES, check, register_resolvers
 from attnlab.errors import AttnlabError, ConfigError
-from attnlab.launch.one_run import print_error
+from attnlab.launch.one_run import print_failure
 from attnlab.launch.plan import Plan
 
 
@@ -105,4 +105,4 @@ def work(cfg: DictConfig) -> float | None:
             raise ConfigError(f"machine.devices={values['machine']['devices']}: this job was given one task")
         return train(values)["metrics"]["val/top1_error"]
     except Exception as error:
-        raise AttnlabError(print_error(error)) from None
+        raise AttnlabError(print_failure(error)) from None

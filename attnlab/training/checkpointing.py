@@ -21,7 +21,7 @@ from attnlab.records.checkpoint import SCORE, last_is_best, read
 from attnlab.records.provenance import joined
 from attnlab.records.source_code import Code, differences
 
-AGREEMENT_STEPS = 20  # several ranks compare clocks, whether a checkpoint is due, only every so many steps
+AGREEMENT_STEPS = 20  # several ranks agree only every so many steps on whether a checkpoint is due
 
 
 class Last(Checkpoint):
@@ -85,12 +85,8 @@ class Last(Checkpoint):
     ) -> None:
         ended = trainer.is_last_batch or trainer.global_step == trainer.max_steps  # on_train_epoch_end saves
         can_resume = hasattr(trainer.datamodule, "batches_done")  # type: ignore[attr-defined]
-        if (
-            self.minutes is None
-            or ended
-            or not can_resume
-            or (trainer.world_size > 1 and trainer.global_step % AGREEMENT_STEPS)
-        ):
+        skipped = trainer.world_size > 1 and trainer.global_step % AGREEMENT_STEPS
+        if self.minutes is None or ended or skipped or not can_resume:
             return
         due = time.monotonic() - self._saved >= 60 * self.minutes
         if trainer.strategy.broadcast(due):
@@ -125,6 +121,14 @@ class Best(Checkpoint):
         self.score, self.epoch = state_dict["score"], state_dict["epoch"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._restore_best(trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """After a kill in the last epoch no training starts, so Lightning does not call on_train_start."""
+        self._restore_best(trainer)
+
+    def _restore_best(self, trainer: pl.Trainer) -> None:
+        """Write the best.ckpt that last.ckpt names when a kill came before it was written."""
         if not trainer.is_global_zero:
             return
         saved = read(self.path) if self.path.exists() else None
