@@ -95,7 +95,7 @@ class Sweep:
         with open_dict(job.config):
             job.config.hydra.mode = "RUN"
         HydraConfig.instance().set_config(job.config)
-        # The record keeps n_jobs and threads, since they tell what shared the machine.
+        # The record keeps n_jobs and threads, since jobs that share a machine slow each other down.
         values = Checked(job.values | {"n_jobs": self.n_jobs, "machine": job.values["machine"] | share})
         overrides = HydraConfig.get().overrides.task
         on_progress = (lambda done, rate: report(share=done, rate=rate)) if self.display.captures else None

@@ -30,7 +30,7 @@ def find_checkpoint(run: OpenRun) -> Path | None:
     """
     validates = run.values["recipe"]["validation"]["images"] > 0
     resumes, reason = decide_on_first_rank(
-        f"run/{run.id}/resume", lambda: to_go_on(run.folder, validates), run.values["output_dir"]
+        f"{run.id}/resume", lambda: to_go_on(run.folder, validates), run.values["output_dir"]
     )
     if reason:
         print_once(f"{run.id}: {reason}; the run begins anew")

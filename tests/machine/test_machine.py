@@ -43,15 +43,15 @@ def test_what_is_given_is_taken():
 
 @pytest.mark.usefixtures("eight_cores")
 def test_threads_yield_to_omp_num_threads(monkeypatch):
-    asked = []
-    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    counts = []
+    monkeypatch.setattr(torch, "set_num_threads", counts.append)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     hardware.set_threads(settings())
-    assert asked == []
+    assert counts == []
     hardware.set_threads(settings("machine.threads=2"))
     monkeypatch.delenv("OMP_NUM_THREADS")
     hardware.set_threads(settings())
-    assert asked == [2, 8]
+    assert counts == [2, 8]
 
 
 def test_bf16_where_the_hardware_has_it(monkeypatch):

@@ -110,9 +110,9 @@ def test_too_little_memory_is_a_clear_word(tiny, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total of")
 
     monkeypatch.setattr("attnlab.training.classifier.F.cross_entropy", full)
-    with pytest.raises(attnlab.errors.TrainingError) as told:
+    with pytest.raises(attnlab.errors.TrainingError) as caught:
         attnlab.train(attnlab.config([*tiny, "runs_per_gpu=3", "machine.accelerator=cpu"]))
-    assert str(told.value) == (
+    assert str(caught.value) == (
         "the GPU has too little memory left (2.00 GiB more were needed); runs_per_gpu=3: fewer, or "
         "recipe.batch_size=50: a smaller one, or more machine.devices"
     )

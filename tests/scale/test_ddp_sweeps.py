@@ -41,21 +41,21 @@ def test_jobs_of_one_and_two_devices_mix(tmp_path, devices):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("who", "how", "told"),
+    ("who", "how", "message"),
     [
         ("all", "error", "RuntimeError: planted"),
         (1, "error", "rank 1: RuntimeError: planted"),
         (1, "kill", "rank 1 of 2 was killed by SIGKILL"),
     ],
 )
-def test_one_failure_is_one_failure(tmp_path, who, how, told):
+def test_one_failure_is_one_failure(tmp_path, who, how, message):
     code, out, err = run(
         "-m", *DDP, DIGITS, f"+dataset.breaks={{2:[{who},{how}]}}", SEEDS, f"output_dir={tmp_path}", seconds=300
     )
     assert code == 1
     assert sorted(records(tmp_path)) == [1, 3]
     assert out.count("finished, test error") == 2
-    assert told in err
+    assert message in err
     assert "1 failed, 0 not finished" in err
     assert not left_behind(tmp_path)
 
