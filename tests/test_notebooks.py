@@ -84,7 +84,7 @@ def test_it_runs_and_writes_nothing_into_the_checkout(name, tmp_path):
         ],
         cwd=lab, capture_output=True, text=True, timeout=600,
         env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-        | {"PYTHONPATH": f"{lab}{os.pathsep}{lab / 'attnlab/plugins'}", "IPYTHONDIR": str(profile.parent)},
+        | {"PYTHONPATH": str(lab), "IPYTHONDIR": str(profile.parent)},
     )  # fmt: skip
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "1 passed" in ended.stdout

@@ -8,7 +8,6 @@ CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / 
 
 #: choice of hydra/launcher -> (the package that provides it, the choice of `launcher` that uses it)
 PACKAGES = {
-    "joblib": ("hydra-joblib-launcher", "joblib"),
     "ray": ("hydra-ray-launcher", "ray"),
     "submitit_slurm": ("hydra-submitit-launcher", "slurm"),
 }

@@ -103,7 +103,6 @@ CHECKS: dict[str, Rule] = {
     "recipe.weight_decay.layers": _or_null(
         (_is_layer_decays, "{layer: a number from 0}, where `*` in the layer's name stands for any text")
     ),
-    "machine.strategy": _one_of("auto", "ddp"),
     "machine.devices": (
         lambda value: _is_integer(value, 1) or value == "auto" or (isinstance(value, list) and bool(value)),
         "an integer from 1, a list of device numbers, or auto",
@@ -135,7 +134,7 @@ KEYS = {
     "recipe.weight_decay": ("default", "norm", "bias", "attention", "layers"),
     "recipe.validation": ("images", "order", "seed"),
     "machine": (
-        "accelerator", "devices", "strategy", "precision", "channels_last", "compile", "threads", "workers", "batches",
+        "accelerator", "devices", "precision", "channels_last", "compile", "threads", "workers", "batches",
         "checkpoint_minutes", "detect_anomaly", "nodes", "sync_batchnorm",
     ),
     "tracker": ("name", "mode", "project", "entity", "tags", "images"),

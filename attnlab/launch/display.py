@@ -1,4 +1,4 @@
-"""What is seen of a sweep: a line after each job, or, on a terminal, bars that show every running job."""
+"""The display of a sweep: a line after each job, or, on a terminal, a progress bar for every running job."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,8 +8,9 @@ from attnlab.launch.job import Job
 
 
 def expected_end(jobs: Sequence[Job], n_jobs: int, now: datetime) -> datetime | None:
-    """When the sweep ends if the rest goes as what was done so far; None before anything is."""
-    ran = [job for job in jobs if job.share and job.state in ("running", "done")]  # without a terminal none tells
+    """When the sweep ends at the mean speed so far; None before 2 % of a job are done."""
+    # Jobs report their share on a terminal only; elsewhere the jobs that have ended count.
+    ran = [job for job in jobs if job.share and job.state in ("running", "done")]
     done = sum(job.share for job in ran)
     left = sum(1 - job.share for job in jobs if job.state in ("waiting", "running"))
     at_a_time = min(n_jobs, sum(job.state in ("waiting", "running") for job in jobs))
@@ -32,35 +33,34 @@ def tally(jobs: Sequence[Job], n_jobs: int) -> str:
 
 
 class Lines:
-    """A line after each job: for logs."""
+    """Prints a line after each job, for logs."""
 
-    watches = False
+    captures = False  # jobs print to the launcher's stdout themselves
 
     def __init__(self, jobs: Sequence[Job], n_jobs: int) -> None:
         self.jobs, self.n_jobs = jobs, n_jobs
 
     def show(self, lines: Sequence[str]) -> None:
-        """Nothing: jobs print by themselves."""
+        """Nothing: jobs print themselves."""
 
     def ended(self, job: Job) -> None:
         print(f"sweep: {tally(self.jobs, self.n_jobs)}", flush=True)
 
     def close(self) -> None:
-        """Nothing to take away."""
+        """Nothing: there are no bars to remove."""
 
 
 class Bars:
-    """Bars at the foot of the terminal, one for the sweep and one a running job; what jobs print goes above."""
+    """Draws a bar for the sweep and one for each running job at the foot of the terminal; job output goes above."""
 
-    watches = True
+    captures = True  # jobs print into pipes, and report their progress
 
     def __init__(self, jobs: Sequence[Job], n_jobs: int) -> None:
         from rich.progress import BarColumn, Progress, TaskID, TextColumn
         from rich.table import Column
 
         self.jobs, self.n_jobs = jobs, n_jobs
-        # Not rich's own refreshing: a thread in the launcher would be forked into every job.
-        # Nor its redirection: the jobs would inherit it.
+        # No auto_refresh: its thread would be forked into every job. No redirection: the jobs would inherit it.
         self.bars = Progress(
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, ratio=2)),
             BarColumn(bar_width=None, table_column=Column(ratio=1)),
@@ -72,7 +72,7 @@ class Bars:
         self.bars.start()
 
     def show(self, lines: Sequence[str]) -> None:
-        """Print `lines` above the bars, and draw them anew."""
+        """Print `lines` above the bars and redraw the bars."""
         if lines:
             from rich.text import Text
 
@@ -98,6 +98,6 @@ class Bars:
         self.show([])
 
     def close(self) -> None:
-        """Leave the last state of the sweep's bar, and give the terminal back."""
+        """Draw the sweep's bar a last time and release the terminal."""
         self.show([])
         self.bars.stop()

@@ -1,11 +1,10 @@
-"""One job of a sweep: a process forked from the warm launcher, and what it tells while it runs."""
+"""One job of a sweep: a process forked from the launcher, which reports to the launcher through a pipe."""
 
 import json
 import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,16 +12,18 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from attnlab.configuration.secrets import hide
+from attnlab.configuration.compose import Checked
+from attnlab.launch.one_run import print_failure
 from attnlab.machine.processes import INTERRUPTED, STOPS, die_with
-from attnlab.machine.ranks import on_lost
 
-UNHEARD = 141  # as of a process that SIGPIPE killed
-LAST_READS = 64  # of a job that ended: what a pipe holds, many times over
+BROKEN_PIPE = 128 + signal.SIGPIPE  # exit status of a job whose output nobody reads
+LAST_READS = 64  # reads of an ended job's pipes, at most: far more than a pipe holds
+
+Report = Callable[..., None]  # sends keyword arguments to the launcher: share, rate, value, error
 
 
 class Pipe:
-    """The reading end of a pipe: whole lines, as they come, never waiting."""
+    """The reading end of a pipe, read in complete lines and without waiting."""
 
     def __init__(self, reader: int) -> None:
         os.set_blocking(reader, False)
@@ -30,8 +31,8 @@ class Pipe:
         self._rest = b""
 
     def lines(self) -> list[str]:
-        """What came since the last call, a part of it where it is much; an unfinished last line waits for its end, or
-        for the writer's."""
+        """Lines that arrived since the last call, from at most 64 KiB. An unfinished last line waits until it is
+        finished, or until the writer closes the pipe."""
         if self.open:
             try:
                 read = os.read(self.reader, 1 << 16)
@@ -40,13 +41,13 @@ class Pipe:
             if not read:
                 self.close()
             self._rest += read
-        *whole, self._rest = self._rest.split(b"\n")
+        *lines, self._rest = self._rest.split(b"\n")
         if not self.open and self._rest:
-            whole, self._rest = [*whole, self._rest], b""
-        return [line.decode(errors="replace") for line in whole]
+            lines, self._rest = [*lines, self._rest], b""
+        return [line.decode(errors="replace") for line in lines]
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         if self.open:
             os.close(self.reader)
             self.open = False
@@ -54,35 +55,35 @@ class Pipe:
 
 @dataclass
 class Job:
-    """One job of a sweep; `state` is waiting, recorded, other code (recorded by it), double (of another), running, done
-    or failed.
+    """One job of a sweep.
 
-    values: the config, checked and plain;  doubts: why its record may not be what the config gives today;
-    differs: the overrides by which it differs from the sweep's other jobs;
-    share: of its training that is done, 0 to 1, and rate: images per second, told by the job itself on a terminal;
-    words: the pipe it tells them by;  output: the pipe of what it prints, None where it prints by itself.
+    state: waiting, running, done, failed, recorded, other code (its record was made by other code) or double (it
+    repeats another job's run);  values: its checked config;  doubts: why its record may not be what the config gives
+    today;  differs: the overrides in which it differs from the other jobs;  value: its validation error in percent;
+    reason: why it failed;  printed_reason: whether the job printed it itself;  share: of its training, 0 to 1, and
+    rate: images per second, both reported on a terminal only;  reports: the pipe of what it reports;  output: the pipe
+    of what it prints, None where it prints to the launcher's stdout.
     """
 
     number: int
     overrides: list[str]
     config: DictConfig
     id: str
-    values: dict[str, Any] = field(default_factory=dict)
+    values: Checked = field(default_factory=Checked)
     doubts: list[str] = field(default_factory=list)
     differs: list[str] = field(default_factory=list)
     state: str = "waiting"
     value: float | None = None
     reason: str = ""
-    told: bool = False  # whether the job printed its reason itself
-    elsewhere: str = ""  # why it failed on another rank, which ended it here
+    printed_reason: bool = False
     share: float = 0.0
     rate: float = 0.0
     pid: int = 0
     started: float = 0.0
     seconds: float = 0.0
-    words: Pipe | None = None
+    reports: Pipe | None = None
     output: Pipe | None = None
-    _answers: dict[str, Any] = field(default_factory=dict)
+    _reported: dict[str, Any] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -90,55 +91,54 @@ class Job:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since its start, to its end once it has ended."""
+        """Seconds from its start until now, or until its end."""
         return time.monotonic() - self.started if self.state == "running" else self.seconds
 
-    def fork(self, work: Callable[["Job"], Any], failures: list[str], *, watched: bool) -> None:
-        """Run `work(self)` in a process of its own; `watched`: it prints into `output`, not to the terminal."""
+    def fork(self, work: Callable[["Job", Report], float | None], *, capture: bool) -> None:
+        """Run `work(self, report)` in a new process. capture: it prints into `output`, not to the terminal."""
         sys.stdout.flush()
         sys.stderr.flush()
-        words, say = os.pipe()
-        output, printed = os.pipe() if watched else (-1, -1)
+        reports, report_to = os.pipe()
+        output, print_to = os.pipe() if capture else (-1, -1)
         launcher = os.getpid()
         self.started, self.state = time.monotonic(), "running"
-        # A signal that came between fork and _live would run the launcher's handler, in the job.
+        # A signal between the fork and _live would run the launcher's handler in the job.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         self.pid = os.fork()
         if not self.pid:
-            self._live(work, failures, say, printed, launcher)
+            self._live(work, report_to, print_to, launcher)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
-        os.close(say)
-        self.words = Pipe(words)
-        if watched:
-            os.close(printed)
+        os.close(report_to)
+        self.reports = Pipe(reports)
+        if capture:
+            os.close(print_to)
             self.output = Pipe(output)
 
-    def _live(self, work: Callable[["Job"], Any], failures: list[str], say: int, printed: int, launcher: int) -> None:
-        """The job's whole life in its own process; does not return."""
+    def _live(
+        self, work: Callable[["Job", Report], float | None], report_to: int, print_to: int, launcher: int
+    ) -> None:
+        """The job's life in its own process, from fork to exit. Does not return."""
 
-        def tell(**words: Any) -> None:
-            os.write(say, json.dumps(words).encode() + b"\n")
+        def report(**content: Any) -> None:
+            os.write(report_to, json.dumps(content).encode() + b"\n")
 
         code = 1
         try:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
             die_with(launcher)
-            if printed >= 0:
-                watch(printed, tell)
-            on_lost.append(lambda reason: tell(error=reason))
-            value = work(self)
-            tell(**({"error": failures[-1]} if failures else {"value": value}))
-            code = 1 if failures else 0
+            if print_to >= 0:
+                _redirect_output(print_to)
+            report(value=work(self, report))
+            code = 0
         except KeyboardInterrupt:
             code = INTERRUPTED
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1
-        except BrokenPipeError:  # nobody reads what it prints
-            code = UNHEARD
+        except BrokenPipeError:
+            code = BROKEN_PIPE
         except Exception as error:
-            print(hide(traceback.format_exc()), end="", file=sys.stderr)
             with suppress(OSError):
-                tell(error=hide(f"{type(error).__name__}: {error}"))
+                report(error=print_failure(error))
         finally:  # whatever happens, the job must not go on as a second launcher
             try:
                 sys.stdout.flush()
@@ -146,47 +146,47 @@ class Job:
             finally:
                 os._exit(code)
 
-    def listen(self) -> list[str]:
-        """Take in what the job told; return the lines it printed."""
-        if self.words:
-            for line in self.words.lines():
-                self._answers |= json.loads(line)
-        self.share, self.rate = self._answers.get("share", self.share), self._answers.get("rate", self.rate)
+    def read(self) -> list[str]:
+        """Take in what the job reported; return the lines that it printed."""
+        if self.reports:
+            for line in self.reports.lines():
+                self._reported |= json.loads(line)
+        self.share, self.rate = self._reported.get("share", self.share), self._reported.get("rate", self.rate)
         return self.output.lines() if self.output else []
 
     def end(self, status: int, *, stopping: bool = False) -> list[str]:
-        """The process is gone with `status`, of os.wait: say how it ended; return the last lines it printed.
+        """Set the state after the process has ended with `status` (of os.wait); return the last lines it printed.
 
-        stopping: the launcher asked it to.
+        stopping: the launcher stopped it, so it waits for the next sweep.
         """
         printed: list[str] = []
         for _ in range(LAST_READS):
-            if not (more := self.listen()):
+            if not (more := self.read()):
                 break
             printed += more
-        for pipe in (self.words, self.output):
+        for pipe in (self.reports, self.output):
             if pipe:
                 pipe.close()  # a process that the job left behind may hold the other end
         self.seconds = time.monotonic() - self.started
         code = os.waitstatus_to_exitcode(status)
         if code == 0:
-            self.state, self.value, self.share = "done", self._answers.get("value"), 1.0
+            self.state, self.value, self.share = "done", self._reported.get("value"), 1.0
         elif stopping:
             self.state = "waiting"
         else:
-            self.state, self.told = "failed", "error" in self._answers
-            killed = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit {code}"
-            if code == INTERRUPTED:
-                killed = "interrupted; the same command goes on from its last checkpoint"
-            self.reason = self.elsewhere or self._answers.get("error") or killed
+            self.state, self.printed_reason = "failed", "error" in self._reported
+            self.reason = self._reported.get("error") or _how_it_ended(code)
         return printed
 
 
-def watch(printed: int, tell: Callable[..., None]) -> None:
-    """In a job on a terminal: print into the pipe `printed`, and tell how far the training is."""
-    os.dup2(printed, 1)
-    if sys.stderr.isatty():  # a log that stderr was sent to stays where it is
-        os.dup2(printed, 2)
-    from attnlab.training import progress_bar
+def _how_it_ended(code: int) -> str:
+    if code == INTERRUPTED:
+        return "interrupted; the same command goes on from its last checkpoint"
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit {code}"
 
-    progress_bar.listener = lambda share, rate: tell(share=share, rate=rate)
+
+def _redirect_output(print_to: int) -> None:
+    """Send what the job prints into the pipe; stderr only when it is the terminal, not a log file."""
+    os.dup2(print_to, 1)
+    if sys.stderr.isatty():
+        os.dup2(print_to, 2)

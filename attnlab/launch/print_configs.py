@@ -1,4 +1,4 @@
-"""`--cfg job` of a sweep or a table: the config of every job, as YAML documents, each under a line that names it."""
+"""`--cfg job` of a sweep or a table: print every job's config as a YAML document under a line that names the job."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +12,10 @@ from attnlab.tables.grid import read_grid
 
 
 def configs(overrides: Sequence[str], *, resolve: bool) -> Iterator[str]:
-    """One text a job of a sweep, or a cell of a table (its first seed). Raises ConfigError as the sweep itself does."""
+    """Yield one text for each job of a sweep, or for each cell of a table at its first seed.
+
+    Raises ConfigError for what the sweep itself refuses.
+    """
     items = parse(overrides, "the command line")
     if any(item.key_or_group == "table" for item in items):
         grid = read_grid(overrides)

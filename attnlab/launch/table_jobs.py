@@ -1,4 +1,4 @@
-"""From a table to the jobs of a sweep: what the launcher is to run, seed by seed, so that a half table is even."""
+"""From a table to the jobs of a sweep, seed by seed, so that every cell of an unfinished table has as many runs."""
 
 from collections.abc import Sequence
 
@@ -12,15 +12,15 @@ from attnlab.tables.progress import progress_of
 
 
 def jobs(arguments: Sequence[str], config: DictConfig) -> list[list[str]]:
-    """The overrides of every run to do; says how much there is. Raises ConfigError for what makes no table.
+    """The overrides of every missing run; prints how many there are. Raises ConfigError for arguments of no table.
 
-    hydra.mode=RUN: a further rank of a DDP job repeats them, and must not begin the table.
+    They contain hydra.mode=RUN: the further ranks of a DDP job repeat them, and must not start the table again.
     """
     grid = read_grid(arguments)
     records, left_out = gather(config.output_dir)
     for reason in left_out:
         print(f"left out: {reason}")
-    # What other code has recorded goes to the launcher, which says so and does not run it.
+    # Records that other code has made are not done: the launcher gets these runs and refuses them by name.
     done = [] if config.force else [r for r in records if config.code == "recorded" or not doubts(r, config.output_dir)]
     progress = progress_of(grid, done)
     machine = config.machine

@@ -1,7 +1,7 @@
-"""The GPUs of this machine, shared among jobs: a job takes as many as it has ranks, `runs_per_gpu` jobs share one.
+"""The GPUs of this machine, shared among jobs: a job takes one for each of its ranks, and runs_per_gpu jobs share one.
 
-What is taken is a locked file in a folder of the user's own: the system frees it when the process ends, however it
-ends, and sweeps started apart from each other share the GPUs as well.
+A job takes a place on a GPU by locking a file in a folder of the user's. The system releases the lock when the process
+ends, however it ends. All sweeps of the user on this machine share the GPUs in this way.
 """
 
 import fcntl
@@ -17,11 +17,11 @@ from typing import Any
 from attnlab.errors import AttnlabError, ConfigError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-MOMENT = 0.5  # seconds between two tries
+RETRY_SECONDS = 0.5  # between two attempts to take GPUs
 
 
 def ids() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; CUDA itself is not started."""
+    """The GPUs that this process may use, by their names in CUDA_VISIBLE_DEVICES. CUDA is not initialised."""
     if (visible := os.environ.get(VISIBLE)) is not None:
         return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
     import torch
@@ -30,15 +30,15 @@ def ids() -> list[str]:
 
 
 def jobs_at_a_time(n_jobs: Any, runs_per_gpu: Any, accelerator: str = "auto", devices: Any = 1) -> int:
-    """n_jobs; null: as many as GPUs have place for, runs_per_gpu on each, one on a CPU.
+    """The number of jobs that run at a time: n_jobs; null: runs_per_gpu on every GPU, or one on a CPU.
 
-    Raises ConfigError for what is no number, and for several jobs that are given no number of GPUs each.
+    Raises ConfigError for a value that is no count, and for n_jobs > 1 when every job takes the same or all GPUs.
     """
     _check(n_jobs=n_jobs, runs_per_gpu=runs_per_gpu)
     if not isinstance(devices, int):
         if (n_jobs or 1) > 1:
             raise ConfigError(
-                f"n_jobs={n_jobs}: allowed with machine.devices={devices} is 1: each job takes those GPUs"
+                f"n_jobs={n_jobs}: allowed with machine.devices={devices} is 1, since each job takes those GPUs"
             )
         return 1
     there = 0 if accelerator in ("cpu", "mps") else len(ids())
@@ -55,27 +55,29 @@ def _check(**counts: Any) -> None:
 
 
 def wanted(machine: Mapping[str, Any]) -> int:
-    """GPUs that a job is to be given: one a rank; 0 on a CPU, and where machine.devices names them or wants all."""
+    """How many GPUs a job has to take: one a rank; 0 on a CPU, and when machine.devices is a list or auto."""
     on_cpu = machine["accelerator"] in ("cpu", "mps") or not ids()
     return 0 if on_cpu or not isinstance(machine["devices"], int) else int(machine["devices"])
 
 
 def gpu_share(accelerator: str, runs_per_gpu: int) -> float:
-    """The part of a GPU that Ray gives a job; 0 on a CPU, and where this machine, which need not be the cluster, has
-    none and machine.accelerator does not ask for one."""
+    """The part of a GPU that Ray gives a job: 1 / runs_per_gpu; 0 on a CPU.
+
+    With accelerator=auto the GPUs of this machine decide, which need not be those of Ray's cluster.
+    """
     _check(runs_per_gpu=runs_per_gpu)
     return 1 / runs_per_gpu if accelerator in ("gpu", "cuda") or (accelerator == "auto" and ids()) else 0
 
 
 def tasks_per_node(devices: Any) -> int:
-    """What a job of Slurm has on each node. Raises ConfigError where machine.devices is no number."""
+    """Tasks on each node of a Slurm job: machine.devices. Raises ConfigError where that is no number."""
     if not isinstance(devices, int) or isinstance(devices, bool) or devices < 1:
         raise ConfigError(f"machine.devices={devices}: allowed with launcher=slurm is an integer from 1")
     return devices
 
 
 def gpus_per_node(accelerator: str, devices: Any) -> int | None:
-    """What a job asks Slurm for: machine.devices GPUs where machine.accelerator is one, none elsewhere."""
+    """GPUs that a job requests from Slurm on each node: machine.devices with a GPU as accelerator, else none."""
     return devices if accelerator in ("gpu", "cuda") and isinstance(devices, int) else None
 
 
@@ -88,7 +90,7 @@ def _folder() -> Path:
 
 
 def _take(name: str, runs_per_gpu: int, stack: ExitStack) -> bool:
-    """Lock one of the GPU's places until the stack is closed, where one is free."""
+    """Lock a free place of the GPU until the stack is closed; False when none is free."""
     for place in range(runs_per_gpu):
         file: TextIOWrapper = (_folder() / f"{name.replace('/', '-')}.{place}").open("w")
         try:
@@ -103,14 +105,14 @@ def _take(name: str, runs_per_gpu: int, stack: ExitStack) -> bool:
 
 @contextmanager
 def held(count: int, runs_per_gpu: int) -> Iterator[list[str]]:
-    """Wait until `count` GPUs have a place, take them all at once, and let CUDA see no others; 0: nothing happens.
+    """Wait until `count` GPUs have a free place, take them together and hide the others from CUDA. No effect for 0.
 
-    The first with the fewest jobs come first. Raises ConfigError where there are not as many.
+    GPUs with fewer jobs are taken first. Raises ConfigError when this machine has fewer GPUs.
     """
     if not count:
         yield []
         return
-    here, said = ids(), False
+    here, printed = ids(), False
     if count > len(here):
         raise ConfigError(f"machine.devices={count}: allowed on this machine is 1 to {len(here)} GPUs")
     while True:
@@ -128,7 +130,7 @@ def held(count: int, runs_per_gpu: int) -> Iterator[list[str]]:
                 finally:
                     os.environ.pop(VISIBLE) if before is None else os.environ.update({VISIBLE: before})
                 return
-        if not said:
+        if not printed:
             print(f"all GPUs are taken ({', '.join(here)}, runs_per_gpu={runs_per_gpu}); this job waits", flush=True)
-            said = True
-        time.sleep(MOMENT)
+            printed = True
+        time.sleep(RETRY_SECONDS)

@@ -1,4 +1,4 @@
-"""The machine a run trains on: device, precision, threads. Nothing here changes what is learnt, only how fast."""
+"""The machine a run trains on: device, precision, threads, memory. None of it is part of a run's id."""
 
 import ctypes
 import os
@@ -27,34 +27,49 @@ def cpu_has_bf16() -> bool:
 
 
 def accelerator(machine: Mapping[str, Any]) -> str:
-    """`cpu` or what machine.accelerator names; auto = a GPU when there is one."""
+    """The device kind that machine.accelerator selects: cpu, gpu (CUDA) or mps; auto = gpu when there is one.
+
+    Raises ConfigError for a kind that this machine does not have.
+    """
     wanted = machine["accelerator"]
     has_gpu = torch.cuda.is_available()
     if wanted in ("gpu", "cuda") and not has_gpu:
         raise ConfigError(f"machine.accelerator={wanted}: torch sees no GPU here; allowed are auto, cpu")
     if wanted == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("machine.accelerator=mps: torch sees no Apple GPU here; allowed are auto, cpu")
-    return ("gpu" if has_gpu else "cpu") if wanted == "auto" else str(wanted)
+    if wanted == "auto":
+        return "gpu" if has_gpu else "cpu"
+    return "gpu" if wanted == "cuda" else str(wanted)
 
 
 def check_devices(machine: Mapping[str, Any]) -> None:
-    """Raise ConfigError for devices that this machine does not have; waiting for them would take for ever."""
-    devices, here = machine["devices"], accelerator(machine)
-    if machine.get("sync_batchnorm") and here == "cpu":
-        raise ConfigError("machine.sync_batchnorm=true: allowed on GPUs only; torch has none on a CPU")
-    if here == "cpu" and devices != "auto":
-        cores = os.cpu_count() or 1
-        if isinstance(devices, list) or devices > cores:
-            raise ConfigError(f"machine.devices={devices}: allowed on this machine's CPU is 1 to {cores} processes")
+    """Raise ConfigError for devices that this machine does not have."""
+    devices, kind = machine["devices"], accelerator(machine)
+    if machine.get("sync_batchnorm") and kind == "cpu":
+        raise ConfigError("machine.sync_batchnorm=true: allowed on GPUs only; torch has no such layer for a CPU")
+    if devices == "auto":
+        return
+    if kind == "cpu":
+        count = os.cpu_count() or 1
+        if isinstance(devices, list) or devices > count:
+            raise ConfigError(f"machine.devices={devices}: allowed on this machine's CPU is 1 to {count} processes")
+        return
+    count = torch.cuda.device_count() if kind == "gpu" else 1
+    if isinstance(devices, list):
+        if not all(number in range(count) for number in devices):
+            numbers = f"GPU numbers from 0 to {count - 1}"
+            raise ConfigError(f"machine.devices={devices}: allowed on this machine are {numbers}")
+    elif devices > count:
+        raise ConfigError(f"machine.devices={devices}: allowed on this machine is 1 to {count} GPUs")
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
+    """Number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def ranks(machine: Mapping[str, Any]) -> int:
-    """Processes of one run on this machine: one a device."""
+def rank_count(machine: Mapping[str, Any]) -> int:
+    """Number of a run's processes on this machine, one a device."""
     devices = machine["devices"]
     if isinstance(devices, list):
         return len(devices)
@@ -64,49 +79,49 @@ def ranks(machine: Mapping[str, Any]) -> int:
 
 
 def several(machine: Mapping[str, Any]) -> bool:
-    """Whether a run has several processes."""
-    return ranks(machine) * (machine.get("nodes") or 1) > 1
+    """Whether a run has more than one process, on all machines together."""
+    return rank_count(machine) * (machine.get("nodes") or 1) > 1
 
 
 def batch_statistics(net: nn.Module, machine: Mapping[str, Any]) -> str:
-    """Over which images BN takes its mean and variance in training, for the record: `batch`, the whole one;
-    `rank`, each process's part of it, which is another science than one process's; `none` without BN."""
+    """The images over which BN takes its mean and variance in training, for the record: `batch`, all of the batch;
+    `rank`, each process's part of the batch, which gives other results; `none` without BN."""
     if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules()):
         return "none"
     return "rank" if several(machine) and not machine.get("sync_batchnorm") else "batch"
 
 
 def too_little_memory(values: Mapping[str, Any], error: Exception) -> str:
-    """What a GPU without memory left means for a run, and what helps."""
-    asked = re.search(r"Tried to allocate ([\d.]+ \w+)", str(error))
+    """The message for a GPU that has run out of memory: how much was missing, and the keys that reduce it."""
+    missing = re.search(r"Tried to allocate ([\d.]+ \w+)", str(error))
     runs = values.get("runs_per_gpu") or 1
     shared = f"runs_per_gpu={runs}: fewer, or " if runs > 1 else ""
     return (
-        f"the GPU has too little memory left{f' ({asked[1]} more were needed)' if asked else ''}; "
+        f"the GPU has too little memory left{f' ({missing[1]} more were needed)' if missing else ''}; "
         f"{shared}recipe.batch_size={values['recipe']['batch_size']}: a smaller one, or more machine.devices"
     )
 
 
 def share(machine: Mapping[str, Any], key: str) -> int:
-    """machine.threads or machine.workers of one rank; null = this job's cores, shared among its ranks."""
+    """machine.threads or machine.workers of one rank; null = this job's cores divided by its ranks."""
     given = machine.get(key)
-    return int(given) if given is not None else max(1, cores() // ranks(machine))
+    return int(given) if given is not None else max(1, cores() // rank_count(machine))
 
 
 def set_threads(machine: Mapping[str, Any]) -> None:
-    """Give torch its CPU threads: machine.threads, else what OMP_NUM_THREADS says, else this rank's share.
+    """Set torch's number of CPU threads: machine.threads, else OMP_NUM_THREADS, else this rank's share of the cores.
 
-    Thread pools that together have more threads than cores ruin each other.
+    More threads than cores, over all processes, make every process slower.
     """
     if machine["threads"] is not None or "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(share(machine, "threads"))
 
 
 def keep_memory(machine: Mapping[str, Any]) -> None:
-    """On a CPU, keep the memory of freed feature maps for the next ones (glibc's mallopt; elsewhere nothing happens).
+    """On a CPU, reuse the memory of freed feature maps (glibc's mallopt; no effect with another C library).
 
-    By default glibc hands large blocks back to the kernel, and every step pays for fresh pages: 0 to 7 % of a ResNet-20
-    step. The process holds what its largest step needed.
+    By default glibc returns large blocks to the kernel, and every step pays for fresh pages: 0 to 7 % of a ResNet-20
+    step. With this setting the process keeps as much memory as its largest step needed.
     """
     trim_threshold, mmap_max = -1, -4  # names of malloc.h
     if accelerator(machine) == "cpu" and sys.platform == "linux":
@@ -117,17 +132,16 @@ def keep_memory(machine: Mapping[str, Any]) -> None:
 
 
 def compiles(machine: Mapping[str, Any]) -> bool:
-    """Whether the network is compiled. machine.compile=auto: never yet.
+    """Whether the network is compiled: machine.compile; auto = false.
 
-    On two CPUs, one with AMX, a compiled ResNet-20 step was not faster than the eager one with fused gates, and
-    compiling took 10 to 50 s (results/bench/NOTES.md). On a GPU it has not been measured; machine.compile=true asks
-    for it.
+    On two CPUs, one with AMX, a compiled ResNet-20 step was not faster than an eager one with fused gates, and
+    compiling took 10 to 50 s (results/bench/NOTES.md). GPUs have not been measured.
     """
     return machine["compile"] is True
 
 
 def precision(machine: Mapping[str, Any]) -> str:
-    """Lightning's precision; auto = bf16-mixed where the hardware multiplies bfloat16, else 32-true."""
+    """The precision for Lightning's Trainer; auto = bf16-mixed where the hardware multiplies bfloat16, else 32-true."""
     wanted = str(machine["precision"])
     if wanted.startswith("16") and accelerator(machine) == "cpu":
         raise ConfigError(f"machine.precision={wanted}: allowed on a CPU are auto, 32-true, bf16-mixed, 64-true")
@@ -142,9 +156,9 @@ def precision(machine: Mapping[str, Any]) -> str:
 
 
 def precision_of(record: Mapping[str, Any], machine: Mapping[str, Any]) -> str:
-    """In which precision a finished run is tested again: its own, unless machine.precision names one.
+    """The precision in which a finished run is tested again: its own, unless machine.precision names another.
 
-    Raises ConfigError where the device does not have it.
+    Raises ConfigError where this device does not have it.
     """
     own = record["precision"]
     if machine["precision"] != "auto":
@@ -152,13 +166,13 @@ def precision_of(record: Mapping[str, Any], machine: Mapping[str, Any]) -> str:
     try:
         return precision({**machine, "precision": own})
     except ConfigError as error:
-        text = f"run={record['id']}: was tested in {own}, which is not to be had here"
-        raise ConfigError(f"{text}; machine.precision=32-true asks for another") from error
+        text = f"run={record['id']}: was tested in {own}, which this device does not have"
+        raise ConfigError(f"{text}; machine.precision=32-true tests it in float32") from error
 
 
 def one_device(machine: Mapping[str, Any]) -> int:
-    """The number of the device that a finished run is tested on; 0 on a CPU. Raises ConfigError where several are asked
-    for, and for a part of the images."""
+    """The number of the device that a finished run is tested on; 0 on a CPU. Raises ConfigError for several devices,
+    and for machine.batches, since a test on some of the images is no test."""
     devices = machine["devices"]
     if isinstance(devices, list) and len(devices) == 1 and accelerator(machine) != "cpu":
         return int(devices[0])
@@ -166,12 +180,12 @@ def one_device(machine: Mapping[str, Any]) -> int:
         nodes = f" with machine.nodes={machine['nodes']}" if (machine.get("nodes") or 1) > 1 else ""
         raise ConfigError(f"machine.devices={devices}{nodes}: allowed here is 1, or on a GPU the number of one, [0]")
     if machine.get("batches") is not None:
-        raise ConfigError(f"machine.batches={machine['batches']}: allowed here is null; some batches are no test")
+        raise ConfigError(f"machine.batches={machine['batches']}: allowed here is null, since a test takes all images")
     return 0
 
 
 def device_name(device: torch.device) -> str:
-    """The device in words: the GPU's name, or the CPU's model and core count."""
+    """The device's name for the record: the GPU's, or the CPU's model and core count."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     name = platform.processor() or platform.machine()
@@ -184,8 +198,8 @@ def device_name(device: torch.device) -> str:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes at most in use: allocated on the GPU, or resident in this process."""
+    """Peak memory in bytes: allocated on the GPU, or resident in this process."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024  # macOS counts bytes, Linux KiB
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB

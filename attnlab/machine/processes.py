@@ -1,4 +1,4 @@
-"""Processes and signals: how a process ends with its parent, and what SIGTERM and SIGINT do."""
+"""Processes and signals: make a process end with its parent, and handle SIGTERM and SIGINT."""
 
 import ctypes
 import os
@@ -21,11 +21,11 @@ def die_with(parent: int) -> None:
 
 
 def raise_interrupt(number: int, frame: Any) -> None:
-    """A signal handler: SIGTERM raises KeyboardInterrupt, as Ctrl-C does."""
+    """Signal handler that raises KeyboardInterrupt, so that SIGTERM acts like Ctrl-C."""
     raise KeyboardInterrupt
 
 
 def ignore_stops() -> None:
-    """Ignore SIGINT and SIGTERM: the work is done, and Python's own shutdown would print a traceback."""
+    """Ignore SIGINT and SIGTERM. Used when the work is done: during Python's shutdown they would print a traceback."""
     for number in STOPS:
         signal.signal(number, signal.SIG_IGN)

@@ -1,34 +1,19 @@
-"""The processes of one run: which of them this is, who started it, and whether they are as many as the config says.
+"""The ranks of a run, its processes: which rank this is, what started it, and whether the config asks for as many.
 
-torchrun and srun start all of them; otherwise the first one starts the others (attnlab.training.ddp), one a device.
+torchrun and srun start all ranks. Otherwise the first rank starts the others (attnlab.training.ddp), one a device.
 """
 
 import os
 import sys
-from collections.abc import Callable, Mapping
-from datetime import timedelta
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 from attnlab.errors import ConfigError
 
-
-class Lost(NamedTuple):
-    """Another rank that has ended: why, and whether it was asked to."""
-
-    reason: str
-    asked: bool
-
-
-PATIENCE = timedelta(hours=1)  # to wait for another rank of a sweep under torchrun
-AGENT_PORT = "ATTNLAB_AGENT_PORT"
 #: set by a first rank for those it starts: its process id
 STARTED_BY = "ATTNLAB_FIRST_RANK"
-#: what belongs to one group of processes: a job, or a shell's command, must not take it for its own
-GROUP = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", STARTED_BY)
-
-#: in a first rank: how others ended, where not well; and what is told of it, should this process not end by itself
-lost: list["Lost"] = []
-on_lost: list[Callable[[str], None]] = []
+#: environment variables that describe one group of processes; a job of a sweep must not inherit them
+PROCESS_GROUP = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", STARTED_BY)
 
 
 def by_torchrun() -> bool:
@@ -37,13 +22,13 @@ def by_torchrun() -> bool:
 
 
 def by_srun() -> bool:
-    """Whether srun started this process as one of several; an interactive step of salloc is one of one."""
+    """Whether srun started this process as one of several. An interactive step of salloc is a single task."""
     tasks = os.environ.get("SLURM_STEP_NUM_TASKS") or os.environ.get("SLURM_NTASKS", "1")
     return "SLURM_STEP_ID" in os.environ and tasks != "1"
 
 
 def is_first() -> bool:
-    """Whether this is the run's first process, which alone writes and speaks."""
+    """Whether this is the run's first rank. Only the first rank prints and writes files."""
     if by_torchrun():
         return os.environ["RANK"] == "0"
     if by_srun():
@@ -52,7 +37,7 @@ def is_first() -> bool:
 
 
 def is_further() -> bool:
-    """Whether a first rank of attnlab's started this process, to be another rank of its run."""
+    """Whether a first rank of attnlab started this process as another rank of its run."""
     return os.environ.get(STARTED_BY) == str(os.getppid())
 
 
@@ -62,53 +47,53 @@ def name() -> str:
     return f"rank {next(filter(None, numbers), '0')}"
 
 
-def alone() -> None:
-    """In a batch script of one task, forget Slurm's task count: Lightning would wait for an srun that nobody gave."""
+def forget_batch_script() -> None:
+    """Remove Slurm's task count in a batch script without srun, where Lightning would wait for the other tasks."""
     if not by_srun():
         os.environ.pop("SLURM_NTASKS", None)
 
 
+def refuse_sweep() -> None:
+    """Raise ConfigError under torchrun or srun, each of whose processes would run the whole sweep."""
+    for program, here in (("torchrun", by_torchrun()), ("srun", by_srun())):
+        if here:
+            raise ConfigError(
+                f"{program} starts the processes of single runs, not of a sweep or a table; allowed without {program} "
+                "are machine=ddp, for several devices a job, and launcher=slurm"
+            )
+
+
 def check(machine: Mapping[str, Any], ranks: int) -> None:
-    """ranks: processes a node. Raises ConfigError where there are other processes than the config asks for."""
+    """Raise ConfigError when the run's processes are not those that the config asks for. ranks: processes a node."""
     import torch.distributed
 
     devices, nodes = machine["devices"], machine.get("nodes") or 1
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         raise ConfigError(
-            f"machine.devices={devices}: a process group of an earlier run is still there, with which this one would "
-            "train on a part of the data; a run on several devices needs a Python process of its own"
+            f"machine.devices={devices}: this Python process still has the process group of an earlier run and would "
+            "train on a part of the data; start a run on several devices in a new Python process"
         )
-    for who, here, count in (("torchrun", by_torchrun(), "WORLD_SIZE"), ("srun", by_srun(), "SLURM_NTASKS")):
+    for program, here, count in (("torchrun", by_torchrun(), "WORLD_SIZE"), ("srun", by_srun(), "SLURM_NTASKS")):
         if here:
             world = int(os.environ[count])
             if world != ranks * nodes:
                 raise ConfigError(
-                    f"machine.devices={devices} with machine.nodes={nodes}: {who} started {world} processes in all; "
-                    "allowed are as many devices a node, times nodes"
+                    f"machine.devices={devices} with machine.nodes={nodes}: {program} started {world} processes in "
+                    f"all; allowed are as many as devices times nodes, {ranks * nodes}"
                 )
             return
     if ranks > 1 and not is_further() and sys.argv[0] in ("", "-", "-c"):
         raise ConfigError(
-            f"machine.devices={devices}: further ranks repeat the command, and this Python was given none; allowed are "
-            "python -m attnlab.run, and a script (all of which every rank runs)"
+            f"machine.devices={devices}: further ranks repeat the command line, and this Python process has none; "
+            "allowed are python -m attnlab.run, and a script file (which every rank runs from its beginning)"
         )
     if nodes > 1 and "NODE_RANK" not in os.environ:
         raise ConfigError(
-            f"machine.nodes={nodes}: this run would wait for the other machines for ever, on which nobody starts it; "
-            "allowed is 1, or under torchrun --nnodes and launcher=slurm, which do, their number"
+            f"machine.nodes={nodes}: nothing starts this run on the other machines, so it would wait for ever; allowed "
+            "is 1, or the number of nodes under torchrun --nnodes or launcher=slurm"
         )
     if "LOCAL_RANK" in os.environ and not is_further():
         raise ConfigError(
-            f"LOCAL_RANK={os.environ['LOCAL_RANK']} is set in the environment, by neither torchrun nor srun: "
-            "this would be another rank of a run that is not there; unset LOCAL_RANK NODE_RANK WORLD_SIZE"
+            f"LOCAL_RANK={os.environ['LOCAL_RANK']} is set in the environment, but neither torchrun nor srun started "
+            "this process, so it would wait for ranks that do not exist; unset LOCAL_RANK NODE_RANK WORLD_SIZE"
         )
-
-
-def ranks_store() -> Any:
-    """torchrun's own, what an earlier attempt of --max-restarts has left in it apart."""
-    from torch.distributed import PrefixStore, TCPStore
-
-    env = os.environ
-    port = int(env.setdefault(AGENT_PORT, env["MASTER_PORT"]))  # a job of a sweep has another MASTER_PORT
-    store = TCPStore(env["MASTER_ADDR"], port, is_master=False, timeout=PATIENCE)
-    return PrefixStore(f"attnlab/{env.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)

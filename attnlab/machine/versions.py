@@ -1,4 +1,4 @@
-"""Which software computes here: the commit of the checkout, the versions of the packages."""
+"""The software that computes a run: the commit of the checkout, the versions of the packages."""
 
 import platform
 import subprocess
@@ -10,7 +10,7 @@ PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "torchmetrics", "
 
 
 def installed() -> dict[str, str]:
-    """Versions of Python and of the packages that decide a result."""
+    """Versions of Python and of the packages that affect a result."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -21,10 +21,10 @@ def installed() -> dict[str, str]:
 
 
 def commit(own_packages: Sequence[Path] = ()) -> tuple[str | None, bool | None]:
-    """(commit, dirty) of the checkout this package runs from; (None, None) outside one.
+    """(commit, dirty) of the git checkout that this package runs from; (None, None) outside a checkout.
 
-    dirty: tracked files differ from the commit, or the package or conf/ holds files that it lacks. So do own_packages
-    (folders or files), which count as dirty where they lie in no checkout at all.
+    dirty: tracked files differ from the commit, or attnlab/ or conf/ has untracked files, or one of own_packages
+    (folders or files) differs from the commit of its own checkout or lies in none.
     """
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
@@ -39,9 +39,9 @@ def commit(own_packages: Sequence[Path] = ()) -> tuple[str | None, bool | None]:
 
 
 def _is_dirty(package: Path) -> bool:
-    """Whether a folder or a file differs from the commit of its checkout, or lies in none."""
+    """Whether a folder or a file differs from the commit of its checkout, or lies in no checkout."""
     try:
-        _git(package.parent, "ls-files", "--error-unmatch", "--", str(package))  # it fails where nothing is tracked
+        _git(package.parent, "ls-files", "--error-unmatch", "--", str(package))  # fails for an untracked path
         return bool(_git(package.parent, "status", "--porcelain", "--untracked-files=all", "--", str(package)))
     except (OSError, subprocess.SubprocessError):
         return True

@@ -56,7 +56,7 @@ def stretch(made_by: MadeBy, machine: Mapping[str, Any]) -> dict[str, Any]:
         "device": hardware.device_name(torch.device("cuda" if kind == "gpu" else kind)),
         "precision": hardware.precision(machine),
         "threads": torch.get_num_threads(),
-        "world_size": hardware.ranks(machine),
+        "world_size": hardware.rank_count(machine),
         "versions": versions.installed(),
     }
 

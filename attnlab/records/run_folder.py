@@ -1,61 +1,59 @@
-"""A run's folder: who holds it, what goes aside, what a failure leaves behind."""
+"""A run's folder: which part of the config it keeps, what is put aside, and what a failed start leaves behind."""
 
-import fcntl
 import os
 import shutil
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from attnlab.configuration.identity import SECTIONS
 from attnlab.configuration.secrets import hide
-from attnlab.errors import AttnlabError, ConfigError, TrainingError
+from attnlab.errors import ConfigError, TrainingError
 from attnlab.machine.ranks import is_first
 from attnlab.records.record import write_json
 
-#: keys of the config that say what is done, not what is trained
+#: keys of the config that control how a command runs; a run's folder does not keep them
 NOT_OF_A_RUN = ("output_dir", "force", "code", "dry_run", "n_jobs", "runs_per_gpu")
 
 
-def say(text: str) -> None:
-    """Print a line, once for all ranks."""
+def print_once(text: str) -> None:
+    """Print a line on the first rank only."""
     if is_first():
         print(text, flush=True)
 
 
 def without_paths(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The config without what belongs to this machine's folders."""
+    """The config without this machine's folders and without NOT_OF_A_RUN: what config.yaml keeps."""
     dataset = {name: item for name, item in values["dataset"].items() if name not in ("root", "cache")}
     return {name: item for name, item in values.items() if name not in NOT_OF_A_RUN} | {"dataset": dataset}
 
 
 def recorded_config(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of the config that a record keeps: the science, and what it ran on."""
+    """The part of the config that a record keeps: the science, seed, machine, deterministic and start_from."""
     kept = without_paths(values)
     start = {"start_from": kept["start_from"]} if kept.get("start_from") else {}
     return {name: kept[name] for name in (*SECTIONS, "seed", "machine", "deterministic")} | start
 
 
 def make_writable(folder: Path, output_dir: str) -> None:
-    """The folder, once a file could be written there. Raises ConfigError naming output_dir."""
+    """Make the folder and try to write a file in it. Raises ConfigError naming output_dir when that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".write-{os.getpid()}"  # ranks may meet here
+        probe = folder / f".write-{os.getpid()}"  # a name of its own, since all ranks do this
         probe.touch()
         probe.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"output_dir={output_dir}: cannot be written ({error.strerror})") from error
 
 
-class Start:
-    """One start of a run in its folder: what is there is put aside or kept, never deleted, and comes back when the
-    start trains nothing."""
+class FolderState:
+    """What a run's folder held before this start, to restore it when the start trains nothing. Nothing is deleted."""
 
-    #: what a start writes before it trains, over what an earlier one has left
+    #: files that a start writes before it trains, over those of an earlier start
     REWRITTEN = ("config.yaml", "log.csv", "error.json")
 
     def __init__(self, folder: Path) -> None:
@@ -65,7 +63,7 @@ class Start:
         self.texts = {name: (folder / name).read_bytes() for name in self.REWRITTEN if name in self.found}
 
     def put_aside(self) -> None:
-        """Move all that is there to a folder of its own, which no report reads; the lock file stays."""
+        """Move all files but the lock to <folder>.<time>-<process id>, which no report reads."""
         items = [item for item in self.folder.iterdir() if item.name != "lock"]
         if not items:
             return
@@ -73,10 +71,10 @@ class Start:
         self.aside.mkdir()
         for item in items:
             item.rename(self.aside / item.name)
-        say(f"{self.folder.name}: the old run is kept in {self.aside}")
+        print_once(f"{self.folder.name}: the old run is kept in {self.aside}")
 
-    def undo(self) -> None:
-        """Drop what this start wrote, and nothing else; bring back what it put aside."""
+    def restore(self) -> None:
+        """Remove the files that this start wrote and bring back those that it put aside."""
         kept = {"lock"} if self.aside else {"lock", *self.found}
         for item in self.folder.iterdir():
             if item.name in kept:
@@ -89,29 +87,14 @@ class Start:
             for item in self.aside.iterdir():
                 item.rename(self.folder / item.name)
             self.aside.rmdir()
-            say(f"{self.folder.name}: the old run is back in its place")
+            print_once(f"{self.folder.name}: the old run is back in its place")
         for name, text in self.texts.items():
             if (self.folder / name).read_bytes() != text:
                 (self.folder / name).write_bytes(text)
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[Path]:
-    """Hold the run's folder; the lock ends with the process, however it ends. Other ranks of this run pass."""
-    path = folder / "lock"
-    if not is_first():
-        yield path
-        return
-    with path.open("w") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not shared with forked workers, unlike flock
-        except OSError as error:
-            raise AttnlabError(f"{folder.name}: is being trained by another process; not started twice") from error
-        yield path
-
-
 def write_error(folder: Path, name: str, values: Mapping[str, Any], error: BaseException) -> None:
-    """Leave error.json: what stopped the run, and its config; nothing on a disk that takes nothing more."""
+    """Write error.json: what stopped the run, with its config. Skipped silently if the disk is full."""
     with suppress(OSError):
         write_json(
             folder / "error.json",
@@ -128,7 +111,7 @@ def write_error(folder: Path, name: str, values: Mapping[str, Any], error: BaseE
 
 
 def disk_error(error: OSError) -> Exception:
-    """What a file that cannot be written or read means for a run: a full disk, a folder gone or made read-only."""
+    """The TrainingError for a file that cannot be read or written; a ConnectionError is returned as it is."""
     if isinstance(error, ConnectionError):  # nobody reads what the run prints
         return error
     where = f"{error.filename}: " if error.filename else ""

@@ -1,7 +1,7 @@
-"""The callbacks that write checkpoints: last.ckpt, from which a run goes on, and best.ckpt, whose weights are tested.
+"""The callbacks that write checkpoints: last.ckpt, from which a run resumes, and best.ckpt, whose weights are tested.
 
-A run goes on bit for bit: order and augmentation are drawn from (seed, epoch), the other random numbers from (seed,
-step), see Draws; all else is in last.ckpt, with how many batches of its epoch were done.
+A resumed run gives bit-equal results. Order and augmentation are drawn from (seed, epoch), other random numbers from
+(seed, step, rank), see Draws. last.ckpt holds everything else, with the number of batches done in its epoch.
 """
 
 import random
@@ -21,18 +21,18 @@ from attnlab.records.checkpoint import SCORE, copy_last_to_best, read
 from attnlab.records.provenance import joined
 from attnlab.records.source_code import Code, differences
 
-TOGETHER = 20  # steps between two agreements of several ranks on the time
+AGREEMENT_STEPS = 20  # several ranks agree only every so many steps on whether a checkpoint is due
 
 
 class Last(Checkpoint):
-    """last.ckpt: at the end of each epoch, and within one when the last is `minutes` old (None: never).
+    """Writes last.ckpt at the end of each epoch, and within an epoch when it is `minutes` old (None: never).
 
-    batch_statistics: over what BN takes them (machine.batch_statistics); `mixed` where a run has gone on otherwise;
-    data_hash: of the images; a run goes on with those it began with. Raises ConfigError where they are others.
-    stretch: what this start runs under (attnlab.records.provenance); `stretches`: those before it as well;
-    started_from: the weights that the run began with, of its first start.
-    code: digests of what computes the run (source_code.py); a run goes on with the code it began with, or, where
-    accept_code, with what `edited` then names. Raises ConfigError otherwise.
+    batch_statistics: of hardware.batch_statistics; becomes `mixed` when a run is resumed with another value.
+    data_hash: of the images.  code: digests of the code that computes the run (attnlab.records.source_code).
+    accept_code: resume although the code has changed; `edited` then lists the changed files.
+    stretch: software and hardware of this start (attnlab.records.provenance); `stretches`: of all starts so far.
+    started_from: the parent run's id and weights, from the run's first start.
+    Raises ConfigError when a run is resumed with other images, or with other code without accept_code.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Last(Checkpoint):
         self.code, self.accept_code, self.edited = code, accept_code, list[str]()
         self.path, self.minutes = folder / "last.ckpt", minutes
         self._saved = 0.0
-        self._batches = 0  # of the epoch, that are in the checkpoint
+        self._batches = 0  # of the running epoch that the checkpoint includes
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -57,7 +57,7 @@ class Last(Checkpoint):
         if (before := state_dict.get("data_hash", self.data_hash)) != self.data_hash:
             raise ConfigError(
                 f"{self.path.name}: was trained on other images (data_hash {before}) than dataset.root has now "
-                f"({self.data_hash}); allowed are the same ones, or force=true, which begins anew"
+                f"({self.data_hash}); allowed are the same images, or force=true, which begins anew"
             )
         files = differences(state_dict["code"], self.code) if "code" in state_dict else []
         if files and not self.accept_code:
@@ -68,12 +68,12 @@ class Last(Checkpoint):
         self.edited = sorted({*state_dict.get("edited", ()), *files})
         self._batches = state_dict["batches"]
         self.started_from = state_dict.get("started_from", self.started_from)
-        self.stretches = joined(state_dict.get("stretches", [{}]), self.stretches[0])  # of an older attnlab: unknown
+        self.stretches = joined(state_dict.get("stretches", [{}]), self.stretches[0])  # an older attnlab wrote none
         if state_dict.get("batch_statistics", self.batch_statistics) != self.batch_statistics:
             self.batch_statistics = "mixed"
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The loader begins at the batch and epoch that come next; Lightning asked it before it knew them."""
+        """Restart the loader at the next batch and epoch, which Lightning did not know when it made the iterator."""
         self._saved = time.monotonic()
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         data.batches_done, self._batches = self._batches, 0
@@ -84,8 +84,9 @@ class Last(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         ended = trainer.is_last_batch or trainer.global_step == trainer.max_steps  # on_train_epoch_end saves
-        able = hasattr(trainer.datamodule, "batches_done")  # type: ignore[attr-defined]
-        if self.minutes is None or ended or not able or (trainer.world_size > 1 and trainer.global_step % TOGETHER):
+        can_resume = hasattr(trainer.datamodule, "batches_done")  # type: ignore[attr-defined]
+        skipped = trainer.world_size > 1 and trainer.global_step % AGREEMENT_STEPS
+        if self.minutes is None or ended or skipped or not can_resume:
             return
         due = time.monotonic() - self._saved >= 60 * self.minutes
         if trainer.strategy.broadcast(due):
@@ -101,10 +102,10 @@ class Last(Checkpoint):
 
 
 class Best(Checkpoint):
-    """best.ckpt: the weights of the epoch with the lowest validation error, which the file says itself.
+    """Writes best.ckpt: the weights of the epoch with the lowest validation error, with that error.
 
-    It is written after last.ckpt, which names its epoch and score: after a kill between the two it is made from
-    last.ckpt, whose weights are the same.
+    last.ckpt is written first and names the epoch and score of best.ckpt. After a kill between the two, best.ckpt is
+    made from last.ckpt, which has the same weights.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -120,21 +121,21 @@ class Best(Checkpoint):
         self.score, self.epoch = state_dict["score"], state_dict["epoch"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._make_up(trainer)
+        self._restore_best(trainer)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """After a kill in the last epoch no training starts, so on_train_start is not called."""
-        self._make_up(trainer)
+        """After a kill in the last epoch no training starts, so Lightning does not call on_train_start."""
+        self._restore_best(trainer)
 
-    def _make_up(self, trainer: pl.Trainer) -> None:
-        """Write the best.ckpt that last.ckpt names, where a kill came between the two."""
+    def _restore_best(self, trainer: pl.Trainer) -> None:
+        """Write the best.ckpt that last.ckpt names when a kill came before it was written."""
         if not trainer.is_global_zero:
             return
-        there = read(self.path) if self.path.exists() else None
+        saved = read(self.path) if self.path.exists() else None
         if self.score is None:  # a new run, or the last.ckpt of an older attnlab
-            self.score, self.epoch = (None, None) if there is None else (there[SCORE], there["epoch"])
-        elif there is None or (
-            (there["epoch"], there[SCORE]) != (self.epoch, self.score) and there["global_step"] != trainer.global_step
+            self.score, self.epoch = (None, None) if saved is None else (saved[SCORE], saved["epoch"])
+        elif saved is None or (
+            (saved["epoch"], saved[SCORE]) != (self.epoch, self.score) and saved["global_step"] != trainer.global_step
         ):
             copy_last_to_best(self.path.parent, self.score)
 
@@ -149,12 +150,12 @@ class Best(Checkpoint):
             self._due = False
 
     def is_better(self, score: float) -> bool:
-        """Whether there is none as good."""
+        """Whether the score, a validation error, is lower than all before."""
         return self.score is None or score < self.score
 
 
 class Draws(Callback):
-    """Each step's random numbers (dropout) from (seed, step, rank) alone: no state to keep, the same after a kill."""
+    """Seeds each step's random numbers (dropout) by (seed, step, rank), so that a resumed run draws the same."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed

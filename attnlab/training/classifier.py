@@ -19,17 +19,17 @@ from attnlab.training.weight_decay import decay_groups
 
 SGD = {"_target_": "torch.optim.SGD", "lr": 0.1, "momentum": 0.9, "nesterov": True}
 CONSTANT = {"_target_": "attnlab.schedules.constant"}
-OFTEN = 50  # steps whose losses are looked at together; on a CPU each is looked at by itself
+OFTEN = 50  # steps whose losses are checked together on a GPU; on a CPU each loss is checked at once
 
 
 class Classifier(pl.LightningModule):
-    """Trains `net`, images (B, 3, H, W) -> logits (B, classes), by cross entropy; works with a plain Trainer.
+    """Trains `net`, images (B, 3, H, W) -> logits (B, classes), by cross entropy. Works with a plain Trainer.
 
-    optimizer, schedule: {_target_: ..., knobs}; weight_decay: as attnlab.training.weight_decay.decay_groups;
-    label_smoothing: share of the target spread over all classes.
-    Logs train/, val/, test/ of loss and top1_error (percent); val and test also top5_error (percent; of fewer classes
-    when there are fewer than five) and calibration_error (15 bins, 0 to 1).
-    Raises TrainingError naming the step at which the training loss is no longer finite.
+    optimizer, schedule: {_target_: ..., its arguments};  weight_decay: that of weight_decay.decay_groups;
+    label_smoothing: share of the target that is spread over all classes.
+    Logs loss and top1_error (percent) under train/, val/ and test/; under val/ and test/ also top5_error (percent; of
+    all classes when there are fewer than five) and calibration_error (expected calibration error, 15 bins, 0 to 1).
+    Raises TrainingError naming the step at which the training loss is not finite.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Classifier(pl.LightningModule):
         self.label_smoothing = label_smoothing
         scores = MetricCollection(
             {
-                "loss": MeanMetric(nan_strategy="disable"),  # a NaN stays one, and is an error: _report
+                "loss": MeanMetric(nan_strategy="disable"),  # keeps NaN, which _report raises
                 "top1": MulticlassAccuracy(classes, top_k=1, average="micro"),
                 "top5": MulticlassAccuracy(classes, top_k=min(5, classes), average="micro"),
                 "calibration_error": MulticlassCalibrationError(classes, n_bins=BINS, norm="l1"),
@@ -57,12 +57,12 @@ class Classifier(pl.LightningModule):
             compute_groups=False,
         )
         self.scores = nn.ModuleDict({"at_val": scores.clone(), "at_test": scores.clone()})
-        # Of the running epoch; float64, so that how steps are grouped does not show.
+        # Of the running epoch. float64, so that the sums do not depend on how steps are grouped.
         self.sums = torch.zeros(3, dtype=torch.float64)  # loss * images, errors, images
-        # (loss, errors, images) of steps not yet in the sums, on the device: reading each would make it wait.
+        # (loss, errors, images) of steps not yet in the sums, on the device: reading a value would wait for it.
         self.recent: list[tuple[Tensor, Tensor, int]] = []
-        self.recent_from = 0  # the first one's step
-        # (class, its probability, label) of this rank's test batches, on the device, as they came.
+        self.recent_from = 0  # step of the first of them
+        # (class, its probability, label) of this rank's test batches, on the device, in loader order.
         self.tested: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def forward(self, images: Tensor) -> Tensor:
@@ -73,13 +73,13 @@ class Classifier(pl.LightningModule):
         self.recent.clear()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Within an epoch its sums so far, a row a rank; in best.ckpt the validation error as well."""
+        """Add the sums of the running epoch, one row for each rank, and the last validation error."""
         checkpoint["sums"] = self._gathered()
         if (score := self.trainer.callback_metrics.get("val/top1_error")) is not None:
             checkpoint["val/top1_error"] = float(score)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Each rank has its own sums again; another number of ranks shares the whole."""
+        """Give each rank its own sums; another number of ranks gets equal parts of the total."""
         sums: Tensor | None = checkpoint.get("sums")
         if sums is not None:
             own = len(sums) == self.trainer.world_size
@@ -98,13 +98,13 @@ class Classifier(pl.LightningModule):
         return loss * self._share(len(labels)) if self.trainer.world_size > 1 else loss
 
     def _share(self, images: int) -> Tensor:
-        """What makes the mean over ranks, which DDP takes of gradients, the mean over images: ranks may have unequally
-        many. images * ranks / images of all ranks."""
+        """The factor images * ranks / images of all ranks. It turns DDP's mean over ranks into the mean over images,
+        since ranks may have unequal numbers of images."""
         count: Any = self.trainer.strategy.reduce(torch.tensor(float(images), device=self.device), reduce_op="sum")
         return images * self.trainer.world_size / count
 
     def _add_up(self) -> None:
-        """Take the recent steps into the sums. Raises TrainingError for a loss that is not finite; waits for a GPU."""
+        """Add the recent steps to the sums; waits for a GPU. Raises TrainingError for a loss that is not finite."""
         if not self.recent:
             return
         losses, wrong = (torch.stack(values).cpu().double() for values in list(zip(*self.recent, strict=True))[:2])
@@ -116,7 +116,7 @@ class Classifier(pl.LightningModule):
             self._diverged("the training loss is", self.recent_from + int(bad[0]))
 
     def _gathered(self) -> Tensor:
-        """The sums of all steps so far, a row a rank; every rank must ask."""
+        """The sums of all steps so far, one row for each rank. Every rank must call it."""
         self._add_up()
         if self.trainer.world_size == 1:
             return self.sums[None].clone()
@@ -131,7 +131,7 @@ class Classifier(pl.LightningModule):
         )
 
     def _check_epoch(self) -> None:
-        """Before anything is validated or saved: the last step may have left weights that no loss has seen yet."""
+        """Check losses and weights before validating or saving; the last step's weights have not given a loss yet."""
         self._add_up()
         if not all(bool(torch.isfinite(parameter).all()) for parameter in self.net.parameters()):
             self._diverged("the weights are", self.global_step)
@@ -140,7 +140,7 @@ class Classifier(pl.LightningModule):
         self._check_epoch()
 
     def training_scores(self) -> dict[str, Tensor]:
-        """train/loss and train/top1_error (percent) of the running epoch, over all ranks; every rank must ask."""
+        """train/loss and train/top1_error (percent) of the running epoch, over all ranks. Every rank must call it."""
         loss, wrong, images = self._gathered().sum(dim=0).float()
         return {"train/loss": loss / images, "train/top1_error": 100 * wrong / images}
 
@@ -152,12 +152,12 @@ class Classifier(pl.LightningModule):
         return self.scores[f"at_{stage}"]
 
     def _score(self, stage: str, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """Add the batch (B images) to the scores; its probabilities (B, classes), float32."""
+        """Add a batch of B images to the scores; return its probabilities (B, classes), float32."""
         images, labels = batch
         logits = self.net(images).float()
         scores = self._scores(stage)
         scores["loss"].update(F.cross_entropy(logits, labels, reduction="none"))
-        probabilities = logits.softmax(dim=1)  # given logits, torchmetrics guesses batch by batch what they are
+        probabilities = logits.softmax(dim=1)  # torchmetrics guesses, batch by batch, whether values are logits
         for name in ("top1", "top5", "calibration_error"):
             scores[name].update(probabilities, labels)
         return probabilities
@@ -194,7 +194,7 @@ class Classifier(pl.LightningModule):
         optimizer = construct(self.optimizer, "recipe.optimizer", groups)
         knobs = {name: value for name, value in self.schedule.items() if name != "_target_"}
         check_types(target(self.schedule, "recipe.schedule"), knobs, "recipe.schedule")
-        self.trainer.fit_loop.setup_data()  # the loader tells how many steps an epoch has
+        self.trainer.fit_loop.setup_data()  # gives the number of steps of an epoch
         total_steps = int(self.trainer.estimated_stepping_batches)
         factor = partial(
             target(self.schedule, "recipe.schedule"),

@@ -1,4 +1,4 @@
-"""What attnlab watches during training: one row of log.csv an epoch, seconds and images per second."""
+"""The log of a run: one row of log.csv for each epoch, with seconds and images per second."""
 
 import csv
 import statistics
@@ -19,7 +19,7 @@ COLUMNS = (
 
 
 def kept_rows(path: Path, epochs: int) -> list[dict[str, str]]:
-    """The rows of log.csv of the first `epochs` epochs; of a damaged file, those that are whole."""
+    """The rows of log.csv of the first `epochs` epochs; of a damaged file, the complete rows."""
     rows: dict[int, dict[str, str]] = {}
     try:
         text = path.read_text(errors="replace").replace("\0", "")
@@ -33,10 +33,10 @@ def kept_rows(path: Path, epochs: int) -> list[dict[str, str]]:
 
 
 class EpochLog(Callback):
-    """Writes log.csv (epochs from 0, errors in percent, seconds since the start, resumed parts included).
+    """Writes log.csv: epochs from 0, errors in percent, seconds since the start. Prints a line for each epoch.
 
-    images_per_second: training images of all ranks over the time of the training steps, the median over epochs
-    without the first, which warms up; seconds: of fitting, validation included. Prints a line an epoch.
+    images_per_second: training images of all ranks divided by the time of the training steps; the median over all
+    epochs but the first, which is a warm-up.  seconds: of fitting, with validation and the parts before a resume.
     """
 
     def __init__(self, path: Path, run: str) -> None:
@@ -46,7 +46,7 @@ class EpochLog(Callback):
         self._started = self._epoch_started = self._epoch_ended = 0.0
         self._images = 0
         self.last_epoch_validated = False
-        self.epochs = 0  # that have their row
+        self.epochs = 0  # with a row in log.csv
 
     @property
     def images_per_second(self) -> float | None:
@@ -69,7 +69,7 @@ class EpochLog(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started = time.perf_counter() - self.seconds
-        self._epoch_started = time.perf_counter()  # within an epoch, where a run goes on there
+        self._epoch_started = time.perf_counter()  # the run may resume within an epoch
         if trainer.is_global_zero:
             rows = kept_rows(self.path, self.epochs)
             with atomic_write(self.path) as part, part.open("w", newline="") as file:
@@ -94,13 +94,13 @@ class EpochLog(Callback):
         self._epoch_ended = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.current_epoch < self.epochs:  # Lightning, going on by recipe.steps, ends the last epoch once more
+        if trainer.current_epoch < self.epochs:  # with recipe.steps, a resumed Lightning ends the last epoch again
             return
         self.epochs += 1
         rate = self.running_rate
         self.rates.append(rate)
         self.seconds = time.perf_counter() - self._started
-        # Callbacks are called before the module's own hook, which logs these scores.
+        # The module logs the training scores in its own hook, which Lightning calls after the callbacks'.
         scores: dict[str, Any] = {**trainer.callback_metrics, **pl_module.training_scores()}  # type: ignore[operator]
         if not trainer.is_global_zero:
             return

@@ -1,4 +1,4 @@
-"""After the test: gather what the net predicted for every test image, and write predictions.npz."""
+"""After the test: gather the net's prediction for every test image and write predictions.npz."""
 
 import hashlib
 from io import BytesIO
@@ -11,24 +11,26 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 
 from attnlab.records.atomic import atomic_write
 from attnlab.records.predictions import FILE, STEPS
-from attnlab.records.run_folder import say
+from attnlab.records.run_folder import print_once
 from attnlab.training.classifier import Classifier
 
 
-def keep(classifier: Classifier, data: Any, folder: Path) -> dict[str, str]:
-    """Write FOLDER/predictions.npz of the test that has just been run; {"predictions": its SHA-256} for the record.
+def keep_predictions(classifier: Classifier, data: Any, folder: Path) -> dict[str, str]:
+    """Write FOLDER/predictions.npz of the test that has just been run; return {"predictions": its SHA-256}.
 
-    Every rank must ask; the first one writes. Nothing, with a line that says why, where it is not known which images
-    the test had: of a data module without test_order on several ranks, or one that contradicts it.
+    Every rank must call it; the first one writes. When the order of the test images is unknown (a data module without
+    test_order on several ranks, or with a wrong one), a line is printed and the result is empty.
     """
-    said = _gathered(classifier, data)
-    order = said[:, 3].astype(np.int64)
-    if not np.array_equal(np.sort(order), np.arange(len(said))):
-        say(f"{folder.name}: its predictions are not kept: the data module does not say which images its test has")
+    gathered = _gathered(classifier, data)
+    order = gathered[:, 3].astype(np.int64)
+    if not np.array_equal(np.sort(order), np.arange(len(gathered))):
+        print_once(
+            f"{folder.name}: its predictions are not kept: the data module does not give the order of its test images"
+        )
         return {}
-    predicted, confidence, label, _ = said[np.argsort(order)].T
+    predicted, confidence, label, _ = gathered[np.argsort(order)].T
     kind = np.min_scalar_type(int(max(predicted.max(), label.max())))
-    steps = np.floor(confidence * STEPS).astype(np.uint16)  # down: what is below 1 stays below 1
+    steps = np.floor(confidence * STEPS).astype(np.uint16)  # rounded down: a confidence below 1 stays below 1
     arrays: dict[str, Any] = {"label": label.astype(kind), "predicted": predicted.astype(kind), "confidence": steps}
     if names := getattr(data, "names", None):
         arrays["names"] = np.array(names, dtype=str)
@@ -41,7 +43,7 @@ def keep(classifier: Classifier, data: Any, folder: Path) -> dict[str, str]:
 
 
 def _gathered(classifier: Classifier, data: Any) -> np.ndarray:
-    """(class, confidence, label, number) float64 (N, 4) of all ranks' test images as they came; unknown numbers: -1."""
+    """float64 (N, 4) of all ranks' test images: class, confidence, label, number of the image, -1 where unknown."""
     columns = [torch.cat(column) for column in zip(*classifier.tested, strict=True)]
     count, several = len(columns[0]), classifier.trainer.world_size > 1
     unknown = torch.full((count,), -1)

@@ -1,11 +1,11 @@
-"""Silence what Lightning says to everybody, and what does not hold for attnlab's loaders."""
+"""Silence messages of Lightning that advertise, or that do not apply to attnlab's loaders."""
 
 import logging
 import warnings
 
 
 def quiet() -> None:
-    """Silence Lightning's advertisements, and its advice for loaders that attnlab does not use."""
+    """Silence Lightning's advertisements and its warnings that do not apply here."""
     for logger in (
         "lightning.pytorch.utilities.rank_zero",
         "lightning.pytorch.accelerators.cuda",
@@ -20,9 +20,9 @@ def quiet() -> None:
         ".*Total length of .* across ranks is zero.*",
         ".*LeafSpec.*",
         ".*smaller than the logging interval.*",
-        ".*sync_dist=True.*",  # what is logged was already reduced over the ranks
+        ".*sync_dist=True.*",  # logged values are already reduced over the ranks
         ".*all_gather.*",
-        ".*`srun` command is available.*",  # a batch script of one task is a machine like any other
-        ".*your dataloader is not resumable.*",  # ours is: attnlab.training.checkpointing.Last tells it where to begin
+        ".*`srun` command is available.*",  # a batch script without srun runs on one process on purpose
+        ".*your dataloader is not resumable.*",  # ours is: attnlab.training.checkpointing.Last sets where it begins
     ):
         warnings.filterwarnings("ignore", text)

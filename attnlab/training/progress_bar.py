@@ -1,7 +1,6 @@
-"""What a person watches: a bar for a run, bars for a sweep, plain lines where there is no terminal.
+"""The progress of one run: a bar on a terminal, a callback for a sweep's launcher, else the lines of EpochLog only.
 
-A job of a sweep on a terminal draws nothing itself: it tells its launcher how far it is (`listener`), and the launcher,
-which owns the terminal, draws the sweep and every running job, and prints their lines above.
+A job of a sweep on a terminal draws nothing itself. It calls `on_progress`, by which its launcher draws all bars.
 """
 
 import sys
@@ -12,14 +11,11 @@ from typing import Any, Protocol
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 
-OFTEN = 0.2  # seconds between two words from a job to its launcher
-
-#: takes (share of the training that is done, images per second); set in the jobs of a sweep on a terminal
-listener: Callable[[float, float], None] | None = None
+REPORT_SECONDS = 0.2  # between two calls of on_progress
 
 
-class Rated(Protocol):
-    """What knows the images per second of the running epoch."""
+class HasRate(Protocol):
+    """An object with the speed of the running epoch, as EpochLog."""
 
     @property
     def running_rate(self) -> float:
@@ -28,33 +24,33 @@ class Rated(Protocol):
 
 
 class Bar(RichProgressBar):
-    """Lightning's rich bar, with the images per second of the running epoch; it leaves no trace of finished epochs."""
+    """Lightning's rich bar, with the images per second of the running epoch. Bars of finished epochs are removed."""
 
-    def __init__(self, log: Rated) -> None:
+    def __init__(self, log: HasRate) -> None:
         super().__init__(leave=False)
-        self.log_of_epochs = log
+        self.epoch_log = log
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Any:
-        return {"images/s": f"{self.log_of_epochs.running_rate:.0f}"}
+        return {"images/s": f"{self.epoch_log.running_rate:.0f}"}
 
 
-class Teller(Callback):
-    """Tells the listener the share of the training steps that is done, a few times a second."""
+class ProgressReport(Callback):
+    """Calls on_progress(share of the training steps that is done, images per second) every REPORT_SECONDS."""
 
-    def __init__(self, log: Rated, listen: Callable[[float, float], None]) -> None:
-        self.log_of_epochs, self.listen = log, listen
+    def __init__(self, log: HasRate, on_progress: Callable[[float, float], None]) -> None:
+        self.epoch_log, self.on_progress = log, on_progress
         self._last = 0.0
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         now = time.monotonic()
-        if now - self._last >= OFTEN:
+        if now - self._last >= REPORT_SECONDS:
             self._last = now
             done = trainer.global_step / float(trainer.estimated_stepping_batches)
-            self.listen(done, self.log_of_epochs.running_rate)
+            self.on_progress(done, self.epoch_log.running_rate)
 
 
-def progress_of(log: Rated) -> Callback | None:
-    """The callback that shows one run's progress; None where EpochLog's plain lines are all there is."""
-    if listener is not None:
-        return Teller(log, listener)
+def progress_callback(log: HasRate, on_progress: Callable[[float, float], None] | None) -> Callback | None:
+    """The callback that shows one run's progress; None where there is neither on_progress nor a terminal."""
+    if on_progress is not None:
+        return ProgressReport(log, on_progress)
     return Bar(log) if sys.stdout.isatty() else None

@@ -18,7 +18,7 @@ from attnlab.evaluation.finished_run import check_images
 from attnlab.machine import hardware
 from attnlab.models.network import load
 from attnlab.records.record import Record, find_run, read_config, read_valid_record, write_json
-from attnlab.records.run_folder import say
+from attnlab.records.run_folder import print_once
 from attnlab.training.classifier import Classifier
 from attnlab.training.lightning_noise import quiet
 
@@ -108,7 +108,7 @@ def _other_data(run: str, values: Mapping[str, Any], dataset: Mapping[str, Any],
     data.setup()
     data.preprocess = preprocess
     for note in data.notes:
-        say(note)
+        print_once(note)
     return data
 
 

@@ -1,7 +1,7 @@
-"""Trackers: where a run's curves go besides its own log.csv. W&B, online or offline, TensorBoard, or nowhere.
+"""Trackers: the destination of a run's curves besides its log.csv. W&B, online or offline, TensorBoard, or none.
 
-A tracker lives in a thread of its own: it starts beside the build of the network, and what is logged waits for it
-there, never a step. Each run is its own W&B run under attnlab's run id.
+A tracker starts and works in its own thread, so neither its start nor a slow server delays a training step. Each run is
+a W&B run of its own, whose id is attnlab's run id.
 """
 
 import json
@@ -12,7 +12,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
@@ -25,12 +25,12 @@ from attnlab.records.wandb_import import SUMMARY_KEY
 
 TRACKERS = ("csv", "tensorboard", "wandb")
 MODES = ("online", "offline")
-START = 30  # seconds that W&B's server has to answer before a run goes offline
-END = 60  # seconds that it has to take the last of a run; W&B alone waits without a limit
+START_SECONDS = 30  # that W&B's server has to answer, before the run is kept offline
+FINISH_SECONDS = 60  # that it has to receive the rest of a run; W&B's default has no limit
 
 
-class Behind(Logger):
-    """A logger whose every call is made in the tracker's thread, in order, once the logger `opening` gives is open."""
+class ThreadedLogger(Logger):
+    """A logger that passes every call, in order, to the logger that `opening` gives, in the tracker's thread."""
 
     def __init__(self, thread: ThreadPoolExecutor, opening: Future[Logger | None]) -> None:
         super().__init__()
@@ -58,11 +58,11 @@ class Behind(Logger):
         self._later(lambda logger: logger.log_metrics(kept, step))
 
     def log_picture(self, name: str, path: Path, step: int) -> None:
-        """A PNG beside the curves: in W&B's media, in TensorBoard's images."""
+        """Log a PNG file beside the curves: as W&B media or as a TensorBoard image."""
         self._later(lambda logger: _log_picture(logger, name, path, step))
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the tracker has the config from its start."""
+        """Nothing: the tracker gets the config when it starts."""
 
 
 def _log_picture(logger: Logger, name: str, path: Path, step: int) -> None:
@@ -75,10 +75,11 @@ def _log_picture(logger: Logger, name: str, path: Path, step: int) -> None:
 
 
 class Tracker:
-    """Opens the configured tracker in the background; `loggers` never waits for it, `finish` closes it.
+    """Opens the configured tracker in the background and closes it at the end of a `with` block.
 
-    values: the run's config;  run: its id;  config: what the tracker keeps of it (no paths);  folder: for its files.
-    Raises ConfigError for a tracker that does not exist.
+    values: the run's config;  run: its id;  config: the part that the tracker stores (no paths);  folder: for its
+    files.  record: set it when the run has finished, for attnlab.records.wandb_import.
+    Raises ConfigError for an unknown tracker or mode.
     """
 
     def __init__(self, values: Mapping[str, Any], run: str, config: Mapping[str, Any], folder: Path) -> None:
@@ -91,27 +92,34 @@ class Tracker:
             raise ConfigError(f"tracker.mode={mode}: allowed are {', '.join(MODES)}")
         if name == "tensorboard" and not find_spec("tensorboard"):
             raise ConfigError("tracker=tensorboard: needs the package tensorboard (attnlab[tensorboard])")
+        self.record: Mapping[str, Any] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tracker")
-        self._logger: Behind | None = None
+        self._logger: ThreadedLogger | None = None
         if name != "csv" and is_first():
             self._opening = self._thread.submit(self._tensorboard if name == "tensorboard" else self._wandb)
-            self._logger = Behind(self._thread, self._opening)
+            self._logger = ThreadedLogger(self._thread, self._opening)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+        self.finish(exit_code=0 if kind is None else 1, record=self.record)
 
     def wait(self) -> None:
-        """Until the tracker has started: for what must not happen beside it, as the fork of a loader's workers."""
+        """Wait until the tracker has started. Call it before processes are forked, e.g. a loader's workers."""
         if self._logger is not None:
             with suppress(Exception):
                 self._opening.result()
 
     def loggers(self) -> list[Logger]:
-        """For the Trainer. A step that logs never waits: neither for the tracker's start nor for a server."""
+        """The loggers for the Trainer. A step that logs waits neither for the tracker's start nor for a server."""
         return [self._logger] if self._logger is not None else []
 
     def finish(self, exit_code: int, record: Mapping[str, Any] | None = None) -> None:
-        """Close the tracker, in bounded time; W&B shows a run whose exit code is not 0 as failed.
+        """Close the tracker within FINISH_SECONDS. W&B shows a run whose exit code is not 0 as failed.
 
-        record: what result.json holds; W&B gets all of it, for attnlab.records.wandb_import;  None: the run left none.
-        A run does not fail for its curves: what went wrong with them is told in one line.
+        record: the content of result.json, stored in W&B; None: the run has no record.
+        A failure of the tracker does not fail the run; it is printed in one line.
         """
         if self._logger is not None:
             errors = [self._opening.exception(), *(call.exception() for call in self._logger.calls)]
@@ -172,7 +180,11 @@ class Tracker:
             resume="allow",
             reinit="create_new",
             settings=wandb.Settings(
-                silent=True, console="off", init_timeout=START, finish_timeout=END, finish_timeout_raises=True
+                silent=True,
+                console="off",
+                init_timeout=START_SECONDS,
+                finish_timeout=FINISH_SECONDS,
+                finish_timeout_raises=True,
             ),
         )
         run.define_metric("trainer/global_step")
@@ -181,7 +193,7 @@ class Tracker:
 
 
 def _log_in() -> str:
-    """Why W&B is not logged in, as its server says; empty when it is."""
+    """Log in to W&B. Returns why that failed, or an empty text."""
     import wandb
 
     try:
@@ -191,9 +203,9 @@ def _log_in() -> str:
 
 
 def _forget() -> None:
-    """Make W&B forget a run that did not start, whose id it holds to be in use.
+    """Make W&B forget a run that did not start, since it would refuse the run's id as in use.
 
-    In a thread that is not waited for long: wandb 0.31's teardown can miss the end of its service, and wait for ever.
+    In a thread with a limited wait: wandb 0.31's teardown can miss the end of its service and wait for ever.
     """
     import wandb
 

@@ -12,11 +12,11 @@ from torch import nn
 from attnlab.machine import hardware
 from attnlab.records.checkpoint import AtomicCheckpointIO
 from attnlab.training.classifier import Classifier
-from attnlab.training.ddp import DDP
+from attnlab.training.ddp import DDP, RankWatch
 
 
 def make_classifier(values: Mapping[str, Any], net: nn.Module) -> Classifier:
-    """The LightningModule around `net`, with what the recipe says about its training."""
+    """The LightningModule around `net`, with the loss, optimiser and schedule of the recipe."""
     recipe = values["recipe"]
     return Classifier(
         net,
@@ -29,9 +29,16 @@ def make_classifier(values: Mapping[str, Any], net: nn.Module) -> Classifier:
 
 
 def make_trainer(
-    values: Mapping[str, Any], folder: Path, callbacks: Sequence[Callback], loggers: Sequence[Logger]
+    values: Mapping[str, Any],
+    folder: Path,
+    callbacks: Sequence[Callback],
+    loggers: Sequence[Logger],
+    rank_watch: RankWatch | None = None,
 ) -> pl.Trainer:
-    """The Trainer of a config's recipe and machine, which writes into `folder`."""
+    """The Trainer of a config's recipe and machine, which writes into `folder`.
+
+    rank_watch: watches the ranks of a run on several devices.
+    """
     recipe, machine = values["recipe"], values["machine"]
     steps = recipe["steps"]
     hardware.check_devices(machine)
@@ -39,7 +46,7 @@ def make_trainer(
         accelerator=hardware.accelerator(machine),
         devices=machine["devices"],
         num_nodes=machine.get("nodes") or 1,
-        strategy=DDP() if hardware.several(machine) else machine["strategy"],
+        strategy=DDP(rank_watch or RankWatch()) if hardware.several(machine) else "auto",
         sync_batchnorm=machine.get("sync_batchnorm") or False,
         precision=hardware.precision(machine),  # type: ignore[arg-type]
         max_epochs=-1 if steps is not None else recipe["epochs"],
@@ -49,7 +56,7 @@ def make_trainer(
         callbacks=list(callbacks),
         plugins=[AtomicCheckpointIO(folder.name)],
         logger=list(loggers) or False,
-        log_every_n_steps=10**9,  # curves have a point an epoch
+        log_every_n_steps=10**9,  # curves have one point for each epoch
         limit_train_batches=machine["batches"],
         limit_val_batches=machine["batches"],
         limit_test_batches=machine["batches"],

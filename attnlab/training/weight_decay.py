@@ -14,25 +14,28 @@ KEY = "recipe.weight_decay.layers"
 
 
 def fits(layer: str, parameter: str) -> bool:
-    """Whether the parameter is, or lies below, what `layer` names. `*` stands for one part of a dotted name, or within
-    one: `backbone.stages.*.*.conv2` never reaches into the attention of a block."""
+    """Whether `layer` names the parameter or a module that contains it.
+
+    `*` matches within one part of a dotted name: `backbone.stages.*.*.conv2` never matches a block's attention.
+    """
     parts, path = layer.split("."), parameter.split(".")
     return len(parts) <= len(path) and all(map(fnmatchcase, path, parts))
 
 
 def decay_groups(net: nn.Module, weight_decay: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Optimiser groups, one for each weight decay: that of the one in `layers` that names a parameter, else the first
-    of `norm`, `bias`, `attention` that applies to it and is not null, else `default`.
+    """The optimiser's parameter groups, one for each weight decay.
 
-    layers: {name of a layer, with `*`: decay}, or null. Raises ConfigError for one that names no layer, and for two
-    that name one parameter: which of them comes first is no part of a run's id.
+    A parameter's decay is that of the entry in `layers` that names it, else the first of `norm`, `bias`, `attention`
+    that applies to it and is not null, else `default`.  layers: {name of a layer, with `*`: decay}, or null.
+    Raises ConfigError for an entry that names no layer, and for two entries that name one parameter: their order is not
+    part of a run's id.
     """
     layers: Mapping[str, float] = weight_decay.get("layers") or {}
     attention = {id(p) for module in net.modules() if hasattr(module, "attention_place") for p in module.parameters()}
     groups: dict[float, list[nn.Parameter]] = {}
     used: set[str] = set()
     for path, module in net.named_modules():
-        used.update(layer for layer in layers if fits(layer, path))  # also where attention stands in for it
+        used.update(layer for layer in layers if fits(layer, path))  # a module may have no parameters
         for name, parameter in module.named_parameters(recurse=False):
             full = f"{path}.{name}" if path else name
             named = [layer for layer in layers if fits(layer, full)]

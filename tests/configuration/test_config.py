@@ -204,7 +204,6 @@ BAD = [
     ),
     (["recipe.augment.flip=banana"], r"^wrong value recipe\.augment\.flip=banana; allowed is true or false, or null$"),
     (["recipe.optimizer.lr=abc"], r"^wrong value recipe\.optimizer\.lr=abc; allowed is a number above 0"),
-    (["machine.strategy=foo"], r"^wrong value machine\.strategy=foo; allowed is auto or ddp$"),
     (["~recipe.weight_decay"], r"^missing key recipe\.weight_decay; "),
     (["~recipe.optimizer"], r"^missing key recipe\.optimizer; "),
     (["recipe.validation=null"], r"^wrong value recipe\.validation=null; allowed is a group with images, order"),

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import attnlab
+from attnlab.configuration import picture_table
 from attnlab.configuration.compose import check, config
 from attnlab.configuration.explain import explain
 from attnlab.configuration.identity import run_id

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 import attnlab
 from attnlab import run
 from attnlab.configuration.groups import choices
-from attnlab.launch import sweep
 
 SOAK = bool(os.environ.get("ATTNLAB_SOAK"))
 EXAMPLES = int(os.environ.get("ATTNLAB_FUZZ", 1000 if SOAK else 40))
@@ -27,7 +26,7 @@ BASE = [
 ]  # fmt: skip
 #: what starts processes, compiles, or reaches for the network; and what a test must hold on to
 LEFT_ALONE = (
-    "machine.devices", "machine.strategy", "machine.compile", "machine.workers", "machine.batches", "output_dir",
+    "machine.devices", "machine.compile", "machine.workers", "machine.batches", "output_dir",
     "machine.accelerator", "tracker.mode", "tracker.name", "dataset.cache", "n_jobs",
 )  # fmt: skip
 GROUPS = ("attention", "attention/mask", "head", "recipe", "model", "machine", "experiment", "dataset")
@@ -113,7 +112,6 @@ def told(arguments, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["run", *arguments])
     out, err = io.StringIO(), io.StringIO()
     code = 0
-    sweep.failures.clear()
     before = signal.signal(signal.SIGALRM, alarm)
     signal.alarm(LIMIT)
     try:

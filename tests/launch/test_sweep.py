@@ -1,4 +1,4 @@
-"""The launcher: a process a job, failures told and survived, kills survived, nothing trained twice."""
+"""The launcher: a process a job, failures printed and survived, kills survived, nothing trained twice."""
 
 import json
 import os

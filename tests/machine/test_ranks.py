@@ -8,10 +8,9 @@ import torch
 from torch import nn
 
 import attnlab
-from attnlab.errors import ConfigError
-from attnlab.launch.job import Job
-from attnlab.launch.torchrun import RanksSweep, ranks_store
+from attnlab.errors import AttnlabError, ConfigError
 from attnlab.machine import hardware, ranks
+from attnlab.records.agreement import decide_on_first_rank
 
 HARDWARE = {"accelerator": "cpu", "devices": 2, "nodes": 1}
 
@@ -19,7 +18,7 @@ HARDWARE = {"accelerator": "cpu", "devices": 2, "nodes": 1}
 @pytest.fixture(autouse=True)
 def alone(monkeypatch):
     for name in os.environ:
-        if name in ranks.GROUP or name.startswith(("SLURM_", "TORCHELASTIC_")):
+        if name in ranks.PROCESS_GROUP or name.startswith(("SLURM_", "TORCHELASTIC_")):
             monkeypatch.delenv(name)
     monkeypatch.setattr(sys, "argv", ["run.py"])  # a worker of pytest has none
 
@@ -54,11 +53,11 @@ def test_one_process_is_the_first(monkeypatch, environment, first):
 
 def test_a_batch_script_of_one_task_is_a_machine_like_any_other(monkeypatch):
     monkeypatch.setenv("SLURM_NTASKS", "1")
-    ranks.alone()
+    ranks.forget_batch_script()
     assert "SLURM_NTASKS" not in os.environ
     monkeypatch.setenv("SLURM_NTASKS", "2")
     monkeypatch.setenv("SLURM_STEP_ID", "0")
-    ranks.alone()
+    ranks.forget_batch_script()
     assert os.environ["SLURM_NTASKS"] == "2"
 
 
@@ -68,7 +67,7 @@ def test_a_batch_script_of_one_task_is_a_machine_like_any_other(monkeypatch):
         ({"TORCHELASTIC_RUN_ID": "a", "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "3"}, "torchrun started 3"),
         ({"SLURM_STEP_ID": "0", "SLURM_NTASKS": "3", "SLURM_PROCID": "0"}, "srun started 3"),
         ({"LOCAL_RANK": "0"}, "LOCAL_RANK=0 is set"),
-        ({"nodes": "2"}, "machine.nodes=2: this run would wait for the other machines for ever"),
+        ({"nodes": "2"}, "machine.nodes=2: nothing starts this run on the other machines"),
         ({"LOCAL_RANK": "1", ranks.STARTED_BY: "1"}, "LOCAL_RANK=1 is set"),
     ],
 )
@@ -91,7 +90,7 @@ def test_a_process_group_of_an_earlier_run_is_refused(tmp_path):
     store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
     torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
-        with pytest.raises(ConfigError, match="a process group of an earlier run is still there"):
+        with pytest.raises(ConfigError, match="still has the process group of an earlier run"):
             attnlab.train(attnlab.config(["machine.accelerator=cpu", f"output_dir={tmp_path / 'outputs'}"]))
     finally:
         torch.distributed.destroy_process_group()
@@ -111,25 +110,43 @@ def test_too_little_memory_is_a_clear_word(tiny, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total of")
 
     monkeypatch.setattr("attnlab.training.classifier.F.cross_entropy", full)
-    with pytest.raises(attnlab.errors.TrainingError) as told:
+    with pytest.raises(attnlab.errors.TrainingError) as caught:
         attnlab.train(attnlab.config([*tiny, "runs_per_gpu=3", "machine.accelerator=cpu"]))
-    assert str(told.value) == (
+    assert str(caught.value) == (
         "the GPU has too little memory left (2.00 GiB more were needed); runs_per_gpu=3: fewer, or "
         "recipe.batch_size=50: a smaller one, or more machine.devices"
     )
 
 
-def test_a_job_under_torchrun_has_a_connection_of_its_own(monkeypatch):
-    """Its launcher goes on asking by the one that both hold after the fork: an answer must not go to the other."""
-    server = torch.distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
-    for name, value in {"RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": str(server.port)}.items():
+@pytest.mark.parametrize(
+    ("environment", "program"),
+    [
+        ({"TORCHELASTIC_RUN_ID": "a", "RANK": "1", "LOCAL_RANK": "1"}, "torchrun"),
+        ({"SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_PROCID": "0"}, "srun"),
+    ],
+)
+def test_a_sweep_under_torchrun_or_srun_is_refused(monkeypatch, environment, program):
+    ranks.refuse_sweep()
+    for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("ATTNLAB_AGENT_PORT", str(server.port))
-    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
-    monkeypatch.delenv("NODE_RANK", raising=False)
-    launcher = object.__new__(RanksSweep)  # holds no store: whoever asks it, fails
-    launcher.first = True
-    with launcher.place(Job(number=3, overrides=[], config=None, id="a")):
-        port = os.environ["MASTER_PORT"]
-        assert port != str(server.port)
-    assert ranks_store().get("3/port").decode() == port
+    with pytest.raises(ConfigError, match=f"^{program} starts .* machine=ddp, .* launcher=slurm$"):
+        ranks.refuse_sweep()
+
+
+def test_the_first_rank_decides_by_the_store_of_torchrun(monkeypatch):
+    server = torch.distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    environment = {"TORCHELASTIC_RUN_ID": "a", "MASTER_ADDR": "localhost", "MASTER_PORT": str(server.port)}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    def fail():
+        raise AttnlabError("planted")
+
+    monkeypatch.setenv("RANK", "0")
+    assert decide_on_first_rank("a/resume", lambda: [True, ""], "unused") == [True, ""]
+    with pytest.raises(AttnlabError, match=r"^planted$"):
+        decide_on_first_rank("a/trial", fail, "unused")
+    monkeypatch.setenv("RANK", "1")
+    assert decide_on_first_rank("a/resume", fail, "unused") == [True, ""]
+    with pytest.raises(AttnlabError, match=r"^the first rank has failed: planted$"):
+        decide_on_first_rank("a/trial", lambda: None, "unused")

@@ -160,7 +160,7 @@ def test_two_processes_write_one_file_each_image_once_in_order(tmp_path):
         "machine.threads=1",
         "machine.precision=32-true",
     ]
-    ddp = [*overrides, "machine.devices=2", "machine.accelerator=cpu", "machine.strategy=ddp"]
+    ddp = [*overrides, "machine.devices=2", "machine.accelerator=cpu"]
     done = warm([sys.executable, "-m", "attnlab.run", *ddp], env=dict(os.environ))
     assert done.returncode == 0, done.stderr
     (shared,) = [json.loads(path.read_text()) for path in tmp_path.glob("*/result.json")]

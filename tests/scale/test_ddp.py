@@ -128,7 +128,7 @@ def test_another_rank_of_nothing_is_refused(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("who", "how", "told"),
+    ("who", "how", "message"),
     [
         ("all", "error", "planted"),
         (0, "error", "planted"),
@@ -136,11 +136,11 @@ def test_another_rank_of_nothing_is_refused(tmp_path):
         (1, "kill", "rank 1 of 2 was killed by SIGKILL; the same command goes on from the last checkpoint"),
     ],
 )
-def test_an_error_ends_all_ranks(tmp_path, who, how, told):
+def test_an_error_ends_all_ranks(tmp_path, who, how, message):
     begun = time.monotonic()
     code, _, err = run(*PLANTED, f"+dataset.breaks={{1:[{who},{how}]}}", f"output_dir={tmp_path}", seconds=120)
     assert code == 1
-    assert told in err
+    assert message in err
     assert time.monotonic() - begun < 90  # 60 s after the loss, start and three batches before it
     assert not left_behind(tmp_path)
     assert not records(tmp_path)

@@ -20,7 +20,7 @@ ATTNLAB = [sys.executable, "-m", "attnlab.run"]
 IMPATIENT = [
     sys.executable,
     "-c",
-    "from attnlab import run; from attnlab.training import trackers; trackers.END = 2; run.main()",
+    "from attnlab import run; from attnlab.training import trackers; trackers.FINISH_SECONDS = 2; run.main()",
 ]
 PATIENCE = 400  # seconds, on the busiest machine; W&B alone has no limit
 

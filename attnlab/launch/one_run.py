@@ -1,0 +1,51 @@
+"""One run as a job: train a checked config, and print the one message of a run that fails."""
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+
+from attnlab.configuration.cli import EXPECTED
+from attnlab.configuration.compose import Checked
+from attnlab.configuration.explain import explain
+from attnlab.configuration.identity import run_id
+from attnlab.configuration.secrets import hide
+from attnlab.machine import ranks
+
+FIRST_RANK_TIME = 3.0  # seconds that another rank gives the first one to print its error, which ends both
+
+
+def run_one(
+    values: Checked,
+    overrides: Sequence[str],
+    *,
+    on_progress: Callable[[float, float], None] | None = None,
+    on_lost_rank: Callable[[str], None] | None = None,
+) -> float | None:
+    """Train one run; return its validation error in percent, for sweepers that minimise it.
+
+    overrides: what the user typed, printed with the run's id.  The callbacks are those of attnlab.train.
+    """
+    if ranks.is_first():
+        print(f"{run_id(values)}: {' '.join(overrides) or 'defaults'}", flush=True)
+    from attnlab.training.train import train
+
+    record = train(values, on_progress=on_progress, on_lost_rank=on_lost_rank)
+    return record["metrics"].get("val/top1_error")
+
+
+def print_failure(error: Exception) -> str:
+    """Print a failed run's message to stderr and return it, without secrets.
+
+    The traceback precedes the message for errors that attnlab does not expect, and with ATTNLAB_TRACEBACK=1.
+    """
+    expected = isinstance(error, EXPECTED)
+    message = hide(explain(error) if expected else f"{type(error).__name__}: {error}")
+    if not ranks.is_first():
+        time.sleep(FIRST_RANK_TIME)
+        message = f"{ranks.name()}: {message}"
+    if os.environ.get("ATTNLAB_TRACEBACK") or not expected:
+        print(hide("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+    print(f"attnlab: {message}", file=sys.stderr, flush=True)
+    return message

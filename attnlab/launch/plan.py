@@ -1,0 +1,129 @@
+"""The plan of a sweep: every job composed and checked before the first one starts, recorded runs left out."""
+
+import copy
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.utils import JobReturn, JobStatus, filter_overrides, setup_globals
+from hydra.types import HydraContext
+from omegaconf import DictConfig, open_dict
+
+from attnlab.configuration.compose import check
+from attnlab.configuration.identity import run_id
+from attnlab.configuration.sweep_arguments import Composed, compose_jobs, left_out
+from attnlab.launch.job import Job
+from attnlab.records.provenance import doubts, found_recorded, read_made_by, ways_on
+from attnlab.records.record import is_recorded, read_record
+
+
+class Plan:
+    """The jobs of one sweep with their states, and the report of how they ended.
+
+    Raises ConfigError, before anything runs, for a job whose config cannot be composed or has a wrong value.
+    """
+
+    def __init__(self, context: HydraContext, config: DictConfig, job_overrides: Sequence[Sequence[str]]) -> None:
+        setup_globals()
+        composed = compose_jobs(
+            lambda overrides: context.config_loader.load_sweep_config(config, overrides), job_overrides
+        )
+        self.jobs = [_make_job(number, job) for number, job in enumerate(composed)]
+        if line := left_out(composed):
+            print(line, flush=True)
+        common = set.intersection(*(set(job.overrides) for job in self.jobs)) if len(self.jobs) > 1 else set()
+        for job in self.jobs:
+            job.differs = [override for override in filter_overrides(job.overrides) if override not in common]
+        self._skip_known_runs(dry_run=config.dry_run)
+        #: one line for each reason for which recorded runs are neither accepted nor run again
+        self.refused = _refusals(self.jobs)
+        for line in self.refused:
+            print(f"attnlab: {line}", file=sys.stderr, flush=True)
+
+    @property
+    def waiting(self) -> list[Job]:
+        """The jobs that are still to run."""
+        return [job for job in self.jobs if job.state == "waiting"]
+
+    @property
+    def failed(self) -> bool:
+        """Whether a job failed, or its record was refused."""
+        return any(job.state in ("failed", "other code") for job in self.jobs)
+
+    def _skip_known_runs(self, *, dry_run: bool) -> None:
+        """Set the state of jobs that repeat another job or have a record."""
+        first_of: dict[str, int] = {}
+        for job in self.jobs:
+            if job.id in first_of:
+                job.state = "double"
+                if not dry_run:
+                    print(f"{job.title}: the same run as #{first_of[job.id]}, trained once", flush=True)
+            elif _is_recorded(job):
+                job.doubts = _doubts(job)
+                job.state = "other code" if job.doubts else "recorded"
+                if job.state == "recorded":
+                    print(f"{job.id}: {found_recorded(job.values)}", flush=True)
+            first_of.setdefault(job.id, job.number)
+
+    def print_jobs(self) -> None:
+        """Print the state of every job: what `dry_run=true` shows."""
+        for job in self.jobs:
+            print(f"{'would run' if job.state == 'waiting' else job.state:9} {job.title}")
+        print(f"dry run: {len(self.jobs)} jobs, {len(self.waiting)} would run")
+
+    def print_summary(self) -> None:
+        """Print the failed and unfinished jobs, when there are any."""
+        for job in self.jobs:  # another launcher may have finished the run meanwhile
+            if job.state == "failed" and _is_recorded(job):
+                job.state = "recorded"
+        failed = [f"  {job.title}: {job.reason}" for job in self.jobs if job.state == "failed"]
+        left = sum(job.state in ("waiting", "running") for job in self.jobs)
+        if failed or left:
+            summary = f"attnlab: {len(failed)} failed, {left} not finished; the same command runs them"
+            print(summary, *failed, sep="\n", file=sys.stderr, flush=True)
+
+    def returned(self) -> Sequence[JobReturn]:
+        """Every job as Hydra's sweepers want it.
+
+        Failed jobs are COMPLETED, too, with the value None: for FAILED ones Hydra would raise the first error and print
+        a line of its own.
+        """
+        return [
+            JobReturn(
+                overrides=job.overrides, cfg=job.config, working_dir=os.getcwd(), task_name="run",
+                status=JobStatus.COMPLETED, _return_value=job.value,
+            )
+            for job in self.jobs
+        ]  # fmt: skip
+
+
+def _make_job(number: int, composed: Composed) -> Job:
+    config = composed.config
+    with open_dict(config):
+        config.hydra.job.id, config.hydra.job.num = str(number), number
+    own = copy.deepcopy(config)
+    with open_dict(own):
+        del own["hydra"]
+    values = check(own)
+    read_made_by(values)  # before the first fork: code that is edited later is noticed, not run
+    return Job(number, composed.overrides, config, run_id(values), values)
+
+
+def _is_recorded(job: Job) -> bool:
+    return not job.values["force"] and is_recorded(Path(job.values["output_dir"]) / job.id)
+
+
+def _doubts(job: Job) -> list[str]:
+    """Why the job's record may not be what its config gives today; code=recorded accepts every record."""
+    if job.values["code"] == "recorded":
+        return []
+    folder = Path(job.values["output_dir"])
+    return doubts(read_record(folder / job.id) or {}, folder)
+
+
+def _refusals(jobs: Sequence[Job]) -> list[str]:
+    """One line for each reason for which recorded runs are refused, with the number of runs."""
+    counted = Counter(doubt for job in jobs for doubt in job.doubts)
+    return [f"{n} run{'s are' if n > 1 else ' is'} {ways_on([doubt])}" for doubt, n in counted.items()]

@@ -1,0 +1,98 @@
+"""The launcher and the sweeper that Hydra calls for `-m` and for tables; conf/hydra/ names them.
+
+`register` makes Hydra know them, so a checkout on PYTHONPATH needs no installation. Nothing heavy is imported here:
+the classes import what they need when they are called.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+Plugins.instance()  # executes Hydra's own plugins again, so a BasicSweeper imported before it would be another class
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # noqa: E402
+
+
+class AttnlabLauncher(Launcher):
+    """Runs every job of a sweep in its own process, forked from this one (attnlab.launch.sweep).
+
+    n_jobs: jobs at a time; null: as many as the GPUs have place for.  failed: whether a job has failed.
+    """
+
+    def __init__(self, n_jobs: int | None = 1) -> None:
+        self.n_jobs, self.failed = n_jobs, False
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what `launch` needs. Jobs call attnlab.launch.one_run, not Hydra's task function."""
+        self.hydra_context, self.config = hydra_context, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        from attnlab.launch.plan import Plan
+        from attnlab.launch.sweep import Sweep
+
+        sweep = Sweep(self.config, self.n_jobs)
+        plan = Plan(self.hydra_context, self.config, job_overrides)
+        if self.config.dry_run:
+            plan.print_jobs()
+        else:
+            sweep.run(plan)
+        self.failed |= plan.failed
+        return plan.returned()
+
+
+class AttnlabSweeper(BasicSweeper):
+    """Runs every combination of the listed values, as Hydra's BasicSweeper does, or the missing runs of a table.
+
+    arguments: overrides that only jobs can have (attnlab.configuration.sweep_arguments).
+    Exits with status 1 when a job failed; the launcher has printed why.
+    """
+
+    def __init__(self, max_batch_size: int | None, params: dict[str, str] | None, arguments: Sequence[str]) -> None:
+        super().__init__(max_batch_size, params)
+        self.job_arguments = list(arguments)
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        if self.launcher and config.hydra.runtime.choices["hydra/launcher"] != "attnlab":
+            from attnlab.launch.other_launchers import OtherLauncher
+
+            self.launcher = OtherLauncher(self.launcher, config.hydra.runtime.choices["hydra/launcher"])
+            self.launcher.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
+    def sweep(self, arguments: list[str]) -> Any:
+        assert self.config is not None
+        assert self.launcher is not None
+        from attnlab.configuration.sweep_arguments import of_jobs
+
+        arguments = [*arguments, *of_jobs(self.job_arguments)]
+        if OmegaConf.select(self.config, "table.rows") is None:
+            returned = super().sweep(arguments)
+        else:
+            from attnlab.launch.table_jobs import jobs
+
+            overrides = jobs(arguments, self.config)
+            returned = [self.launcher.launch(overrides, initial_job_idx=0)] if overrides else []
+        if self.launcher.failed:  # type: ignore[attr-defined]  # an AttnlabLauncher or an OtherLauncher
+            sys.exit(1)
+        return returned
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Nothing: the launcher composes and checks every job before it starts the first one."""
+
+
+def register() -> None:
+    """Make Hydra know both plugins.
+
+    Hydra instantiates a plugin only when its `_target_` begins with `hydra_plugins.`. The classes keep their own module
+    names, by which other launchers pickle them.
+    """
+    plugins = Plugins.instance()
+    for plugin in (AttnlabLauncher, AttnlabSweeper):
+        plugins.register(plugin)
+        plugins.class_name_to_class[f"hydra_plugins.attnlab.{plugin.__name__}"] = plugin
