@@ -13,6 +13,41 @@ INITS = (*MODES, "glorot_uniform")
 PADDINGS = ("both", "far")
 
 
+class Mean(nn.Module):
+    """Squeeze: x (B, C, H, W) -> the mean over positions, (B, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(dim=(2, 3))
+
+
+class Max(nn.Module):
+    """Squeeze: x (B, C, H, W) -> the maximum over positions, (B, C). Among equal ones the first gets the gradient."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(2).max(dim=2).values
+
+
+class MeanMax(nn.Module):
+    """Squeeze: x (B, C, H, W) -> mean and maximum over positions, (B, C) each; gradients as in Mean and Max."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.mean(dim=(2, 3)), x.flatten(2).max(dim=2).values
+
+
+class MaxMeanOverChannels(nn.Module):
+    """Squeeze: x (B, C, H, W) -> maximum and mean over channels, (B, 1, H, W) each. Equal maxima share the gradient."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.amax(dim=1, keepdim=True), x.mean(dim=1, keepdim=True)
+
+
+class MeanOverAxes(nn.Module):
+    """Squeeze: x (B, C, H, W) -> the mean over columns, (B, C, H, 1), and the mean over rows, (B, C, 1, W)."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.mean(dim=3, keepdim=True), x.mean(dim=2, keepdim=True)
+
+
 class OverPositions(nn.Module):
     """Scores z (B, C, H, W) -> m of the same shape, their softmax over the positions of each channel; sums to 1."""
 

@@ -20,18 +20,16 @@ from torch import Tensor, nn
 
 from attnlab.attention.checks import odd
 from attnlab.attention.excitation import Excitation
-from attnlab.attention.gate import MakeGate, PooledScore, is_plain
+from attnlab.attention.gate import MakeGate
 from attnlab.errors import ConfigError
-from attnlab.layers import conv
-from attnlab.machine.kernels.gates import Max, MaxMeanOverChannels, Mean, MeanMax, Pooling
-from attnlab.machine.kernels.passes import conv_planes
+from attnlab.layers import Max, MaxMeanOverChannels, Mean, MeanMax, conv
 
 ORDERS = ("channel-spatial", "spatial-channel", "parallel", "added", "channel", "spatial")
-SQUEEZES: dict[str | None, Pooling] = {None: MeanMax(), "avg": Mean(), "max": Max()}
+SQUEEZES: dict[str | None, type[nn.Module]] = {None: MeanMax, "avg": Mean, "max": Max}
 PLANES = ("max-mean", "mean-max", "conv")
 
 
-class ChannelScore(PooledScore):
+class ChannelScore(nn.Module):
     """x (B, C, H, W) -> z (B, C, 1, 1). squeeze: avg or max, None = the sum of both."""
 
     def __init__(
@@ -46,17 +44,19 @@ class ChannelScore(PooledScore):
         super().__init__()
         if squeeze not in SQUEEZES:
             raise ConfigError(f"attention.squeeze={squeeze}: allowed are avg, max, null (both)")
-        self.pooling = SQUEEZES[squeeze]
+        self.squeeze = SQUEEZES[squeeze]()
         self.excite = Excitation(channels, reduction=reduction, bias=bias, init_std=init_std)
 
-    def of(self, *pooled: Tensor) -> Tensor:
-        z = self.excite(pooled[0])
-        for other in pooled[1:]:
-            z = z + self.excite(other)
+    def forward(self, x: Tensor) -> Tensor:
+        return self.from_squeezed(self.squeeze(x))
+
+    def from_squeezed(self, v: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+        """One vector (B, C), or mean and maximum -> z (B, C, 1, 1)."""
+        z = self.excite(v) if isinstance(v, Tensor) else self.excite(v[0]) + self.excite(v[1])
         return z[:, :, None, None]
 
 
-class SpatialScore(PooledScore):
+class SpatialScore(nn.Module):
     """x (B, C, H, W) -> z (B, 1, H, W).
 
     channels: C, needed for planes=conv alone;  kernel_size: odd, in pixels;  norm: BN after the conv;
@@ -76,24 +76,25 @@ class SpatialScore(PooledScore):
         if planes not in PLANES:
             raise ConfigError(f"attention.planes={planes}: allowed are {', '.join(PLANES)}")
         self.planes = planes
-        self.pooling = None if planes == "conv" else MaxMeanOverChannels()
         if planes == "conv":
             self.pool = conv(channels or 1, 1)
+        else:
+            self.squeeze = MaxMeanOverChannels()
         self.conv = conv(1 if planes == "conv" else 2, 1, odd(kernel_size))
         self.norm: nn.Module = nn.Identity()
         if norm:
             self.norm = nn.BatchNorm2d(1, eps=1e-5, momentum=0.01)
             nn.init.constant_(self.norm.weight, norm_weight)
 
-    def of(self, *pooled: Tensor) -> Tensor:
-        ordered = pooled if self.planes == "max-mean" else pooled[::-1]
-        planes = torch.cat(ordered, dim=1)
-        return self.norm(self.conv(planes) if is_plain() else conv_planes(planes, self.conv.weight))
-
     def forward(self, x: Tensor) -> Tensor:
         if self.planes == "conv":
             return self.norm(self.conv(self.pool(x)))
-        return super().forward(x)
+        return self.from_squeezed(self.squeeze(x))
+
+    def from_squeezed(self, v: tuple[Tensor, Tensor]) -> Tensor:
+        """Maximum and mean over channels, (B, 1, H, W) each -> z (B, 1, H, W)."""
+        planes = v if self.planes == "max-mean" else v[::-1]
+        return self.norm(self.conv(torch.cat(planes, dim=1)))
 
 
 class Parallel(nn.Module):

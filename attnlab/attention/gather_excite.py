@@ -18,9 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnlab.attention.excitation import Excitation
-from attnlab.attention.gate import PooledScore
 from attnlab.errors import ConfigError
-from attnlab.machine.kernels.gates import Mean
+from attnlab.layers import Mean
 
 
 def _check_extent(extent: int) -> None:
@@ -28,23 +27,32 @@ def _check_extent(extent: int) -> None:
         raise ConfigError(f"attention.extent={extent}: allowed are 0 (the whole map), 2, 4, 8, ...")
 
 
-class GEThetaMinus(PooledScore):
+class MeanAround(nn.Module):
+    """x (B, C, H, W) -> (B, C, H/e, W/e): the mean over windows of 2e - 1 pixels, over the real pixels at a border."""
+
+    def __init__(self, extent: int) -> None:
+        super().__init__()
+        self.extent = extent
+
+    def forward(self, x: Tensor) -> Tensor:
+        e = self.extent
+        return F.avg_pool2d(x, 2 * e - 1, e, e - 1, count_include_pad=False)
+
+
+class GEThetaMinus(nn.Module):
     """x (B, C, H, W) -> z (B, C, 1, 1), or (B, C, H/e, W/e) with an extent; no parameters."""
 
     def __init__(self, channels: int, *, extent: int = 0) -> None:
         super().__init__()
         _check_extent(extent)
-        self.extent = extent
-        self.pooling = None if extent else Mean()
-
-    def of(self, *pooled: Tensor) -> Tensor:
-        return pooled[0][:, :, None, None]
+        self.squeeze = MeanAround(extent) if extent else Mean()
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.pooling is not None:
-            return super().forward(x)
-        e = self.extent
-        return F.avg_pool2d(x, 2 * e - 1, e, e - 1, count_include_pad=False)
+        return self.from_squeezed(self.squeeze(x))
+
+    def from_squeezed(self, v: Tensor) -> Tensor:
+        """v (B, C) -> z (B, C, 1, 1); v (B, C, H/e, W/e) is z."""
+        return v[:, :, None, None] if v.dim() == 2 else v
 
 
 class Gather(nn.Module):

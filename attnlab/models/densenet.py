@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
 from attnlab.layers import conv
-from attnlab.machine.kernels.norms import norm_relu
 from attnlab.models.slots import Slot, no_attention
 
 STAGES = 3
@@ -40,8 +39,8 @@ class Layer(nn.Module):
         self.at_conv = here("conv", growth)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv1(self.at_pre(norm_relu(self.norm1, x)))
-        y = self.at_conv(self.conv2(self.at_inner(norm_relu(self.norm2, y))))
+        y = self.conv1(self.at_pre(F.relu(self.norm1(x))))
+        y = self.at_conv(self.conv2(self.at_inner(F.relu(self.norm2(y)))))
         return torch.cat([x, y], dim=1)
 
 
@@ -58,7 +57,7 @@ class Transition(nn.Module):
         self.at_transition = here("transition", channels, also=("branch",))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv(norm_relu(self.norm, x))
+        y = self.conv(F.relu(self.norm(x)))
         return self.at_transition(F.avg_pool2d(y, 2, ceil_mode=True))
 
 
@@ -110,4 +109,4 @@ class DenseNet(nn.Module):
         features = {}
         for name, stage in self.stages.items():
             features[name] = x = stage(x)
-        return features | {name: norm_relu(self.norm, x)}
+        return features | {name: F.relu(self.norm(x))}

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
 from attnlab.layers import conv
-from attnlab.machine.kernels.norms import normed
 from attnlab.models.slots import Slot, no_attention
 
 STEM = 32
@@ -60,8 +59,8 @@ class SeparableBlock(nn.Module):
         self.at_block = here("block", channels, also=("branch",))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.at_inner(F.relu6(normed(self.norm1, self.conv1(self.at_kernel(self.at_pre(x))))))
-        return self.at_block(F.relu6(normed(self.norm2, self.at_conv(self.conv2(y)))))
+        y = self.at_inner(F.relu6(self.norm1(self.conv1(self.at_kernel(self.at_pre(x))))))
+        return self.at_block(F.relu6(self.norm2(self.at_conv(self.conv2(y)))))
 
 
 class MobileNet(nn.Module):
@@ -113,7 +112,7 @@ class MobileNet(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        x = F.relu6(normed(self.norm, self.conv(images)))
+        x = F.relu6(self.norm(self.conv(images)))
         features = {}
         for name, stage in self.stages.items():
             features[name] = x = stage(x)

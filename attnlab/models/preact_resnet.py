@@ -12,11 +12,11 @@ Attention's RN-164-att1 and -att2, whose global vector comes from a branch of it
 from collections.abc import Sequence
 from functools import partial
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
 from attnlab.layers import conv
-from attnlab.machine.kernels.norms import norm_relu
 from attnlab.models.slots import Slot, attend, no_attention
 from attnlab.models.stages import residual_stages
 
@@ -43,7 +43,7 @@ class Basic(nn.Module):
         self.at_conv = here("conv", width)
 
     def forward(self, a: Tensor) -> Tensor:
-        y = self.at_inner(norm_relu(self.norm, self.conv1(self.at_kernel(a))))
+        y = self.at_inner(F.relu(self.norm(self.conv1(self.at_kernel(a)))))
         return self.at_conv(self.conv2(self.dropout(y)))
 
 
@@ -72,8 +72,8 @@ class Bottleneck(nn.Module):
         self.conv3 = conv(width, self.expansion * width)
 
     def forward(self, a: Tensor) -> Tensor:
-        y = norm_relu(self.norm1, self.conv1(a))
-        y = self.at_inner(norm_relu(self.norm2, self.at_conv(self.conv2(self.at_kernel(y)))))
+        y = F.relu(self.norm1(self.conv1(a)))
+        y = self.at_inner(F.relu(self.norm2(self.at_conv(self.conv2(self.at_kernel(y))))))
         return self.conv3(self.dropout(y))
 
 
@@ -113,7 +113,7 @@ class Unit(nn.Module):
         self.at_post = here("post", channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        a = norm_relu(self.norm, x)
+        a = F.relu(self.norm(x))
         y = attend(self.at_branch, self.branch(self.at_pre(a)), x)
         straight = x if self.shortcut is None else self.shortcut(x if self.raw else a)
         return self.at_post(y + self.at_shortcut(straight))
@@ -169,5 +169,5 @@ class PreActResNet(nn.Module):
         for name, stage in self.stages.items():
             features[name] = x = stage(x)
         if self.norm is not None:
-            features[self.last] = norm_relu(self.norm, x)
+            features[self.last] = F.relu(self.norm(x))
         return features

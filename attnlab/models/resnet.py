@@ -8,13 +8,13 @@ Differs from the authors' code in: He normal is by fan-in (there: by fan-out).
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
 from attnlab.layers import conv
-from attnlab.machine.kernels.norms import gated_norm_add_relu, in_turn, norm_relu
 from attnlab.models.resnet_cifar import BasicBlock
-from attnlab.models.slots import Slot, no_attention
+from attnlab.models.slots import Slot, attend, no_attention
 from attnlab.models.stages import residual_stages
 
 EXPANSION = 4
@@ -54,10 +54,10 @@ class BottleneckBlock(nn.Module):
         self.at_post = here("post", channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = norm_relu(self.norm1, self.conv1(self.at_pre(x)))
-        y = self.at_inner(norm_relu(self.norm2, self.at_conv(self.conv2(self.at_kernel(y)))))
-        y, shortcut = self.conv3(y), self.at_shortcut(in_turn(self.shortcut, x))
-        return self.at_post(gated_norm_add_relu(self.at_branch, self.norm3, y, x, shortcut))
+        y = F.relu(self.norm1(self.conv1(self.at_pre(x))))
+        y = self.at_inner(F.relu(self.norm2(self.at_conv(self.conv2(self.at_kernel(y))))))
+        y = attend(self.at_branch, self.norm3(self.conv3(y)), x)
+        return self.at_post(F.relu(y + self.at_shortcut(self.shortcut(x)), inplace=True))
 
 
 BLOCKS: dict[str, tuple[Callable[..., nn.Module], int]] = {
@@ -94,7 +94,7 @@ class ResNet(nn.Module):
         )
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        x = norm_relu(self.norm, self.conv(images))
+        x = F.relu(self.norm(self.conv(images)))
         features = {}
         for name, stage in self.stages.items():
             features[name] = x = stage(x)

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
 from attnlab.layers import conv
-from attnlab.machine.kernels.norms import gated_norm_add_relu, in_turn, norm_relu
-from attnlab.models.slots import Slot, no_attention
+from attnlab.models.slots import Slot, attend, no_attention
 
 WIDTHS = (16, 32, 64)
 
@@ -81,9 +80,9 @@ class BasicBlock(nn.Module):
         self.at_post = here("post")
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.at_inner(norm_relu(self.norm1, self.conv1(self.at_kernel(self.at_pre(x)))))
-        y, shortcut = self.at_conv(self.conv2(y)), self.at_shortcut(in_turn(self.shortcut, x))
-        return self.at_post(gated_norm_add_relu(self.at_branch, self.norm2, y, x, shortcut))
+        y = self.at_inner(F.relu(self.norm1(self.conv1(self.at_kernel(self.at_pre(x))))))
+        y = attend(self.at_branch, self.norm2(self.at_conv(self.conv2(y))), x)
+        return self.at_post(F.relu(y + self.at_shortcut(self.shortcut(x)), inplace=True))
 
 
 class ResNet(nn.Module):
@@ -135,7 +134,7 @@ class ResNet(nn.Module):
         self.at_stage1, self.at_stage2 = between[:2]
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        x = norm_relu(self.norm, self.conv(images))
+        x = F.relu(self.norm(self.conv(images)))
         stage1 = self.at_stage1(self.stage1(x))
         stage2 = self.at_stage2(self.stage2(stage1))
         return {"stage1": stage1, "stage2": stage2, "stage3": self.stage3(stage2)}

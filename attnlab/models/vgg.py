@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
 from attnlab.layers import conv
-from attnlab.machine.kernels.norms import norm_relu
 from attnlab.models.slots import Slot, no_attention
 
 WIDTHS = (64, 128, 256, 512, 512)
@@ -37,7 +36,7 @@ class ConvBlock(nn.Module):
         self.at_post = here("post", channels, also=("branch",))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.at_post(norm_relu(self.norm, self.at_conv(self.conv(self.at_kernel(x)))))
+        return self.at_post(F.relu(self.norm(self.at_conv(self.conv(self.at_kernel(x))))))
 
 
 class VGG(nn.Module):

@@ -18,7 +18,6 @@ from functools import partial
 from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
-from attnlab.machine.kernels.norms import norm_act
 from attnlab.models.slots import Slot, no_attention
 
 #: (channels, dropout) of each conv
@@ -50,12 +49,6 @@ class ConvUnit(nn.Sequential):
         for name, unit in units.items():
             if name in ("conv", "norm", "relu") or not isinstance(unit, nn.Identity):
                 self.add_module(name, unit)
-
-    def forward(self, x: Tensor) -> Tensor:
-        units = iter(self)
-        for unit in units:
-            x = norm_act(unit, next(units), x) if unit is self.norm else unit(x)
-        return x
 
 
 def initialise(layer: nn.Conv2d | nn.Linear, init: str) -> None:

@@ -16,6 +16,7 @@ from attnlab.configuration.identity import run_id
 from attnlab.data.build import make_datamodule
 from attnlab.errors import ConfigError, DataError, TrainingError
 from attnlab.machine import hardware, ranks, versions
+from attnlab.machine.acceleration import accelerate
 from attnlab.machine.processes import die_with
 from attnlab.machine.ranks import is_first
 from attnlab.models.costs import count_macs
@@ -164,6 +165,13 @@ def _fit_and_test(
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if hardware.compiles(machine):
         net.compile()
+    else:  # a compiler fuses the plain form itself
+        accelerate(
+            net,
+            device=hardware.accelerator(machine),
+            precision=hardware.precision(machine),
+            channels_last=machine["channels_last"],
+        )
     best, log = Best(folder) if validates else None, EpochLog(folder / "log.csv", name)
     last = Last(
         folder, machine.get("checkpoint_minutes"), hardware.batch_statistics(net, machine), data.data_hash,
