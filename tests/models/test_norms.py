@@ -8,11 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import attnlab
-from attnlab.attention.gate import plain
 from attnlab.configuration.compose import compose_file
 from attnlab.configuration.compose import plain as values
 from attnlab.machine.kernels import compile, norms
-from tests.attention.branches import noted_calls
+from tests.machine.branches import accelerated, noted_calls
 
 pytestmark = pytest.mark.skipif(compile.library() is None, reason="no C compiler here: norms.c is not tested")
 
@@ -56,13 +55,11 @@ def test_a_step_is_as_close_to_float32_as_the_plain_one(name, attention, monkeyp
     draw = torch.Generator().manual_seed(0)
     images = torch.randn(8, 3, size, size, generator=draw).contiguous(memory_format=torch.channels_last)
     labels = torch.arange(8)
-    with plain():
-        truth, _ = gradients(net, images, labels)
+    truth, _ = gradients(net, images, labels)
     with torch.autocast("cpu", torch.bfloat16):
-        ours, after = gradients(net, images, labels)
+        ours, after = gradients(accelerated(net), images, labels)
         pools = calls.count("norm_pool")
-        with plain():
-            definition, buffers = gradients(net, images, labels)
+        definition, buffers = gradients(net, images, labels)
     assert calls.count("norm_pool") == pools
     layers = [module for module in net.backbone.modules() if type(module) is nn.BatchNorm2d]
     left = NETS[name]

@@ -5,8 +5,7 @@ import inspect
 
 from torch import nn
 
-from attnlab.machine.kernels import blocks, gates, norms, planes
-from attnlab.machine.kernels.compile import library
+from attnlab.machine.kernels import blocks, compile, gates, norms, planes
 from attnlab.machine.kernels.fused import Fused
 
 #: class -> its fused form. This room may not import models and attention, so their classes stand here by name.
@@ -44,7 +43,7 @@ def accelerate(net: nn.Module) -> None:
     differentiated once. Everywhere else it calls the forward of the class it replaced. Does nothing without a C
     compiler. The exchanged net can be deep-copied, not pickled.
     """
-    if library() is None:
+    if compile.library() is None:
         return
     classes: dict[type, type[Fused] | None] = {}
     for module in net.modules():

@@ -28,8 +28,8 @@ class CifarResNet(Fused):
 
     replaces = "1f9f8eda"
 
-    def fused(self, images: Tensor) -> dict[str, Tensor]:
-        x = norm_relu(self.norm, self.conv(images))
+    def fused(self, x: Tensor) -> dict[str, Tensor]:
+        x = norm_relu(self.norm, self.conv(x))
         stage1 = self.at_stage1(self.stage1(x))
         stage2 = self.at_stage2(self.stage2(stage1))
         return {"stage1": stage1, "stage2": stage2, "stage3": self.stage3(stage2)}
@@ -52,8 +52,8 @@ class StagedResNet(Fused):
 
     replaces = "09867a21"
 
-    def fused(self, images: Tensor) -> dict[str, Tensor]:
-        x = norm_relu(self.norm, self.conv(images))
+    def fused(self, x: Tensor) -> dict[str, Tensor]:
+        x = norm_relu(self.norm, self.conv(x))
         features = {}
         for name, stage in self.stages.items():
             features[name] = x = stage(x)
@@ -65,8 +65,8 @@ class PreActBasic(Fused):
 
     replaces = "20f95597"
 
-    def fused(self, a: Tensor) -> Tensor:
-        y = self.at_inner(norm_relu(self.norm, self.conv1(self.at_kernel(a))))
+    def fused(self, x: Tensor) -> Tensor:
+        y = self.at_inner(norm_relu(self.norm, self.conv1(self.at_kernel(x))))
         return self.at_conv(self.conv2(self.dropout(y)))
 
 
@@ -75,8 +75,8 @@ class PreActBottleneck(Fused):
 
     replaces = "1b103142"
 
-    def fused(self, a: Tensor) -> Tensor:
-        y = norm_relu(self.norm1, self.conv1(a))
+    def fused(self, x: Tensor) -> Tensor:
+        y = norm_relu(self.norm1, self.conv1(x))
         y = self.at_inner(norm_relu(self.norm2, self.at_conv(self.conv2(self.at_kernel(y)))))
         return self.conv3(self.dropout(y))
 
@@ -98,8 +98,8 @@ class PreActResNet(Fused):
 
     replaces = "0d0c1dfe"
 
-    def fused(self, images: Tensor) -> dict[str, Tensor]:
-        x = self.conv(images)
+    def fused(self, x: Tensor) -> dict[str, Tensor]:
+        x = self.conv(x)
         features = {}
         for name, stage in self.stages.items():
             features[name] = x = stage(x)
@@ -134,8 +134,8 @@ class DenseNet(Fused):
 
     replaces = "29de1e68"
 
-    def fused(self, images: Tensor) -> dict[str, Tensor]:
-        x = self.conv(images)
+    def fused(self, x: Tensor) -> dict[str, Tensor]:
+        x = self.conv(x)
         features = {}
         for name, stage in self.stages.items():
             features[name] = x = stage(x)
@@ -159,8 +159,8 @@ class MobileNetV2(Fused):
 
     replaces = "be2a7236"
 
-    def fused(self, images: Tensor) -> dict[str, Tensor]:
-        x = norm_relu(self.norm, self.conv(images))
+    def fused(self, x: Tensor) -> dict[str, Tensor]:
+        x = norm_relu(self.norm, self.conv(x))
         features = {}
         for name, stage in self.stages.items():
             features[name] = x = stage(x)

@@ -26,16 +26,14 @@ class Fused(nn.Module):
         """Whether this module, as it was built, has a fused form."""
         return True
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        if args and not kwargs and trains_eagerly(self, args[0]):
-            return self.fused(*args)
-        return self.plain(*args, **kwargs)
+    def forward(self, x: Tensor) -> Any:
+        return self.fused(x) if trains_eagerly(self, x) else self.plain(x)
 
-    def plain(self, *args: Any, **kwargs: Any) -> Any:
+    def plain(self, *args: Any) -> Any:
         """The forward of the class that this form replaces."""
-        return super().forward(*args, **kwargs)
+        return super().forward(*args)
 
-    def fused(self, *args: Any) -> Any:
+    def fused(self, x: Tensor) -> Any:
         """The same in fewer passes over the maps."""
         raise NotImplementedError
 

@@ -178,9 +178,12 @@ class Gate(Fused):
     def fits(cls, module: nn.Module) -> bool:
         return squeeze_of(module) in SQUEEZES
 
-    def fused(self, x: Tensor, source: Tensor | None = None) -> Tensor:
-        if source is not None or not is_fast(x) or watched(self.score, self.score.squeeze):
-            return self.plain(x, source)
+    def forward(self, x: Tensor, source: Tensor | None = None) -> Tensor:
+        return super().forward(x) if source is None else self.plain(x, source)
+
+    def fused(self, x: Tensor) -> Tensor:
+        if not is_fast(x) or watched(self.score, self.score.squeeze):
+            return self.plain(x)
         squeeze = SQUEEZES[type(self.score.squeeze)]
         inside, tokens, squeezed = enter(x, squeeze)
         return leave(inside, tokens, (self.factor_of(squeezed, x),), squeeze)
