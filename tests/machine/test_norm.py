@@ -94,9 +94,12 @@ def test_the_end_of_a_branch_without_attention(shape, calls):
 @pytest.mark.parametrize("adds", [True, False])
 @pytest.mark.parametrize("name", ATTENTIONS)
 def test_the_end_of_a_branch_with_an_attention(name, adds, shape, calls):
-    compare(End(made(name, shape[1]), shape[1], adds), shape)
-    own = ("cbam" in name and name[-7:] != "channel") + (name == "coordinate")  # norms of the attention itself
-    assert calls == EACH * SEEDS or own
+    attention = made(name, shape[1])
+    compare(End(attention, shape[1], adds), shape)
+    if any(isinstance(module, nn.BatchNorm2d) for module in attention.modules()):  # it may run in norms.c, too
+        assert min(calls.count(function) for function in EACH) >= SEEDS
+    else:
+        assert calls == EACH * SEEDS
 
 
 @pytest.mark.parametrize("channels", [8, 16, 64])
