@@ -1,5 +1,7 @@
-"""Layers that several families share: convolutions that initialise themselves at birth, so that no sweep over a
-finished model ever touches attention, and the softmax over positions."""
+"""Layers that several families share: squeezes, the softmax over positions, self-initialising convolutions.
+
+No function initialises a finished model: that would overwrite the initial weights of its attention.
+"""
 
 import math
 
@@ -49,25 +51,25 @@ class MeanOverAxes(nn.Module):
 
 
 class OverPositions(nn.Module):
-    """Scores z (B, C, H, W) -> m of the same shape, their softmax over the positions of each channel; sums to 1."""
+    """Scores z (B, C, H, W) -> m (B, C, H, W): for each channel the softmax over positions, which sums to 1."""
 
     def forward(self, z: Tensor) -> Tensor:
         return z.flatten(2).softmax(dim=2).unflatten(2, z.shape[2:])
 
 
 class FarPadded(nn.Conv2d):
-    """x (B, C, H, W) -> (B, C', ceil(H / s), ceil(W / s)), padded as TensorFlow's `same`: with as many zeros as the
-    last window lacks, half of them before, an odd one behind.
+    """x (B, C, H, W) -> (B, C', ceil(H / s), ceil(W / s)), padded with zeros as TensorFlow's `same`.
 
-    With stride 2, 3x3 windows on an even size begin at pixel 0; those of padding=1 begin at pixel -1.
+    There are as many zeros as the last window needs, half of them before the map; an odd one goes behind it. With
+    stride 2 and an even size, 3x3 windows begin at pixel 0; with padding=1 they begin at pixel -1.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         pads: list[int] = []
         for axis in (1, 0):  # F.pad begins with the last one
             size, stride, kernel = x.shape[2 + axis], self.stride[axis], self.kernel_size[axis]
-            lacks = max(0, (math.ceil(size / stride) - 1) * stride + self.dilation[axis] * (kernel - 1) + 1 - size)
-            pads += [lacks // 2, lacks - lacks // 2]
+            missing = max(0, (math.ceil(size / stride) - 1) * stride + self.dilation[axis] * (kernel - 1) + 1 - size)
+            pads += [missing // 2, missing - missing // 2]
         return self._conv_forward(F.pad(x, pads), self.weight, self.bias)
 
 
@@ -83,11 +85,12 @@ def conv(
     init: str | float = "fan_in",
     padding: str = "both",
 ) -> nn.Conv2d:
-    """A `same`-padded convolution; its bias is zero.
+    """A `same`-padded convolution; its bias starts at zero.
 
-    padding: `both` sides alike, or `far`: as TensorFlow pads, which differs where stride > 1 (FarPadded);
-    init: He normal by `fan_in` or `fan_out` (He et al. 2015, arXiv 1502.01852); `glorot_uniform` (Glorot and Bengio
-    2010, Keras' default); or the sd of a normal, 0 = all zero.
+    padding: `both` sides alike, or `far`, as TensorFlow pads; they differ if stride > 1 (FarPadded);
+    init: He normal by `fan_in` or `fan_out` (He et al. 2015, arXiv 1502.01852), `glorot_uniform` (Glorot and Bengio
+    2010, Keras' default), or the standard deviation of a normal distribution, 0 = all zero.
+    Raises ConfigError for another padding or init.
     """
     if padding not in PADDINGS:
         raise ConfigError(f"model.padding={padding}: allowed are {', '.join(PADDINGS)}")

@@ -7,7 +7,7 @@ planes: table 2 (`conv`: a 1x1 convolution instead of the two pooled planes), or
 calls parallel (section 4.1): y = x m(z_channel + z_spatial), both scores of x; `parallel` is our own, the product of
 both masks of x.
 `cbam` is the official code, Jongchan/attention-module@459efad MODELS/cbam.py: a BN follows the spatial conv, its
-weight starts at 0 (the spatial mask starts at 0.5). `cbam_laakom2021` is firasl/inverse_attention@8c9a08c: no BN,
+weight starts at 0, so the spatial mask starts at 0.5. `cbam_laakom2021` is firasl/inverse_attention@8c9a08c: no BN,
 r = 8, planes in the order [mean; max], MLP kernels N(0, 0.01).
 Differs from the authors' code in: the channel MLP and the spatial conv are He normal by fan-in (there: PyTorch's
 default, and fan-out). The paper's formula has the planes in the order [mean; max], the code [max; mean].
@@ -30,7 +30,7 @@ PLANES = ("max-mean", "mean-max", "conv")
 
 
 class ChannelScore(nn.Module):
-    """x (B, C, H, W) -> z (B, C, 1, 1). squeeze: avg or max, None = the sum of both."""
+    """x (B, C, H, W) -> z (B, C, 1, 1). squeeze: avg or max, None = the sum of the scores of both."""
 
     def __init__(
         self,
@@ -59,8 +59,9 @@ class ChannelScore(nn.Module):
 class SpatialScore(nn.Module):
     """x (B, C, H, W) -> z (B, 1, H, W).
 
-    channels: C, needed for planes=conv alone;  kernel_size: odd, in pixels;  norm: BN after the conv;
-    norm_weight: the BN's at birth;  planes: max-mean, mean-max, conv.
+    channels: C, needed only for planes=conv;  kernel_size: odd, in pixels;  norm: whether a BN follows the conv;
+    norm_weight: initial weight of the BN;  planes: max-mean, mean-max, conv.
+    Raises ConfigError for other planes and for an even kernel.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class SpatialScore(nn.Module):
 
 
 class Parallel(nn.Module):
-    """y = x m_channel(x) m_spatial(x): the second gate scores x too, not the first one's output."""
+    """y = x m_channel(x) m_spatial(x): the second gate scores x, not the output of the first."""
 
     def __init__(self, channel: nn.Module, spatial: nn.Module) -> None:
         super().__init__()
@@ -109,7 +110,7 @@ class Parallel(nn.Module):
 
 
 class Added(nn.Module):
-    """x (B, C, H, W) -> z_channel + z_spatial, (B, C, H, W): one mask of both."""
+    """x (B, C, H, W) -> z_channel + z_spatial, (B, C, H, W), the score of one mask."""
 
     def __init__(self, channel: nn.Module, spatial: nn.Module) -> None:
         super().__init__()
@@ -133,11 +134,12 @@ def cbam(
     order: str | None = None,
     norm_weight: float | None = None,
 ) -> nn.Module:
-    """The channel gate, then the spatial gate; `gate` wraps a score in the configured mask, the same for both.
+    """The channel gate, then the spatial gate. gate: wraps a score in the configured mask, the same for both.
 
-    squeeze: of the channel score, avg or max, None = both;  bias: of its MLP, None = true;
-    order: channel-spatial (None), spatial-channel, parallel, added, or one of them alone: channel, spatial;
-    norm_weight: of the BN at birth, None = 0.
+    squeeze: of the channel score, avg or max, None = both;  bias: whether its MLP has one, None = true;
+    order: channel-spatial (None), spatial-channel, parallel, added, or a single gate: channel, spatial;
+    norm_weight: initial weight of the BN, None = 0.
+    Raises ConfigError for another order.
     """
     order = order or "channel-spatial"
     if order not in ORDERS:
@@ -148,8 +150,10 @@ def cbam(
             channels, reduction=reduction, init_std=init_std, squeeze=squeeze, bias=bias is not False
         )
     if order != "channel":
-        birth = norm_weight or 0.0
-        scores["spatial"] = SpatialScore(channels, kernel_size=kernel_size, norm=norm, norm_weight=birth, planes=planes)
+        weight = norm_weight or 0.0
+        scores["spatial"] = SpatialScore(
+            channels, kernel_size=kernel_size, norm=norm, norm_weight=weight, planes=planes
+        )
     if order == "added":
         return gate(Added(**scores))
     gates: OrderedDict[str, nn.Module] = OrderedDict((name, gate(score)) for name, score in scores.items())

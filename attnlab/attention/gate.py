@@ -1,4 +1,4 @@
-"""Gate: y = apply(x, mask(score(x))), the one place where a score meets a mask."""
+"""Gate: y = apply(x, mask(score(x))). Only here a score meets a mask."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from attnlab.errors import ConfigError
 
 
 def spread(m: Tensor, x: Tensor) -> Tensor:
-    """A mask coarser than x (B, C, H, W) to its size, by nearest neighbour; any other one as it is, to broadcast."""
+    """Upsample a mask that is coarser than x (B, C, H, W) by nearest neighbour; return any other mask as it is."""
     (h, w), (height, width) = m.shape[-2:] if m.dim() == 4 else (1, 1), x.shape[-2:]
     coarser = h <= height and w <= width and not (h in (1, height) and w in (1, width))
     return F.interpolate(m, size=(height, width), mode="nearest") if coarser else m
@@ -20,11 +20,12 @@ FACTOR: dict[str, Callable[[Tensor], Tensor]] = {"scale": lambda m: m, "residual
 
 
 class Gate(nn.Module):
-    """Features x (B, C, H, W) -> y (B, C, H, W), multiplied by the mask of their own score.
+    """x (B, C, H, W) -> y = x m (`scale`) or y = x (1 + m) (`residual`), m = mask(score(x)).
 
-    score: x -> z, broadcastable to x, or coarser;  mask: z -> m, elementwise, so that a coarse one is spread over x
-    after it;  apply: `scale` or `residual`.
-    forward(x, source) scores `source` instead of x: the block's input (PSE), or what two gates share (Coordinate).
+    score: x -> z, broadcastable to x, or coarser;  mask: z -> m, elementwise; a coarse m is upsampled to x;
+    apply: `scale` or `residual`.
+    forward(x, source) scores `source` instead of x, e.g. the block's input (PSE).
+    Raises ConfigError for another `apply`.
     """
 
     def __init__(self, score: nn.Module, mask: nn.Module, apply: str = "scale") -> None:
@@ -39,7 +40,7 @@ class Gate(nn.Module):
         return x * self.factor(self.score(x if source is None else source), x)
 
     def factor(self, z: Tensor, x: Tensor) -> Tensor:
-        """What scores z multiply x by: m or 1 + m, m = mask(z)."""
+        """m or 1 + m, m = mask(z): what x is multiplied by. It has the dtype of x."""
         return spread(FACTOR[self.how](self.mask(z).to(x.dtype)), x)
 
     def extra_repr(self) -> str:

@@ -2,10 +2,10 @@
 
 GE-theta-: z = avgpool_e(x), no parameters; pooling window 2e - 1, stride e, borders averaged over real pixels.
 GE-theta: z = BN(dwconv ... (x)): log2(e) depthwise 3x3 convs of stride 2, each with BN, ReLU between them (the paper's
-text says e / 2 of them: the same for e = 2 and 4, too many for an extent of 8); e = 0: one depthwise conv as large as
+text has e / 2 of them, which is the same for e = 2 and 4 and too many for 8); e = 0: one depthwise conv as large as
 the map.
 GE-theta+: z = W2 relu(W1 relu(gather(x))), gather of GE-theta, W 1x1 convs with C / r hidden channels, N(0, 0.01).
-The mask of z is upsampled by nearest neighbour, in Gate.
+Gate upsamples the mask of z by nearest neighbour.
 Source: Hu et al. 2018, Gather-Excite (arXiv 1810.12348), section 3; layers: hujie-frank/GENet@ae791f8 (Caffe).
 Differs from the authors' code in: BN momentum 0.1 (Caffe's 0.95 is 0.05). timm 1.0.31 pads the global conv of GE-theta,
 which then gathers a 7x7 map out of 8x8; here as in the paper 1x1.
@@ -82,7 +82,7 @@ class Gather(nn.Module):
 
 
 class GETheta(nn.Module):
-    """x (B, C, H, W) -> z (B, C, 1, 1), or (B, C, H/e, W/e) with an extent. size: H = W, of the maps at birth."""
+    """x (B, C, H, W) -> z (B, C, 1, 1), or (B, C, H/e, W/e) with an extent. size: H = W of the maps."""
 
     def __init__(self, channels: int, *, size: int, extent: int = 0) -> None:
         super().__init__()

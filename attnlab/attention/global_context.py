@@ -5,8 +5,8 @@ Source: Cao et al. 2019, GCNet (arXiv 1904.11492), section 4.3; r = 16; xvjiarui
 mmdet/ops/gcb/context_block.py (pooling att, fusion channel_add).
 Not a multiplicative gate: its mask pools, and has no inverse.
 Differs from the authors' code in: w has no bias, which the softmax would cancel; the hidden layer has 4 units at least,
-since the LN of a single one is constant, and a 16-channel stage would learn nothing. There it stands in stages c3 to c5
-alone (attention.stages=[2,3,4]).
+since the LN of a single one is constant and a 16-channel stage would learn nothing. There it stands only in stages c3
+to c5 (attention.stages=[2,3,4]).
 """
 
 import torch

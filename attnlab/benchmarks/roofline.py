@@ -1,4 +1,4 @@
-"""How far a gate is from the memory floor: its time, forward and backward, over that of the bytes it must move.
+"""The time of a gate, forward and backward, over the time that it takes to move the bytes it must move.
 
 The floor counts maps of the size of x, N = B C H W elements, read or written at least once in each pass that cannot
 be joined with another, because it waits for a sum over the map; what is pooled is small beside them, and not counted.

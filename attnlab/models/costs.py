@@ -1,4 +1,4 @@
-"""What a network costs, counted."""
+"""Count the operations of a network."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def count_macs(net: nn.Module, values: Mapping[str, Any]) -> int:
-    """Multiply-accumulates of convolutions and matrix products for one image, forward."""
+    """Multiply-accumulates of convolutions and matrix products in the forward pass of one image."""
     size = values["dataset"]["image_size"]
     was_training = net.training
     net.eval()

@@ -3,10 +3,11 @@
 Source: Huang et al. 2017, Densely Connected Convolutional Networks (arXiv 1608.06993); `densenet40` is that of
 firasl/inverse_attention@8c9a08c models/densenet.py: depth 40, growth 12, and bottlenecks that do not halve the number
 of layers (36 layers of two convs each), no compression, BN eps 1.1e-5 and Keras' momentum; 743,938 parameters with 10
-classes; tests/reference holds it to the authors' outputs and gradients. Its attention stands at the end of each dense
-block and of each transition.
+classes. tests/reference compares outputs and gradients with the authors' code. Its attention stands at the end of each
+dense block and of each transition.
 Differs from the authors' code in: He normal is not truncated (Keras truncates at two sd); the last layer is the head's,
-born He normal (there Glorot uniform); an odd map keeps its last row and column in a transition (there 2x2 means alone).
+initialised He normal (there Glorot uniform); an odd map keeps its last row and column in a transition (there they are
+dropped).
 """
 
 from functools import partial
@@ -67,7 +68,7 @@ class DenseNet(nn.Module):
     A stage ends where its dense block does; the last feature is taken after the final BN and ReLU.
     depth: 3n + 4, n layers a dense block;  growth: k, the channels that a layer adds; the stem has 2k;
     norm_eps, norm_momentum: of the BNs (momentum = share of the new batch, as in PyTorch).
-    Slots: those of the layer; `dense`, the end of each dense block, on the whole concatenation; `transition`;
+    Slots: those of the layer; `dense`, the end of each dense block, on the concatenation of its layers; `transition`;
     `branch`, all of these ends at once (the official code's); `stage`, the ends of the first two dense blocks.
     """
 

@@ -45,7 +45,7 @@ class InvertedResidual(nn.Module):
         self.at_pre = before("pre", in_channels)
         self.conv1 = conv(in_channels, wide)
         self.norm1 = nn.BatchNorm2d(wide)
-        # Built, and drawn, also where attention takes their place: the other weights stay those of every other row.
+        # Built even if an attention replaces them, so that at one seed all other weights are those of the other rows.
         self.conv2: nn.Module = conv(wide, wide, 3, stride, groups=wide)
         self.norm2: nn.Module = nn.BatchNorm2d(wide)
         self.at_kernel = here("kernel", wide, in_channels=wide, stride=stride)

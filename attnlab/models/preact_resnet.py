@@ -31,7 +31,7 @@ class Basic(nn.Module):
 
     def __init__(self, in_channels: int, width: int, stride: int, *, here: Slot, strided: int, dropout: float) -> None:
         super().__init__()
-        # Built, and drawn, also where attention takes their place: the other weights stay those of every other row.
+        # Built even if an attention replaces them, so that at one seed all other weights are those of the other rows.
         self.conv1: nn.Module = conv(in_channels, width, 3, stride)
         self.norm: nn.Module = nn.BatchNorm2d(width)
         self.at_kernel = here("kernel", width, in_channels=in_channels, stride=stride)
@@ -81,7 +81,7 @@ class Unit(nn.Module):
     """x (B, C_in, H, W) -> shortcut(x) + branch(a), a = relu(BN(x)).
 
     Where the shape changes the shortcut is a 1x1 conv, of a (`activated`) or of x (`raw`).
-    Slots: the branch's, and `pre` on a, for the branch alone; `branch` after it, where attention may see x too;
+    Slots: the branch's, and `pre` on a, seen only by the branch; `branch` after it, where attention may see x too;
     `shortcut` on the shortcut; `post` after the addition.
     downsampling: input pixels for one of this unit's output pixels.
     """

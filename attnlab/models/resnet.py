@@ -36,7 +36,7 @@ class BottleneckBlock(nn.Module):
         self.at_pre = before("pre", in_channels)
         self.conv1 = conv(in_channels, width)
         self.norm1 = nn.BatchNorm2d(width)
-        # Built, and drawn, also where attention takes their place: the other weights stay those of every other row.
+        # Built even if an attention replaces them, so that at one seed all other weights are those of the other rows.
         self.conv2: nn.Module = conv(width, width, 3, stride)
         self.norm2: nn.Module = nn.BatchNorm2d(width)
         self.at_kernel = here("kernel", width, in_channels=width, stride=stride)
@@ -69,6 +69,7 @@ BLOCKS: dict[str, tuple[Callable[..., nn.Module], int]] = {
 class ResNet(nn.Module):
     """Images (B, 3, H, W) -> {stage1: (B, C1, H, W), stage2: (B, C2, H/2, W/2), ...}.
 
+    Not the ResNet of models/resnet_cifar.py, which has depth 6n + 2 and 16, 32, 64 channels.
     blocks: blocks of each stage;  widths: channels of each stage's 3x3 convs;  stem: of the first conv;
     block: basic, or bottleneck, whose output has four times as many channels as its 3x3 conv.
     Slots: those of the block, and `stage` between stages.

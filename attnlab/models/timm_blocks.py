@@ -1,8 +1,8 @@
 """timm's residual blocks, BasicBlock and Bottleneck, with our slots between their layers.
 
-Source: timm 1.0.31 models/resnet.py. A block here is built from timm's finished one: it takes that one's layers over
-under their own names, so that timm's weights load, and calls them in timm's order.
-Differs from timm's in: nothing but the slots; without attention the outputs are bit-equal.
+Source: timm 1.0.31 models/resnet.py. A block here takes over the layers of a finished block of timm's under their own
+names, so that timm's weights load, and calls them in timm's order.
+Differs from timm's code in: only the slots; without attention the outputs are bit-equal.
 """
 
 from collections.abc import Callable

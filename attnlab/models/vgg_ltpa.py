@@ -3,9 +3,9 @@
 Convs 3x3 with bias, BN, ReLU, dropout where a rate stands:
 local1: 64 (.3) 64 128 (.4) 128 256 (.4) 256 (.4) 256;  local2, local3: pool, 512 (.4) 512 (.4) 512;
 global: pool, 512 (.4), pool, 512 (.4), pool, flatten, dropout .5, linear to 512.
-At birth convs are He normal by fan-out. init=jetley2018 with norm_init=uniform is the authors' start: the linear layer
+Convs start He normal by fan-out. init=jetley2018 with norm_init=uniform is the authors' start: the linear layer
 U(-1/sqrt(inputs), 1/sqrt(inputs)), its bias too, BN weights U(0, 1), Torch7's defaults (torch/nn Linear.lua,
-BatchNormalization.lua), as their MSRinit is for convs alone; init=he has the linear layer He normal as well.
+BatchNormalization.lua), as their MSRinit is only for convs; init=he makes the linear layer He normal as well.
 Source: Jetley et al. 2018 (arXiv 1804.02391), section 4; saumya-jetley/cd_ICLR18_LearnToPayAttention@605c280
 VGGNet/models/models_CIFARS/3_level_atten_1global. `maps=after`, no dropout, Xavier and BN weights from U(0, 1) are
 SaoYan/LearnToPayAttention@61cf5b2 (model1.py: before, model2.py: after pooling).

@@ -195,7 +195,7 @@ class Gate(Fused):
 
 
 def squeeze_of(gate: nn.Module) -> type | None:
-    """The class of the squeeze through which alone the gate's score sees x; None if the score may see more of x."""
+    """The class of the gate's squeeze, if score(x) = score.from_squeezed(score.squeeze(x)); otherwise None."""
     owners = {
         name: next((cls for cls in type(gate.score).__mro__ if name in vars(cls)), None)
         for name in ("forward", "from_squeezed")

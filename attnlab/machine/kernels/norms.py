@@ -135,7 +135,7 @@ def _vectors(x: Tensor, *sizes: int) -> Tensor:
 
 
 def _pool(norm: Any, x: Tensor, *pooled: Tensor | None) -> tuple[Tensor, Tensor]:
-    """BN's statistics, also into its running ones, and the sums over positions; `pooled`: of BN(x), to be filled."""
+    """BN's statistics and the sums over positions; updates the running statistics and fills `pooled`, of BN(x)."""
     stats, sums = _vectors(x, 5, x.shape[1]), _vectors(x, *x.shape[:2])
     given = norm.weight, norm.bias, norm.running_mean, norm.running_var, float(norm.eps), float(norm.momentum)
     call("norm_pool", x, *_sizes(x), *given, stats, sums, *(pooled or (None, None, None)))
@@ -153,7 +153,7 @@ def _times(x: Tensor, stats: Tensor, m: Tensor | None, shortcut: Tensor | None, 
 def _times_backward(
     dy: Tensor, y: Tensor | None, x: Tensor, stats: Tensor, m: Tensor | None, relu: bool
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """g = dy where the ReLU let through, as far as y tells; the token of norms.c; dm."""
+    """g = dy where the ReLU passed its input, if y is given; the token of norms.c; dm."""
     g = torch.empty_like(x) if relu and y is not None else None
     token, dm = _vectors(x, 3, x.shape[0], x.shape[1]), None if m is None else torch.empty_like(m)
     call("norm_times_backward", dy, y, x, *_sizes(x), stats, m, int(relu), g, token, dm)
@@ -163,7 +163,7 @@ def _times_backward(
 def _pool_backward(
     g: Tensor, x: Tensor, stats: Tensor, sums: Tensor, token: Tensor, relu: bool, *pooled: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """dx, dweight, dbias; `pooled`: the gradients of mean and maximum, and where that is."""
+    """dx, dweight, dbias; `pooled`: the gradients of mean and maximum, and the position of the maximum."""
     dx, dweight, dbias = torch.empty_like(x), _vectors(x, x.shape[1]), _vectors(x, x.shape[1])
     given = [None if v is None else v.contiguous() for v in pooled or (None, None, None)]
     call("norm_pool_backward", g, x, *_sizes(x), stats, sums, token, int(relu), *given, dx, dweight, dbias)
@@ -194,7 +194,7 @@ class _Norm(Function):
 
 
 class _Enter(Function):
-    """x, BN's statistics, and of BN(x) what the score pools. In backward the token brings what `_Leave` has summed."""
+    """x, BN's statistics, and what is squeezed from BN(x). In backward the token carries the sums of `_Leave`."""
 
     @staticmethod
     def forward(
