@@ -1,6 +1,10 @@
 """Layers that several families share: squeezes, the softmax over positions, self-initialising convolutions.
 
 No function initialises a finished model: that would overwrite the initial weights of its attention.
+
+A score that sees x only through a squeeze keeps it as `squeeze` and has `from_squeezed`, with
+score(x) = from_squeezed(squeeze(x)) of the squeeze's shape: (B, C, 1, 1) for means and maxima over positions,
+(B, 1, H, W) over channels. Such a gate can be fused (machine/kernels/gates.py).
 """
 
 import math
