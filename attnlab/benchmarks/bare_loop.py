@@ -1,4 +1,4 @@
-"""The training step in bare PyTorch: what Lightning and our classifier do for each batch, and nothing else."""
+"""The training step in plain PyTorch: what Lightning and our classifier do for each batch, and nothing else."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

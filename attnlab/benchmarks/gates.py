@@ -24,7 +24,7 @@ SHAPES = ((128, 16, 32, 32), (128, 32, 16, 16), (128, 64, 8, 8), (32, 256, 56, 5
 
 
 def shapes(asked: Asked) -> list[tuple[int, ...]]:
-    """Those of `shapes=BxCxHxW,BxCxHxW`, SHAPES by default. Raises ConfigError."""
+    """The shapes of `shapes=BxCxHxW,BxCxHxW`, SHAPES by default. Raises ConfigError."""
     if (text := asked.own.get("shapes")) is None:
         return list(SHAPES)
     found = [tuple(int(n) if n.isdecimal() else 0 for n in part.split("x")) for part in text.split(",")]
@@ -34,7 +34,7 @@ def shapes(asked: Asked) -> list[tuple[int, ...]]:
 
 
 def features(shape: tuple[int, ...], here: Setting) -> torch.Tensor:
-    """Normal features (B, C, H, W) as a layer of a net under this setting hands them on."""
+    """Normally distributed features (B, C, H, W), in the dtype and layout of a net's maps under this setting."""
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     return x.to(here.device, here.dtype).contiguous(memory_format=here.memory_format)
 
@@ -63,7 +63,7 @@ def accelerated(module: nn.Module, here: Setting) -> nn.Module:
 
 
 def gates(asked: Asked) -> Report:
-    """timm over ours, and our plain form over ours, for every attention of TWINS and every shape."""
+    """timm's gate over ours accelerated, and our plain one over it, for every attention of TWINS and every shape."""
     here = setting(asked.values())
     rows: list[Row] = []
     speed: dict[str, dict[str, list[float]]] = {"timm": {}, "plain": {}}

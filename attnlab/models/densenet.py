@@ -66,7 +66,7 @@ class DenseNet(nn.Module):
     """Images (B, 3, H, W) -> {stage1: (B, C1, H, W), stage2: (B, C2, H/2, W/2), stage3: (B, C3, H/4, W/4)}.
 
     A stage ends where its dense block does; the last feature is taken after the final BN and ReLU.
-    depth: 3n + 4, n layers a dense block;  growth: k, the channels that a layer adds; the stem has 2k;
+    depth: 3n + 4, n layers per dense block;  growth: k, the channels that a layer adds; the stem has 2k;
     norm_eps, norm_momentum: of the BNs (momentum = share of the new batch, as in PyTorch).
     Slots: those of the layer; `dense`, the end of each dense block, on the concatenation of its layers; `transition`;
     `branch`, all of these ends at once (the official code's); `stage`, the ends of the first two dense blocks.

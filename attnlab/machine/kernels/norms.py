@@ -1,10 +1,10 @@
-"""Batch normalisation in training and what follows it in a block, in as few passes over the map as BN alone needs.
+"""Batch normalisation in training and what follows it in a block, in as few passes over the map as BN itself needs.
 
 A residual branch ends in y = relu(m BN(x) + shortcut), m = f(squeeze(BN(x))). BN(x) = a x + b with one a and b per
 channel, so its mean and maximum over positions follow from the pass over x that takes BN's statistics. One more pass
 writes y. Backward: one pass takes the sums of the ReLU's gradient g and of g x, image by image; from these follow the
 gradients of m, of BN's weights and of its statistics. One more pass writes dx. So BN, gate, addition and ReLU take two
-passes each way, as many as BN alone, and a channel gate adds none. Kept for backward: x, y, vectors. f is ordinary
+passes each way, as many as BN itself, and a channel gate adds none. Kept for backward: x, y, vectors. f is ordinary
 autograd, so any score and any mask will do.
 
 PyTorch's own BN runs where norms.c does not apply (_suits), e.g. with channels that are neither a divisor nor a
