@@ -1,5 +1,11 @@
-"""Layers that several families share: convolutions that initialise themselves at birth, so that no sweep over a
-finished model ever touches attention, and the softmax over positions."""
+"""Layers that several families share: squeezes, the softmax over positions, self-initialising convolutions.
+
+No function initialises a finished model: that would overwrite the initial weights of its attention.
+
+A score that sees x only through a squeeze keeps it as `squeeze` and has `from_squeezed`, with
+score(x) = from_squeezed(squeeze(x)) of the squeeze's shape: (B, C, 1, 1) for means and maxima over positions,
+(B, 1, H, W) over channels. Such a gate can be fused (machine/kernels/gates.py).
+"""
 
 import math
 
@@ -13,26 +19,61 @@ INITS = (*MODES, "glorot_uniform")
 PADDINGS = ("both", "far")
 
 
+class Mean(nn.Module):
+    """Squeeze: x (B, C, H, W) -> the mean over positions, (B, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(dim=(2, 3))
+
+
+class Max(nn.Module):
+    """Squeeze: x (B, C, H, W) -> the maximum over positions, (B, C). Among equal ones the first gets the gradient."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(2).max(dim=2).values
+
+
+class MeanMax(nn.Module):
+    """Squeeze: x (B, C, H, W) -> mean and maximum over positions, (B, C) each; gradients as in Mean and Max."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.mean(dim=(2, 3)), x.flatten(2).max(dim=2).values
+
+
+class MaxMeanOverChannels(nn.Module):
+    """Squeeze: x (B, C, H, W) -> maximum and mean over channels, (B, 1, H, W) each. Equal maxima share the gradient."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.amax(dim=1, keepdim=True), x.mean(dim=1, keepdim=True)
+
+
+class MeanOverAxes(nn.Module):
+    """Squeeze: x (B, C, H, W) -> the mean over columns, (B, C, H, 1), and the mean over rows, (B, C, 1, W)."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.mean(dim=3, keepdim=True), x.mean(dim=2, keepdim=True)
+
+
 class OverPositions(nn.Module):
-    """Scores z (B, C, H, W) -> m of the same shape, their softmax over the positions of each channel; sums to 1."""
+    """Scores z (B, C, H, W) -> m (B, C, H, W): for each channel the softmax over positions, which sums to 1."""
 
     def forward(self, z: Tensor) -> Tensor:
         return z.flatten(2).softmax(dim=2).unflatten(2, z.shape[2:])
 
 
 class FarPadded(nn.Conv2d):
-    """x (B, C, H, W) -> (B, C', ceil(H / s), ceil(W / s)), padded as TensorFlow's `same`: with as many zeros as the
-    last window lacks, half of them before, an odd one behind.
+    """x (B, C, H, W) -> (B, C', ceil(H / s), ceil(W / s)), padded with zeros as TensorFlow's `same`.
 
-    With stride 2, 3x3 windows on an even size begin at pixel 0; those of padding=1 begin at pixel -1.
+    There are as many zeros as the last window needs, half of them before the map; an odd one goes behind it. With
+    stride 2 and an even size, 3x3 windows begin at pixel 0; with padding=1 they begin at pixel -1.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         pads: list[int] = []
         for axis in (1, 0):  # F.pad begins with the last one
             size, stride, kernel = x.shape[2 + axis], self.stride[axis], self.kernel_size[axis]
-            lacks = max(0, (math.ceil(size / stride) - 1) * stride + self.dilation[axis] * (kernel - 1) + 1 - size)
-            pads += [lacks // 2, lacks - lacks // 2]
+            missing = max(0, (math.ceil(size / stride) - 1) * stride + self.dilation[axis] * (kernel - 1) + 1 - size)
+            pads += [missing // 2, missing - missing // 2]
         return self._conv_forward(F.pad(x, pads), self.weight, self.bias)
 
 
@@ -48,11 +89,12 @@ def conv(
     init: str | float = "fan_in",
     padding: str = "both",
 ) -> nn.Conv2d:
-    """A `same`-padded convolution; its bias is zero.
+    """A `same`-padded convolution; its bias starts at zero.
 
-    padding: `both` sides alike, or `far`: as TensorFlow pads, which differs where stride > 1 (FarPadded);
-    init: He normal by `fan_in` or `fan_out` (He et al. 2015, arXiv 1502.01852); `glorot_uniform` (Glorot and Bengio
-    2010, Keras' default); or the sd of a normal, 0 = all zero.
+    padding: `both` sides alike, or `far`, as TensorFlow pads; they differ if stride > 1 (FarPadded);
+    init: He normal by `fan_in` or `fan_out` (He et al. 2015, arXiv 1502.01852), `glorot_uniform` (Glorot and Bengio
+    2010, Keras' default), or the standard deviation of a normal distribution, 0 = all zero.
+    Raises ConfigError for another padding or init.
     """
     if padding not in PADDINGS:
         raise ConfigError(f"model.padding={padding}: allowed are {', '.join(PADDINGS)}")

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: the factor on recipe.optimizer.lr at a step (counted from 0). Plain functions."""
+"""Learning-rate schedules: functions from a step, counted from 0, to the factor on recipe.optimizer.lr."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from attnlab.errors import ConfigError
 
 
 def constant(step: int, *, steps_per_epoch: int, total_steps: int) -> float:
-    """1."""
+    """The factor 1 at every step."""
     return 1.0
 
 
@@ -23,9 +23,13 @@ def multistep(
     warmup_factor: float = 1.0,
     decay: float | None = None,
 ) -> float:
-    """gamma^k after k milestones, counted from 0 in `unit`: `epochs` or `steps`; `warmup_factor` for the first
-    `warmup_steps` steps (He et al. 2016, section 4.2, start ResNet-110 at 0.01 for about 400). All of it divided by
-    1 + decay * step (Torch7's learningRateDecay, torch/optim@a5ceed7 sgd.lua); null = not."""
+    """gamma^k after k milestones.
+
+    milestones: counted from 0 in `unit`, `epochs` or `steps`;  warmup_factor: the factor in the first `warmup_steps`
+    steps (He et al. 2016, section 4.2, start ResNet-110 at 0.01 for about 400);  decay: every factor is divided by
+    1 + decay * step (Torch7's learningRateDecay, torch/optim@a5ceed7 sgd.lua); None = no division.
+    Raises ConfigError for another unit.
+    """
     if unit not in ("epochs", "steps"):
         raise ConfigError(f"recipe.schedule.unit={unit}: allowed are epochs, steps")
     slower = 1 + (decay or 0) * step
@@ -38,8 +42,10 @@ def multistep(
 def warmup_cosine(
     step: int, *, steps_per_epoch: int, total_steps: int, warmup: float = 0.1, final: float = 0.0
 ) -> float:
-    """Linear from 0 to 1 over the share `warmup` of all steps, then half a cosine down to `final` (Loshchilov and
-    Hutter 2017, arXiv 1608.03983, one cycle). It fits itself to recipe.epochs or recipe.steps."""
+    """Linear from 0 to 1 over the share `warmup` of all steps, then half a cosine down to `final`.
+
+    Source: Loshchilov and Hutter 2017 (arXiv 1608.03983), one cycle. It follows recipe.epochs or recipe.steps.
+    """
     done = (step + 1) / max(total_steps, 1)
     if done < warmup:
         return done / warmup

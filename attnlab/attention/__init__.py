@@ -1,4 +1,4 @@
-"""Attention: x -> [score] -> z -> [mask] -> m -> [apply] -> y. One file a score; conf/attention/ names them."""
+"""Attention: x -> [score] -> z -> [mask] -> m -> [apply] -> y. One file per score; conf/attention/ names them."""
 
 from attnlab.attention.gate import Gate
 

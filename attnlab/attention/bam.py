@@ -4,12 +4,12 @@
 3x3 convs dilated by d; y = x * (1 + s(z)).
 `bam_official`, the code: z = M_c * M_s; M_c has its BN and ReLU between the two layers, M_s a BN and ReLU after each
 conv but the last.
-`bams`: M_s of the official code alone (ma-xu/ResidualAttention@045265c models/bams_resnet.py).
+`bams`: only M_s of the official code (ma-xu/ResidualAttention@045265c models/bams_resnet.py).
 Source: Park et al. 2018 (arXiv 1807.06514), its formulas as others quote them; Jongchan/attention-module@459efad
 MODELS/bam.py; r = 16, d = 4 are that code's.
-Differs from the authors' code in: `bam` as said; its formula for M_s names no non-linearity between the convs, here
-ReLU. The official channel pooling is right for square maps alone, here for all; linear layers are He normal by fan-in
-(there PyTorch's default).
+Differs from the authors' code in: `bam` follows the paper, whose formula for M_s names no non-linearity between the
+convs; here it is ReLU. The official channel pooling is right only for square maps, here for all. Linear layers are He
+normal by fan-in (there PyTorch's default).
 """
 
 from functools import partial

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnlab.attention.checks import hidden
-from attnlab.attention.gate import MakeGate, fuses
-from attnlab.machine.kernels.gates import MeanOverAxes, enter, leave
+from attnlab.attention.gate import MakeGate
+from attnlab.layers import MeanOverAxes
 
 LEAST = 8  # channels of the shared layer
 
@@ -21,27 +21,24 @@ LEAST = 8  # channels of the shared layer
 class Coordinate(nn.Module):
     """x (B, C, H, W) -> y (B, C, H, W). reduction: r;  gate: wraps each of the two scores in the configured mask."""
 
-    pooling = MeanOverAxes()
-
     def __init__(self, channels: int, *, gate: MakeGate, reduction: int = 32) -> None:
         super().__init__()
+        self.squeeze = MeanOverAxes()
         inner = hidden(channels, reduction, LEAST)
         self.shared = nn.Conv2d(channels, inner, 1)
         self.norm = nn.BatchNorm2d(inner)
         self.rows = gate(nn.Conv2d(inner, channels, 1))
         self.columns = gate(nn.Conv2d(inner, channels, 1))
 
-    def scores(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-        """What both axes say -> z_h (B, C, H, 1), z_w (B, C, 1, W)."""
-        pooled = torch.cat([rows, columns.transpose(2, 3)], dim=2)
-        shared = F.hardswish(self.norm(self.shared(pooled)))
-        rows, columns = shared.split([rows.shape[2], columns.shape[3]], dim=2)
-        return self.rows.score(rows), self.columns.score(columns).transpose(2, 3)
-
     def forward(self, x: Tensor) -> Tensor:
-        if not fuses():
-            z_rows, z_columns = self.scores(*self.pooling.plain(x))
-            return x * self.rows.factor(z_rows, x) * self.columns.factor(z_columns, x)
-        inside, tokens, pooled = enter(x, self.pooling)
-        z_rows, z_columns = self.scores(*pooled)
-        return leave(inside, tokens, (self.rows.factor(z_rows, x), self.columns.factor(z_columns, x)), self.pooling)
+        m_rows, m_columns = self.factors(self.squeeze(x), x)
+        return x * m_rows * m_columns
+
+    def factors(self, v: tuple[Tensor, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+        """The means (B, C, H, 1) and (B, C, 1, W) of x -> what x is multiplied by, of the same two shapes."""
+        rows, columns = v
+        squeezed = torch.cat([rows, columns.transpose(2, 3)], dim=2)
+        shared = F.hardswish(self.norm(self.shared(squeezed)))
+        f_rows, f_columns = shared.split([rows.shape[2], columns.shape[3]], dim=2)
+        z_rows, z_columns = self.rows.score(f_rows), self.columns.score(f_columns).transpose(2, 3)
+        return self.rows.factor(z_rows, x), self.columns.factor(z_columns, x)

@@ -13,8 +13,7 @@ import math
 from torch import Tensor, nn
 
 from attnlab.attention.checks import odd
-from attnlab.attention.gate import PooledScore
-from attnlab.machine.kernels.gates import Mean
+from attnlab.layers import Mean
 
 
 def adaptive_kernel_size(channels: int) -> int:
@@ -23,15 +22,18 @@ def adaptive_kernel_size(channels: int) -> int:
     return k if k % 2 else k + 1
 
 
-class ECA(PooledScore):
+class ECA(nn.Module):
     """x (B, C, H, W) -> z (B, C, 1, 1). kernel_size: k, in channels, None = adaptive."""
-
-    pooling = Mean()
 
     def __init__(self, channels: int, *, kernel_size: int | None = None) -> None:
         super().__init__()
+        self.squeeze = Mean()
         k = adaptive_kernel_size(channels) if kernel_size is None else odd(kernel_size)
         self.conv = nn.Conv1d(1, 1, k, padding=k // 2, bias=False)
 
-    def of(self, *pooled: Tensor) -> Tensor:
-        return self.conv(pooled[0][:, None])[:, 0, :, None, None]
+    def forward(self, x: Tensor) -> Tensor:
+        return self.from_squeezed(self.squeeze(x))
+
+    def from_squeezed(self, v: Tensor) -> Tensor:
+        """v (B, C) -> z (B, C, 1, 1)."""
+        return self.conv(v[:, None])[:, 0, :, None, None]

@@ -3,8 +3,8 @@
 z_channel = MLP over the channels at every position (C -> C / r -> C); then
 z_spatial = [BN] conv7x7(relu([BN] conv7x7(x))), C -> C / r -> C channels, both convs in G groups, without bias.
 Source: Liu et al. 2021, Global attention mechanism (arXiv 2112.05561), section 3 and figures 2 and 3; no code of its
-authors is known. r = 16 ("same as BAM") and G = 1, G = 4 in the variant called "gc". Figure 3 shows two convs alone;
-what stands between them is not written.
+authors is known. r = 16 ("same as BAM") and G = 1, G = 4 in the variant called "gc". Figure 3 shows only two convs;
+the paper does not write what stands between them.
 `gam_liu2021` (norm=hidden): BN and ReLU between the convs. It has all seven parameter counts that the paper prints of
 ResNets in tables 1 to 3; so would a bias of the first conv, instead of that BN or beside it. Figure 3 as it is drawn
 (norm=none) has six: its gc is 57.04 M where 57.05 is printed.

@@ -2,10 +2,10 @@
 
 GE-theta-: z = avgpool_e(x), no parameters; pooling window 2e - 1, stride e, borders averaged over real pixels.
 GE-theta: z = BN(dwconv ... (x)): log2(e) depthwise 3x3 convs of stride 2, each with BN, ReLU between them (the paper's
-text says e / 2 of them: the same for e = 2 and 4, too many for an extent of 8); e = 0: one depthwise conv as large as
+text has e / 2 of them, which is the same for e = 2 and 4 and too many for 8); e = 0: one depthwise conv as large as
 the map.
 GE-theta+: z = W2 relu(W1 relu(gather(x))), gather of GE-theta, W 1x1 convs with C / r hidden channels, N(0, 0.01).
-The mask of z is upsampled by nearest neighbour, in Gate.
+Gate upsamples the mask of z by nearest neighbour.
 Source: Hu et al. 2018, Gather-Excite (arXiv 1810.12348), section 3; layers: hujie-frank/GENet@ae791f8 (Caffe).
 Differs from the authors' code in: BN momentum 0.1 (Caffe's 0.95 is 0.05). timm 1.0.31 pads the global conv of GE-theta,
 which then gathers a 7x7 map out of 8x8; here as in the paper 1x1.
@@ -18,9 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnlab.attention.excitation import Excitation
-from attnlab.attention.gate import PooledScore
 from attnlab.errors import ConfigError
-from attnlab.machine.kernels.gates import Mean
+from attnlab.layers import Mean
 
 
 def _check_extent(extent: int) -> None:
@@ -28,23 +27,32 @@ def _check_extent(extent: int) -> None:
         raise ConfigError(f"attention.extent={extent}: allowed are 0 (the whole map), 2, 4, 8, ...")
 
 
-class GEThetaMinus(PooledScore):
+class MeanAround(nn.Module):
+    """x (B, C, H, W) -> (B, C, H/e, W/e): the mean over windows of 2e - 1 pixels, over the real pixels at a border."""
+
+    def __init__(self, extent: int) -> None:
+        super().__init__()
+        self.extent = extent
+
+    def forward(self, x: Tensor) -> Tensor:
+        e = self.extent
+        return F.avg_pool2d(x, 2 * e - 1, e, e - 1, count_include_pad=False)
+
+
+class GEThetaMinus(nn.Module):
     """x (B, C, H, W) -> z (B, C, 1, 1), or (B, C, H/e, W/e) with an extent; no parameters."""
 
     def __init__(self, channels: int, *, extent: int = 0) -> None:
         super().__init__()
         _check_extent(extent)
-        self.extent = extent
-        self.pooling = None if extent else Mean()
-
-    def of(self, *pooled: Tensor) -> Tensor:
-        return pooled[0][:, :, None, None]
+        self.squeeze = MeanAround(extent) if extent else Mean()
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.pooling is not None:
-            return super().forward(x)
-        e = self.extent
-        return F.avg_pool2d(x, 2 * e - 1, e, e - 1, count_include_pad=False)
+        return self.from_squeezed(self.squeeze(x))
+
+    def from_squeezed(self, v: Tensor) -> Tensor:
+        """v (B, C) -> z (B, C, 1, 1); v (B, C, H/e, W/e) is z."""
+        return v[:, :, None, None] if v.dim() == 2 else v
 
 
 class Gather(nn.Module):
@@ -74,7 +82,7 @@ class Gather(nn.Module):
 
 
 class GETheta(nn.Module):
-    """x (B, C, H, W) -> z (B, C, 1, 1), or (B, C, H/e, W/e) with an extent. size: H = W, of the maps at birth."""
+    """x (B, C, H, W) -> z (B, C, 1, 1), or (B, C, H/e, W/e) with an extent. size: H = W of the maps."""
 
     def __init__(self, channels: int, *, size: int, extent: int = 0) -> None:
         super().__init__()

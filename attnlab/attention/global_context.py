@@ -1,12 +1,12 @@
 """Global Context block: adds to every position one vector, pooled by attention over the positions.
 
-y = x + W2 relu(LN(W1 c)), c = sum_j softmax_j(<w, x_j>) x_j; W1 (C/r, C), W2 (C, C/r), zero at birth.
+y = x + W2 relu(LN(W1 c)), c = sum_j softmax_j(<w, x_j>) x_j; W1 (C/r, C), W2 (C, C/r), initially zero.
 Source: Cao et al. 2019, GCNet (arXiv 1904.11492), section 4.3; r = 16; xvjiarui/GCNet@029db54
 mmdet/ops/gcb/context_block.py (pooling att, fusion channel_add).
 Not a multiplicative gate: its mask pools, and has no inverse.
 Differs from the authors' code in: w has no bias, which the softmax would cancel; the hidden layer has 4 units at least,
-since the LN of a single one is constant, and a 16-channel stage would learn nothing. There it stands in stages c3 to c5
-alone (attention.stages=[2,3,4]).
+since the LN of a single one is constant and a 16-channel stage would learn nothing. There it stands only in stages c3
+to c5 (attention.stages=[2,3,4]).
 """
 
 import torch

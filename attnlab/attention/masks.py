@@ -1,4 +1,4 @@
-"""Masks: score z -> mask m, elementwise, any shape. A mask knows no score.
+"""Masks: score z -> mask m, elementwise, for any shape. A mask knows no score.
 
 Laakom et al. 2021 (Learning to ignore, arXiv 2111.05684); names, numbers of the variants and formulas are those of its
 official code, firasl/inverse_attention@8c9a08c main_cifar.py, models/attention_module.py. s(z) = sigmoid(z),
@@ -21,7 +21,7 @@ def _in_unit_interval(name: str, value: float) -> float:
 
 
 def _wide(z: Tensor) -> Tensor:
-    """At least float32: 1 / eps overflows float16."""
+    """z in at least float32, since 1 / eps overflows float16."""
     return z if z.dtype == torch.float64 else z.float()
 
 
@@ -112,7 +112,9 @@ class AttendFloor(nn.Module):
 
 
 class Hard(nn.Module):
-    """m = 1 where z >= 0, else 0; the gradient is that of s(z). 1 at z = 0, where official CBAM starts: 0 would cut it.
+    """m = 1 where z >= 0, else 0; the gradient is that of s(z).
+
+    m is 1 at z = 0, where official CBAM starts; with 0 it would start with all features off.
 
     Straight-through estimator, Bengio et al. 2013 (arXiv 1308.3432).
     """

@@ -1,7 +1,7 @@
 """Non-local block: adds to every position a weighted sum over all positions.
 
 y_i = x_i + W sum_j softmax_j(<theta x_i, phi x_j>) g x_j; theta, phi, g 1x1 convs to C / r channels, W back, zero
-at birth.
+initially.
 Source: Wang et al. 2018, Non-local Neural Networks (arXiv 1711.07971), section 3, embedded Gaussian; r = 2; x is
 max-pooled by 2 in front of phi and g (section 3.3, the subsampling trick). Not a multiplicative gate: it has no mask
 and no inverse.

@@ -1,6 +1,6 @@
-"""Placement: which of a backbone's slots (models/slots.py) holds the configured attention, and how it is built there.
+"""Build the configured attention in the slots of a backbone (models/slots.py).
 
-A backbone knows no attention, and an attention knows no backbone. This file builds one for the other from the config.
+A backbone knows no attention, and an attention knows no backbone.
 """
 
 import inspect
@@ -20,8 +20,8 @@ from attnlab.configuration.schema import NO_ATTENTION
 from attnlab.configuration.targets import construct, target
 from attnlab.errors import ConfigError
 
-#: what a factory may ask for by naming an argument so: H = W of the maps, channels of the block's input, the stride of
-#: the convolution it replaces, the attention built before it
+#: arguments that a factory gets if its signature names them: H = W of the maps, channels of the block's input, the
+#: stride of the convolution that it replaces, the attention built before it
 ON_REQUEST = ("size", "in_channels", "stride", "previous")
 #: between the random streams of two slots, and of two draws; torch takes the lower 32 bits of their sum
 SLOT, DRAW = 0x9E3779B9, 0x85EBCA6B
@@ -30,37 +30,37 @@ SLOT, DRAW = 0x9E3779B9, 0x85EBCA6B
 def make_attention(node: Mapping[str, Any], channels: int, **known: Any) -> nn.Module:
     """One attention module for `channels` features, from the config node `attention`.
 
-    With a `mask` the target is a Score, wrapped in a Gate, or a function that takes `gate` and composes gates itself;
-    without one it is a plain module, whose class says in `no_mask` why.
-    It gets those of `known` (size, in_channels, stride, previous) that it asks for.
-    Raises ConfigError naming the yaml.
+    With a `mask` the target is a score, which is wrapped in a Gate, or a function that takes `gate` and builds its own
+    gates. Without one it is a module x -> y; the attribute `no_mask` of its class gives the reason.
+    The target gets those of `known` (size, in_channels, stride, previous) that its signature names.
+    Raises ConfigError that names the yaml.
     """
     make = target(node, "attention")
-    asked = inspect.signature(make).parameters
+    wanted = inspect.signature(make).parameters
     knobs = {name: value for name, value in node.items() if name not in ("mask", "apply", "place", *OF_SLOTS)}
     try:
         for name in ON_REQUEST:
-            if name in asked and name not in known and asked[name].default is inspect.Parameter.empty:
-                raise ConfigError(f"attention.place={node.get('place')}: tells no {name} here, which it needs")
+            if name in wanted and name not in known and wanted[name].default is inspect.Parameter.empty:
+                raise ConfigError(f"attention.place={node.get('place')}: this place has no {name}, which it needs")
         if "mask" in node and not isinstance(node["mask"], Mapping):
             allowed = ", ".join(choices("attention/mask"))
             raise ConfigError(f"attention.mask={node['mask'] or 'null'}: attention/mask=NAME sets it, one of {allowed}")
         if "mask" in node and hasattr(make, "no_mask"):
             raise ConfigError(f"attention.mask: it has no mask and no inverse, {make.no_mask}")
-        if known.get("stride") is not None and "stride" not in asked:
+        if known.get("stride") is not None and "stride" not in wanted:
             raise ConfigError(f"attention.place={node.get('place')}: it cannot take the place of a convolution")
-        context = {name: value for name, value in known.items() if name in asked}
+        context = {name: value for name, value in known.items() if name in wanted}
         if "mask" not in node:
             return construct(knobs, "attention", channels, **context)
 
         def gate(score: nn.Module) -> Gate:
             return Gate(score, construct(node["mask"], "attention.mask"), node.get("apply", "scale"))
 
-        if "gate" in asked:
+        if "gate" in wanted:
             module = construct(knobs, "attention", channels, gate=gate, **context)
         else:
             module = gate(construct(knobs, "attention", channels, **context))
-        module.takes_input = "in_channels" in asked and "stride" not in asked
+        module.takes_input = "in_channels" in wanted and "stride" not in wanted
         return module
     except ConfigError as error:
         raise ConfigError(f"attention={name_of('attention', node).split()[0]}: {error}") from error
@@ -69,13 +69,12 @@ def make_attention(node: Mapping[str, Any], channels: int, **known: Any) -> nn.M
 class AttentionSlots:
     """Fills the slots of one network: the configured attention at its `place` and in its `stages`, identity elsewhere.
 
-    A backbone without a residual branch calls its usual place by its own name, `also=("branch",)`: the attentions'
-    default finds it.
-    image_size: of the dataset, from which the size of every map follows.
+    A backbone without a residual branch names its usual place also `branch`, the default place of most attentions.
+    image_size: of the dataset, in pixels; the sizes of all maps follow from it.
     Every attention is built under a forked random state of its own, so the random numbers that the backbone draws do
-    not depend on the attention: at one seed, all rows of a table share their backbone weights. `draw` names another
-    such state: a twin, the same attention with other initial weights.
-    Each module is marked with `attention_place`, by which the recipe and the map recorder find it.
+    not depend on the attention: at one seed, all rows of a table share their backbone weights. `draw` selects another
+    state: the same attention with other initial weights, called a twin.
+    Each module gets the attribute `attention_place`, by which the recipe and the map recorder find it.
     """
 
     def __init__(self, node: Mapping[str, Any], image_size: int) -> None:
@@ -88,7 +87,7 @@ class AttentionSlots:
         self.image_size = image_size
         self.offered: dict[str, set[int]] = {}  # place -> the stages that have it
         self.filled = 0
-        self.has_twin = False  # whether another draw is another net
+        self.has_twin = False  # whether another draw gives other weights
         self.previous: nn.Module | None = None
 
     def __call__(
@@ -110,7 +109,7 @@ class AttentionSlots:
             known["size"] = -(-self.image_size // downsampling)  # `same`-padded strides round up
         module = self._drawn(self.draw, channels, known)
         if self.draw is not None and not self.has_twin:
-            with torch.device("cpu"):  # weights of a net that is built without memory cannot be compared
+            with torch.device("cpu"):  # on the meta device weights cannot be compared
                 states = [self._drawn(draw, channels, known).state_dict() for draw in (None, self.draw)]
             self.has_twin = any(not torch.equal(states[0][name], states[1][name]) for name in states[0])
         self.previous = module.score if isinstance(module, Gate) else module
@@ -125,16 +124,16 @@ class AttentionSlots:
         return module
 
     def _drawn(self, draw: int | None, channels: int, known: Mapping[str, Any]) -> nn.Module:
-        """The attention of the slot just counted, under the random state of a draw."""
+        """The attention of the current slot (self.filled), built under the random state of a draw."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed((torch.initial_seed() + SLOT * self.filled + DRAW * (draw or 0)) % 2**63)
             return self.make(channels, previous=self.previous, **known)
 
     def check(self, model: str) -> None:
-        """Raise ConfigError when attention has no place, or the network just built lacks it, or one of the stages; and
-        when its twin would be itself, whose difference would pass for a noise floor of 0.
+        """Raise ConfigError if the attention has no place, or the network lacks this place or one of the stages.
 
-        `none` has no place, and may have stages and a draw: in a sweep over attentions it is the baseline of them all.
+        Also if a twin would equal the attention itself: their difference would look like a noise floor of 0.
+        `none` has no place, and may have stages and a draw, since in a sweep over attentions it is the baseline of all.
         """
         places = ", ".join(self.offered)
         if self.place is None and self.name != "none":

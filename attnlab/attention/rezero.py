@@ -1,7 +1,7 @@
-"""An attention that begins as identity: y = x + a (f(x) - x), one learnt scalar a a module, 0 at birth.
+"""An attention that starts as the identity: y = x + a (f(x) - x), with one learnt scalar a per module, initially 0.
 
-So that a trained net to which attention is added starts from what it has learnt. The scalar is that of Bachlechner et
-al. 2020, ReZero (arXiv 2003.04887), around any attention f; at a = 1 it is f itself.
+A trained net to which attention is added then starts from what it has learnt. At a = 1, y is f(x).
+Source: the scalar is that of Bachlechner et al. 2020, ReZero (arXiv 2003.04887).
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Eased(nn.Module):
-    """x (B, C, H, W) -> y (B, C, H, W), x itself at birth."""
+    """x (B, C, H, W) -> y (B, C, H, W); initially y = x."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Spatial Group-wise Enhance: a score per position in each of G groups of channels.
 
 t_i = <mean over positions of x, x_i> within the group; z_i = gamma (t_i - mean(t)) / (sd(t) + 1e-5) + beta, mean and
-unbiased sd over the positions; gamma, beta one a group, at birth 0 and 1.
+unbiased sd over the positions; one gamma and beta per group, initially 0 and 1.
 Source: Li et al. 2019 (arXiv 1905.09646), section 3; G = 64; implus/PytorchInsight@2864528
 classification/models/imagenet/resnet_sge.py.
 Differs from the authors' code in: a 1x1 map has z = beta instead of NaN; groups=null makes fewer than 64 groups where a

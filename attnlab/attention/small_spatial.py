@@ -1,4 +1,4 @@
-"""SResNet50's spatial module: a score per position from the channel mean alone, 46 parameters.
+"""SResNet50's spatial module: a score per position from the mean over channels, 46 parameters.
 
 z = conv3x3(upsample(relu(conv3x3_stride2(relu(conv5x5(mean over channels)))))), all 1 -> 1 channel, with bias.
 Source: ma-xu/ResidualAttention@045265c models/s_resnet.py (Xu Ma, UNT, 2019); convs normal with sd sqrt(2) / k,

@@ -1,4 +1,4 @@
-"""The training step in bare PyTorch: what Lightning and our classifier do for each batch, and nothing else."""
+"""The training step in plain PyTorch: what Lightning and our classifier do for each batch, and nothing else."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,17 +10,20 @@ from torch import Tensor, nn
 from attnlab.benchmarks.options import Setting
 from attnlab.configuration.targets import construct
 from attnlab.errors import ConfigError
+from attnlab.machine.acceleration import accelerate
 from attnlab.models.network import build
 from attnlab.training.weight_decay import decay_groups
 
 
 def as_set(net: nn.Module, here: Setting) -> nn.Module:
-    """The net, to be trained under a setting: device, memory format, compiled."""
+    """The net as attnlab.train trains it under a setting: device, memory format, compiled or accelerated."""
     net = net.to(here.device).train()
     if here.channels_last:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if here.compile:
         net.compile()
+    elif here.accelerate:
+        accelerate(net, device=here.device.type, precision=here.precision, channels_last=here.channels_last)
     return net
 
 

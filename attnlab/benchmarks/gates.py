@@ -1,29 +1,30 @@
-"""A gate alone, forward and backward: timm's module of the same name, and our own plain form, over ours.
+"""One gate, forward and backward: timm's module of the same name, and our own plain form, over ours accelerated.
 
 Features x and the gradient dy of the output have the dtype and memory format that they have within a net: bf16 and
 channels_last under machine=auto where the hardware multiplies bfloat16. The backward pass gives the gradients of x and
 of every parameter.
 """
 
+import copy
 from collections.abc import Callable
 from statistics import geometric_mean
 
 import torch
 from torch import nn
 
-from attnlab.attention.gate import plain
 from attnlab.benchmarks.options import Asked, Setting, describe, one_of, setting
 from attnlab.benchmarks.report import Report, Row
 from attnlab.benchmarks.timing import interleaved
 from attnlab.benchmarks.timm_pairs import TWINS, pair
 from attnlab.errors import ConfigError
+from attnlab.machine.acceleration import accelerate
 
 #: (B, C, H, W): the three stages of ResNet-20 at batch 128, the first and the third of ResNet-50 at batch 32
 SHAPES = ((128, 16, 32, 32), (128, 32, 16, 16), (128, 64, 8, 8), (32, 256, 56, 56), (32, 1024, 14, 14))
 
 
 def shapes(asked: Asked) -> list[tuple[int, ...]]:
-    """Those of `shapes=BxCxHxW,BxCxHxW`, SHAPES by default. Raises ConfigError."""
+    """The shapes of `shapes=BxCxHxW,BxCxHxW`, SHAPES by default. Raises ConfigError."""
     if (text := asked.own.get("shapes")) is None:
         return list(SHAPES)
     found = [tuple(int(n) if n.isdecimal() else 0 for n in part.split("x")) for part in text.split(",")]
@@ -33,7 +34,7 @@ def shapes(asked: Asked) -> list[tuple[int, ...]]:
 
 
 def features(shape: tuple[int, ...], here: Setting) -> torch.Tensor:
-    """Normal features (B, C, H, W) as a layer of a net under this setting hands them on."""
+    """Normally distributed features (B, C, H, W), in the dtype and layout of a net's maps under this setting."""
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     return x.to(here.device, here.dtype).contiguous(memory_format=here.memory_format)
 
@@ -54,18 +55,15 @@ def passes(module: nn.Module, x: torch.Tensor, here: Setting) -> Callable[[], ob
     return run
 
 
-def defined(run: Callable[[], object], *parts: str) -> Callable[[], object]:
-    """`run` with our gates and norms, or those of the two that are named, as they are defined, not fused."""
-
-    def unfused() -> object:
-        with plain(*parts):
-            return run()
-
-    return unfused
+def accelerated(module: nn.Module, here: Setting) -> nn.Module:
+    """A copy of the module, with gates and norms in their fused forms where these apply under the setting."""
+    module = copy.deepcopy(module)
+    accelerate(module, device=here.device.type, precision=here.precision, channels_last=here.channels_last)
+    return module
 
 
 def gates(asked: Asked) -> Report:
-    """timm over ours, and our plain form over ours, for every attention of TWINS and every shape."""
+    """timm's gate over ours accelerated, and our plain one over it, for every attention of TWINS and every shape."""
     here = setting(asked.values())
     rows: list[Row] = []
     speed: dict[str, dict[str, list[float]]] = {"timm": {}, "plain": {}}
@@ -73,8 +71,11 @@ def gates(asked: Asked) -> Report:
         for shape in shapes(asked):
             ours, timms = pair(name, shape[1], shape[2])
             x = features(shape, here)
-            run = passes(ours, x, here)
-            sides = {"timm": passes(timms, x, here), "plain": defined(run), "ours": run}
+            sides = {
+                "timm": passes(timms, x, here),
+                "plain": passes(ours, x, here),
+                "ours": passes(accelerated(ours, here), x, here),
+            }
             seconds = interleaved(sides, asked.repeats)
             facts = {"as": TWINS[name][3]}
             for other in ("timm", "plain"):
@@ -90,5 +91,5 @@ def gates(asked: Asked) -> Report:
     slower = [f"{row.case} {row.ratio().median:.2f}x" for row in rows if row.of == "timm" and row.ratio().median < 1]
     summary["slower than timm"] = ", ".join(slower) or "never"
     rows.sort(key=lambda row: row.of != "timm")
-    title = "a gate alone, forward and backward: timm's module, and our plain form, over ours"
+    title = "one gate, forward and backward: timm's module, and our plain form, over ours"
     return Report("gates", title, rows, describe(here), summary)

@@ -50,12 +50,14 @@ class Asked:
 
 @dataclass(frozen=True)
 class Setting:
-    """How a net is run: device, precision (32-true or bf16-mixed), channels_last, compile."""
+    """How a net is run: device, precision (32-true or bf16-mixed), channels_last, compile, and whether gates and norms
+    are exchanged for their fused forms where these apply."""
 
     device: torch.device
     precision: str
     channels_last: bool
     compile: bool = False
+    accelerate: bool = True
 
     @property
     def dtype(self) -> torch.dtype:

@@ -1,4 +1,4 @@
-"""How far a gate is from the memory floor: its time, forward and backward, over that of the bytes it must move.
+"""The time of a gate, forward and backward, over the time that it takes to move the bytes it must move.
 
 The floor counts maps of the size of x, N = B C H W elements, read or written at least once in each pass that cannot
 be joined with another, because it waits for a sum over the map; what is pooled is small beside them, and not counted.
@@ -17,7 +17,7 @@ from functools import partial
 
 import torch
 
-from attnlab.benchmarks.gates import features, passes, shapes
+from attnlab.benchmarks.gates import accelerated, features, passes, shapes
 from attnlab.benchmarks.options import Asked, describe, one_of, setting
 from attnlab.benchmarks.report import Report, Row, spread
 from attnlab.benchmarks.timing import interleaved
@@ -42,7 +42,7 @@ def roofline(asked: Asked) -> Report:
             ours, _ = pair(name, shape[1], shape[2])
             x = features(shape, here)
             copy = partial(torch.empty_like(x).copy_, x)
-            seconds = interleaved({"ours": passes(ours, x, here), "copy": copy}, asked.repeats)
+            seconds = interleaved({"ours": passes(accelerated(ours, here), x, here), "copy": copy}, asked.repeats)
             rate = 2 * x.numel() * x.element_size() / spread(seconds["copy"]).median
             facts: dict[str, str | float] = {"maps": "+".join(map(str, MAPS[name])), "copy GB/s": round(rate / 1e9, 1)}
             case = f"{name} {shape}"

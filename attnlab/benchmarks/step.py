@@ -1,9 +1,9 @@
 """A training step: forward, loss, backward and the optimizer's step, on a batch that is on the device already.
 
-The same net in float32, NCHW and eager, over the same net under `machine`; and over that, the net under `machine` whose
-gates and norms are `defined`, in PyTorch's operations. Then what an attention adds there, gate / no gate - 1: ours, its
-gates alone as defined (`plain`), and timm's module in the same slot. Compiled is what runs under `machine` where
-machine.compile=true, and what an attention adds as well where compiled=true. Recipe: modern, unless another is named.
+First, over the net under `machine`: the same net in float32, NCHW and eager; and the `plain` one, under `machine` but
+without fused gates and norms. Then what an attention adds, with attention / without - 1: ours, ours with
+both nets plain, and timm's module in the same slot. machine.compile=true compiles the net under `machine`;
+compiled=true also compiles the nets that show what an attention adds. Recipe: modern, unless another is named.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 from attnlab.benchmarks.bare_loop import stepping
-from attnlab.benchmarks.gates import defined
 from attnlab.benchmarks.options import Asked, Setting, describe, plain_setting, setting
 from attnlab.benchmarks.report import Report, Row
 from attnlab.benchmarks.timing import interleaved
@@ -39,16 +38,17 @@ def sides(asked: Asked, here: Setting, name: str) -> dict[str, Callable[[], obje
     extra = replace(here, compile=asked.flag("compiled"))
     fast = replace(here, compile=here.compile or extra.compile)
     values = asked.values(*DEFAULTS, attention=name)
-    found = {"float32": defined(stepping(values, plain_setting(here))), "machine": stepping(values, fast)}
-    if not fast.compile:  # a compiler is given the plain form anyway
-        found["defined"] = defined(stepping(values, fast))
+    found = {"float32": stepping(values, plain_setting(here)), "machine": stepping(values, fast)}
+    plain = replace(here, accelerate=False)
+    if not fast.compile:  # the compiler gets the plain form anyway
+        found["plain"] = stepping(values, plain)
     if name == "none":
         return found
     if extra != fast:
         found["ours"] = stepping(values, extra)
     found["none"] = stepping(asked.values(*DEFAULTS), extra)
-    if "mask" in values["attention"]:
-        found["plain"] = defined(stepping(values, extra), "gates")
+    if "plain" in found:
+        found["plain none"] = stepping(asked.values(*DEFAULTS), plain)
     if timms := with_timm(values, name):
         found["timm"] = stepping(timms, extra)
     return found
@@ -63,10 +63,10 @@ def step(asked: Asked) -> Report:
     for name in dict.fromkeys(asked.attentions or ATTENTIONS):
         seconds = interleaved(sides(asked, here, name), asked.repeats)
         seconds.setdefault("ours", seconds["machine"])
-        rows += [Row(f"{case}, {name}", seconds, kind, "machine") for kind in ("float32", "defined") if kind in seconds]
+        rows += [Row(f"{case}, {name}", seconds, kind, "machine") for kind in ("float32", "plain") if kind in seconds]
         added += [
-            Row(f"{case}, {name} adds", seconds, kind, "none", "extra")
-            for kind in ("ours", "plain", "timm")
+            Row(f"{case}, {name} adds", seconds, kind, over, "extra")
+            for kind, over in (("ours", "none"), ("plain", "plain none"), ("timm", "none"))
             if kind in seconds and name != "none"
         ]
     compiled = ", all compiled" if asked.flag("compiled") else ", machine compiled" if here.compile else ""

@@ -1,7 +1,7 @@
 """timm's modules of the same name as ours, with the same hyper-parameters: config nodes of `attention`.
 
-None of timm's variants of a paper: SE without its least of 8 hidden channels, CBAM's MLP with biases as the official
-code, GC that adds as the paper's, Coordinate attention with the paper's ratio. GE is the one without parameters: timm
+Not timm's variants of a paper: SE without its least of 8 hidden channels, CBAM's MLP with biases as the official
+code, GC that adds, as in the paper, coordinate attention with the paper's ratio. GE is the one without parameters: timm
 1.0.31 cannot build the others (*dd for **dd in gather_excite.py: TypeError). One weight differs: GC's query has a bias
 in timm, which the softmax cancels.
 """

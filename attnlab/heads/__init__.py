@@ -1,1 +1,1 @@
-"""Heads: named features -> logits (B, classes). One file a head."""
+"""Heads: named features -> logits (B, classes). One file per head."""

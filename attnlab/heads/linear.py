@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Linear(nn.Module):
-    """{name: (B, C, H, W)} -> (B, classes), from the last feature. Kernel He normal, bias 0, at birth.
+    """{name: (B, C, H, W)} -> (B, classes), from the last feature. The kernel starts He normal, the bias at 0.
 
     channels: {feature name: C}, shallow to deep, as backbones state it.
     """

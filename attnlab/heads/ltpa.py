@@ -11,7 +11,8 @@ With pc and softmax <u, g> is the same at every position and cancels: g has no i
 the authors' code too; pc is then u. With sigmoid, or dp, it counts.
 Source: Jetley et al. 2018 (arXiv 1804.02391), section 3; saumya-jetley/cd_ICLR18_LearnToPayAttention@605c280 (project
 global, vectors normed: BN, ReLU, dropout .5); SaoYan/LearnToPayAttention@61cf5b2 blocks.py (project local, not normed).
-At birth: u and l's projection Xavier uniform with gain sqrt(2), g's projection He normal, classifiers Xavier, biases 0.
+Initially u and l's projection are Xavier uniform with gain sqrt(2), g's projection is He normal, classifiers are
+Xavier, biases 0.
 init=saoyan: classifiers with gain sqrt(2) as well (SaoYan's initialize.py). init=jetley2018, the authors': u and l's
 projection normal by fan-out (u: sd sqrt(2), so that its softmax begins with one or two positions), linear layers
 U(-1/sqrt(inputs), 1/sqrt(inputs)), biases included, BN weights U(0, 1) (torch/nn Linear.lua, BatchNormalization.lua).

@@ -1,4 +1,4 @@
-"""What a network costs, counted."""
+"""Count the operations of a network."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,15 +7,13 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from attnlab.attention.gate import plain
-
 
 def count_macs(net: nn.Module, values: Mapping[str, Any]) -> int:
-    """Multiply-accumulates of convolutions and matrix products for one image, forward."""
+    """Multiply-accumulates of convolutions and matrix products in the forward pass of one image."""
     size = values["dataset"]["image_size"]
     was_training = net.training
     net.eval()
-    with torch.no_grad(), plain(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         net(torch.zeros(1, 3, size, size))
     net.train(was_training)
     return counter.get_total_flops() // 2

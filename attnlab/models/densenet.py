@@ -3,10 +3,11 @@
 Source: Huang et al. 2017, Densely Connected Convolutional Networks (arXiv 1608.06993); `densenet40` is that of
 firasl/inverse_attention@8c9a08c models/densenet.py: depth 40, growth 12, and bottlenecks that do not halve the number
 of layers (36 layers of two convs each), no compression, BN eps 1.1e-5 and Keras' momentum; 743,938 parameters with 10
-classes; tests/reference holds it to the authors' outputs and gradients. Its attention stands at the end of each dense
-block and of each transition.
+classes. tests/reference compares outputs and gradients with the authors' code. Its attention stands at the end of each
+dense block and of each transition.
 Differs from the authors' code in: He normal is not truncated (Keras truncates at two sd); the last layer is the head's,
-born He normal (there Glorot uniform); an odd map keeps its last row and column in a transition (there 2x2 means alone).
+initialised He normal (there Glorot uniform); an odd map keeps its last row and column in a transition (there they are
+dropped).
 """
 
 from functools import partial
@@ -17,7 +18,6 @@ from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
 from attnlab.layers import conv
-from attnlab.machine.kernels.norms import norm_relu
 from attnlab.models.slots import Slot, no_attention
 
 STAGES = 3
@@ -40,8 +40,8 @@ class Layer(nn.Module):
         self.at_conv = here("conv", growth)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv1(self.at_pre(norm_relu(self.norm1, x)))
-        y = self.at_conv(self.conv2(self.at_inner(norm_relu(self.norm2, y))))
+        y = self.conv1(self.at_pre(F.relu(self.norm1(x))))
+        y = self.at_conv(self.conv2(self.at_inner(F.relu(self.norm2(y)))))
         return torch.cat([x, y], dim=1)
 
 
@@ -58,7 +58,7 @@ class Transition(nn.Module):
         self.at_transition = here("transition", channels, also=("branch",))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv(norm_relu(self.norm, x))
+        y = self.conv(F.relu(self.norm(x)))
         return self.at_transition(F.avg_pool2d(y, 2, ceil_mode=True))
 
 
@@ -66,9 +66,9 @@ class DenseNet(nn.Module):
     """Images (B, 3, H, W) -> {stage1: (B, C1, H, W), stage2: (B, C2, H/2, W/2), stage3: (B, C3, H/4, W/4)}.
 
     A stage ends where its dense block does; the last feature is taken after the final BN and ReLU.
-    depth: 3n + 4, n layers a dense block;  growth: k, the channels that a layer adds; the stem has 2k;
+    depth: 3n + 4, n layers per dense block;  growth: k, the channels that a layer adds; the stem has 2k;
     norm_eps, norm_momentum: of the BNs (momentum = share of the new batch, as in PyTorch).
-    Slots: those of the layer; `dense`, the end of each dense block, on the whole concatenation; `transition`;
+    Slots: those of the layer; `dense`, the end of each dense block, on the concatenation of its layers; `transition`;
     `branch`, all of these ends at once (the official code's); `stage`, the ends of the first two dense blocks.
     """
 
@@ -110,4 +110,4 @@ class DenseNet(nn.Module):
         features = {}
         for name, stage in self.stages.items():
             features[name] = x = stage(x)
-        return features | {name: norm_relu(self.norm, x)}
+        return features | {name: F.relu(self.norm(x))}

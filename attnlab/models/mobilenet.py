@@ -2,9 +2,9 @@
 
 Source: Howard et al. 2017, MobileNets (arXiv 1704.04861); strides, BN and initialisation are those of
 firasl/inverse_attention@8c9a08c models/mobilenets.py: full resolution up to block 5, stride 2 in blocks 6 and 12;
-3,217,226 parameters with 10 classes; tests/reference holds it to the authors' outputs and gradients. Its attention
-stands at the end of each block.
-Differs from the authors' code in: the last layer is the head's, born He normal (there Glorot uniform).
+3,217,226 parameters with 10 classes. tests/reference compares outputs and gradients with the authors' code. Its
+attention stands at the end of each block.
+Differs from the authors' code in: the last layer is the head's, initialised He normal (there Glorot uniform).
 """
 
 from functools import partial
@@ -14,11 +14,10 @@ from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
 from attnlab.layers import conv
-from attnlab.machine.kernels.norms import normed
 from attnlab.models.slots import Slot, no_attention
 
 STEM = 32
-#: (channels of each block, stride of the first) of each stage; a stage is what has one resolution
+#: (channels of each block, stride of the first) of each stage; all maps of a stage have one resolution
 STAGES = (((64, 128, 128, 256, 256), 1), ((512,) * 6, 2), ((1024,) * 2, 2))
 
 
@@ -45,7 +44,7 @@ class SeparableBlock(nn.Module):
         super().__init__()
         here = partial(slot, downsampling=downsampling)
         self.at_pre = slot("pre", in_channels, downsampling=downsampling // stride)
-        # Built, and drawn, also where attention takes their place: the other weights stay those of every other row.
+        # Built even if an attention replaces them, so that at one seed all other weights are those of the other rows.
         self.conv1: nn.Module = conv(
             in_channels, in_channels, 3, stride, groups=in_channels, init=init, padding=padding
         )
@@ -60,8 +59,8 @@ class SeparableBlock(nn.Module):
         self.at_block = here("block", channels, also=("branch",))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.at_inner(F.relu6(normed(self.norm1, self.conv1(self.at_kernel(self.at_pre(x))))))
-        return self.at_block(F.relu6(normed(self.norm2, self.at_conv(self.conv2(y)))))
+        y = self.at_inner(F.relu6(self.norm1(self.conv1(self.at_kernel(self.at_pre(x))))))
+        return self.at_block(F.relu6(self.norm2(self.at_conv(self.conv2(y)))))
 
 
 class MobileNet(nn.Module):
@@ -70,7 +69,7 @@ class MobileNet(nn.Module):
     width: alpha, the multiplier of all channels;  init: of the convs, as attnlab.layers.conv;
     norm_eps, norm_momentum: of the BNs (momentum = share of the new batch, as in PyTorch);
     padding: of the convs with stride 2, `both` sides or the `far` one;
-    dropout: of whole channels of the last feature: after global pooling, the same as dropping entries of the vector.
+    dropout: share of the last feature's channels that are dropped, which after pooling are entries of the vector.
     Slots: those of the block, and `stage` between stages.
     """
 
@@ -113,7 +112,7 @@ class MobileNet(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        x = F.relu6(normed(self.norm, self.conv(images)))
+        x = F.relu6(self.norm(self.conv(images)))
         features = {}
         for name, stage in self.stages.items():
             features[name] = x = stage(x)

@@ -10,11 +10,11 @@ Differs from the authors' code in: He normal by fan-in (there: PyTorch's default
 
 from functools import partial
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnlab.layers import conv
-from attnlab.machine.kernels.norms import gated_norm, in_turn, norm_relu
-from attnlab.models.slots import Slot, no_attention
+from attnlab.models.slots import Slot, attend, no_attention
 
 STEM, END = 32, 1280
 #: stages of one resolution: (expansion, channels, blocks) of each group; a stage but the first begins with stride 2
@@ -45,7 +45,7 @@ class InvertedResidual(nn.Module):
         self.at_pre = before("pre", in_channels)
         self.conv1 = conv(in_channels, wide)
         self.norm1 = nn.BatchNorm2d(wide)
-        # Built, and drawn, also where attention takes their place: the other weights stay those of every other row.
+        # Built even if an attention replaces them, so that at one seed all other weights are those of the other rows.
         self.conv2: nn.Module = conv(wide, wide, 3, stride, groups=wide)
         self.norm2: nn.Module = nn.BatchNorm2d(wide)
         self.at_kernel = here("kernel", wide, in_channels=wide, stride=stride)
@@ -64,10 +64,10 @@ class InvertedResidual(nn.Module):
         self.at_post = here("post", channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = norm_relu(self.norm1, self.conv1(self.at_pre(x)))
-        y = self.at_inner(norm_relu(self.norm2, self.at_conv(self.conv2(self.at_kernel(y)))))
-        y = gated_norm(self.at_branch, self.norm3, self.conv3(y), x)
-        return self.at_post(y + self.at_shortcut(in_turn(self.shortcut, x)) if self.adds else y)
+        y = F.relu(self.norm1(self.conv1(self.at_pre(x))))
+        y = self.at_inner(F.relu(self.norm2(self.at_conv(self.conv2(self.at_kernel(y))))))
+        y = attend(self.at_branch, self.norm3(self.conv3(y)), x)
+        return self.at_post(y + self.at_shortcut(self.shortcut(x)) if self.adds else y)
 
 
 class MobileNetV2(nn.Module):
@@ -102,8 +102,8 @@ class MobileNetV2(nn.Module):
         self.channels[f"stage{len(STAGES)}"] = END
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        x = norm_relu(self.norm, self.conv(images))
+        x = F.relu(self.norm(self.conv(images)))
         features = {}
         for name, stage in self.stages.items():
             features[name] = x = stage(x)
-        return features | {name: norm_relu(self.last_norm, self.last_conv(x))}
+        return features | {name: F.relu(self.last_norm(self.last_conv(x)))}

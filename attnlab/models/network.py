@@ -33,9 +33,9 @@ class Net(nn.Module):
 def build(cfg: DictConfig | Mapping[str, Any]) -> nn.Module:
     """The network of a composed config: images (B, 3, H, W) -> logits (B, classes). Reads no images.
 
-    Equal configs give equal weights, by `seed`, before `start_from` gives it those of `start_from`; the caller's
-    random state is left alone.
-    Raises ConfigError for a value that no network can be built from.
+    The net is in its plain form; machine.acceleration exchanges what it can before training on a CPU.
+    Equal configs give equal initial weights, drawn by `seed`; `start_from` is not applied here. The caller's random
+    state is not changed. Raises ConfigError for a value that no network can be built from.
     """
     cfg = check(cfg)
     model = dict(cfg["model"])
@@ -63,9 +63,9 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> nn.Module:
 def load(run_id: str, output_dir: str | Path = "outputs", *, key: str = "run") -> nn.Module:
     """The trained network of a finished run, in eval mode, at the checkpoint that was tested.
 
-    run_id: the run's folder below output_dir; its first letters are enough;  key: under which the user gave it.
-    Raises ConfigError when there is none, or its checkpoint is missing, damaged or not the one that the record is of.
-    Warns (OtherCode) when the code that trained it is not the code of today, which then uses its weights.
+    run_id: the run's folder below output_dir, or its first letters;  key: the config key that names it, for messages.
+    Raises ConfigError if there is no such run, or its checkpoint is missing, damaged, or not the one of the record.
+    Warns (OtherCode) if the run was trained by code that has changed since.
     """
     folder = find_run(run_id, output_dir, key=key)
     record = read_record(folder, key=key) or {}
@@ -73,7 +73,7 @@ def load(run_id: str, output_dir: str | Path = "outputs", *, key: str = "run") -
         text = f"run {folder.name} was trained by other code ({', '.join(files)} changed since)"
         warnings.warn(f"{text}; the code of today uses its weights", OtherCode, stacklevel=2)
     values = read_config(folder, key=key)
-    if values["model"].get("pretrained"):  # what it was trained from is overwritten at once
+    if values["model"].get("pretrained"):  # its weights are overwritten below, so they need not be fetched
         values["model"] = values["model"] | {"pretrained": False}
     net = build(values)
     try:
@@ -87,7 +87,7 @@ def load(run_id: str, output_dir: str | Path = "outputs", *, key: str = "run") -
         net.load_state_dict({name.removeprefix("net."): state[name] for name in state if name.startswith("net.")})
     except FileNotFoundError as error:
         raise ConfigError(f"{key}={run_id}: its best.ckpt is missing") from error
-    except ConfigError:  # a ValueError, but one that says what it is
+    except ConfigError:  # it is a ValueError, too, and has a message of its own
         raise
     except (RuntimeError, ValueError) as error:
         raise ConfigError(f"{key}={run_id}: its best.ckpt cannot be read") from error

@@ -12,11 +12,11 @@ Attention's RN-164-att1 and -att2, whose global vector comes from a branch of it
 from collections.abc import Sequence
 from functools import partial
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
 from attnlab.layers import conv
-from attnlab.machine.kernels.norms import norm_relu
 from attnlab.models.slots import Slot, attend, no_attention
 from attnlab.models.stages import residual_stages
 
@@ -31,7 +31,7 @@ class Basic(nn.Module):
 
     def __init__(self, in_channels: int, width: int, stride: int, *, here: Slot, strided: int, dropout: float) -> None:
         super().__init__()
-        # Built, and drawn, also where attention takes their place: the other weights stay those of every other row.
+        # Built even if an attention replaces them, so that at one seed all other weights are those of the other rows.
         self.conv1: nn.Module = conv(in_channels, width, 3, stride)
         self.norm: nn.Module = nn.BatchNorm2d(width)
         self.at_kernel = here("kernel", width, in_channels=in_channels, stride=stride)
@@ -43,7 +43,7 @@ class Basic(nn.Module):
         self.at_conv = here("conv", width)
 
     def forward(self, a: Tensor) -> Tensor:
-        y = self.at_inner(norm_relu(self.norm, self.conv1(self.at_kernel(a))))
+        y = self.at_inner(F.relu(self.norm(self.conv1(self.at_kernel(a)))))
         return self.at_conv(self.conv2(self.dropout(y)))
 
 
@@ -72,8 +72,8 @@ class Bottleneck(nn.Module):
         self.conv3 = conv(width, self.expansion * width)
 
     def forward(self, a: Tensor) -> Tensor:
-        y = norm_relu(self.norm1, self.conv1(a))
-        y = self.at_inner(norm_relu(self.norm2, self.at_conv(self.conv2(self.at_kernel(y)))))
+        y = F.relu(self.norm1(self.conv1(a)))
+        y = self.at_inner(F.relu(self.norm2(self.at_conv(self.conv2(self.at_kernel(y))))))
         return self.conv3(self.dropout(y))
 
 
@@ -81,7 +81,7 @@ class Unit(nn.Module):
     """x (B, C_in, H, W) -> shortcut(x) + branch(a), a = relu(BN(x)).
 
     Where the shape changes the shortcut is a 1x1 conv, of a (`activated`) or of x (`raw`).
-    Slots: the branch's, and `pre` on a, for the branch alone; `branch` after it, where attention may see x too;
+    Slots: the branch's, and `pre` on a, seen only by the branch; `branch` after it, where attention may see x too;
     `shortcut` on the shortcut; `post` after the addition.
     downsampling: input pixels for one of this unit's output pixels.
     """
@@ -113,7 +113,7 @@ class Unit(nn.Module):
         self.at_post = here("post", channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        a = norm_relu(self.norm, x)
+        a = F.relu(self.norm(x))
         y = attend(self.at_branch, self.branch(self.at_pre(a)), x)
         straight = x if self.shortcut is None else self.shortcut(x if self.raw else a)
         return self.at_post(y + self.at_shortcut(straight))
@@ -169,5 +169,5 @@ class PreActResNet(nn.Module):
         for name, stage in self.stages.items():
             features[name] = x = stage(x)
         if self.norm is not None:
-            features[self.last] = norm_relu(self.norm, x)
+            features[self.last] = F.relu(self.norm(x))
         return features

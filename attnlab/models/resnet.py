@@ -8,13 +8,13 @@ Differs from the authors' code in: He normal is by fan-in (there: by fan-out).
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
 from attnlab.layers import conv
-from attnlab.machine.kernels.norms import gated_norm_add_relu, in_turn, norm_relu
 from attnlab.models.resnet_cifar import BasicBlock
-from attnlab.models.slots import Slot, no_attention
+from attnlab.models.slots import Slot, attend, no_attention
 from attnlab.models.stages import residual_stages
 
 EXPANSION = 4
@@ -36,7 +36,7 @@ class BottleneckBlock(nn.Module):
         self.at_pre = before("pre", in_channels)
         self.conv1 = conv(in_channels, width)
         self.norm1 = nn.BatchNorm2d(width)
-        # Built, and drawn, also where attention takes their place: the other weights stay those of every other row.
+        # Built even if an attention replaces them, so that at one seed all other weights are those of the other rows.
         self.conv2: nn.Module = conv(width, width, 3, stride)
         self.norm2: nn.Module = nn.BatchNorm2d(width)
         self.at_kernel = here("kernel", width, in_channels=width, stride=stride)
@@ -54,10 +54,10 @@ class BottleneckBlock(nn.Module):
         self.at_post = here("post", channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = norm_relu(self.norm1, self.conv1(self.at_pre(x)))
-        y = self.at_inner(norm_relu(self.norm2, self.at_conv(self.conv2(self.at_kernel(y)))))
-        y, shortcut = self.conv3(y), self.at_shortcut(in_turn(self.shortcut, x))
-        return self.at_post(gated_norm_add_relu(self.at_branch, self.norm3, y, x, shortcut))
+        y = F.relu(self.norm1(self.conv1(self.at_pre(x))))
+        y = self.at_inner(F.relu(self.norm2(self.at_conv(self.conv2(self.at_kernel(y))))))
+        y = attend(self.at_branch, self.norm3(self.conv3(y)), x)
+        return self.at_post(F.relu(y + self.at_shortcut(self.shortcut(x)), inplace=True))
 
 
 BLOCKS: dict[str, tuple[Callable[..., nn.Module], int]] = {
@@ -69,6 +69,7 @@ BLOCKS: dict[str, tuple[Callable[..., nn.Module], int]] = {
 class ResNet(nn.Module):
     """Images (B, 3, H, W) -> {stage1: (B, C1, H, W), stage2: (B, C2, H/2, W/2), ...}.
 
+    Not the ResNet of models/resnet_cifar.py, which has depth 6n + 2 and 16, 32, 64 channels.
     blocks: blocks of each stage;  widths: channels of each stage's 3x3 convs;  stem: of the first conv;
     block: basic, or bottleneck, whose output has four times as many channels as its 3x3 conv.
     Slots: those of the block, and `stage` between stages.
@@ -94,7 +95,7 @@ class ResNet(nn.Module):
         )
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        x = norm_relu(self.norm, self.conv(images))
+        x = F.relu(self.norm(self.conv(images)))
         features = {}
         for name, stage in self.stages.items():
             features[name] = x = stage(x)

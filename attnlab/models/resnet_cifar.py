@@ -2,7 +2,7 @@
 
 Source: He et al. 2016, Deep Residual Learning (arXiv 1512.03385), section 4.2. `resnet50_cifar` is the "ResNet50" of
 firasl/inverse_attention@8c9a08c models/resnet_v1.py: depth 50 = 6*8 + 2, biased convs, Keras' BN, 1x1 shortcut
-without BN, and `padding: far`: Keras' `same` (tests/reference holds it to the authors' outputs and gradients).
+without BN, and `padding: far`, Keras' `same`. tests/reference compares outputs and gradients with the authors' code.
 Differs from the authors' code in: He normal is not truncated (Keras truncates at two sd).
 """
 
@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
 from attnlab.layers import conv
-from attnlab.machine.kernels.norms import gated_norm_add_relu, in_turn, norm_relu
-from attnlab.models.slots import Slot, no_attention
+from attnlab.models.slots import Slot, attend, no_attention
 
 WIDTHS = (16, 32, 64)
 
@@ -58,7 +57,7 @@ class BasicBlock(nn.Module):
         super().__init__()
         here = partial(slot, channels=channels, downsampling=downsampling)
         self.at_pre = slot("pre", in_channels, downsampling=downsampling // stride)
-        # Built, and drawn, also where attention takes their place: the other weights stay those of every other row.
+        # Built even if an attention replaces them, so that at one seed all other weights are those of the other rows.
         self.conv1: nn.Module = conv(in_channels, channels, 3, stride, bias=bias, padding=padding)
         self.norm1: nn.Module = norm(channels)
         self.at_kernel = here("kernel", in_channels=in_channels, stride=stride)
@@ -81,18 +80,20 @@ class BasicBlock(nn.Module):
         self.at_post = here("post")
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.at_inner(norm_relu(self.norm1, self.conv1(self.at_kernel(self.at_pre(x)))))
-        y, shortcut = self.at_conv(self.conv2(y)), self.at_shortcut(in_turn(self.shortcut, x))
-        return self.at_post(gated_norm_add_relu(self.at_branch, self.norm2, y, x, shortcut))
+        y = self.at_inner(F.relu(self.norm1(self.conv1(self.at_kernel(self.at_pre(x))))))
+        y = attend(self.at_branch, self.norm2(self.at_conv(self.conv2(y))), x)
+        return self.at_post(F.relu(y + self.at_shortcut(self.shortcut(x)), inplace=True))
 
 
 class ResNet(nn.Module):
     """Images (B, 3, H, W) -> {stage1: (B, 16, H, W), stage2: (B, 32, H/2, W/2), stage3: (B, 64, H/4, W/4)}.
 
+    Not the ResNet of models/resnet.py, which has ImageNet's blocks and widths.
     depth: 6n + 2;  shortcut where the shape changes: `A` padding, `B` 1x1 conv + BN, `conv` 1x1 conv;
     bias: of the convs;  norm_eps, norm_momentum: of the BNs (momentum = share of the new batch, as in PyTorch);
     padding: of the 3x3 convs with stride 2, `both` sides or the `far` one.
-    Slots: those of the block, and `stage` between stages (after stages 1 and 2).
+    Slots: those of the block, and `stage` after stages 1 and 2.
+    Raises ConfigError for another depth or shortcut.
     """
 
     def __init__(
@@ -135,7 +136,7 @@ class ResNet(nn.Module):
         self.at_stage1, self.at_stage2 = between[:2]
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        x = norm_relu(self.norm, self.conv(images))
+        x = F.relu(self.norm(self.conv(images)))
         stage1 = self.at_stage1(self.stage1(x))
         stage2 = self.at_stage2(self.stage2(stage1))
         return {"stage1": stage1, "stage2": stage2, "stage3": self.stage3(stage2)}

@@ -1,7 +1,7 @@
 """Slots: the named places of a backbone where an attention may stand.
 
-A backbone takes one argument, `slot: Slot`, and calls `slot("branch", channels)` at every place that it offers, with
-what it knows there: the map's `downsampling`, the block's `in_channels`. It knows no attention.
+A backbone takes one argument, `slot: Slot`, and calls it at every place it offers, e.g. `slot("branch", channels)`,
+together with what it knows there: the map's `downsampling`, the block's `in_channels`. It knows no attention.
 """
 
 from collections.abc import Callable
@@ -19,5 +19,5 @@ def no_attention(place: str, channels: int, **known: Any) -> nn.Module:
 
 
 def attend(slot: nn.Module, x: Tensor, block_input: Tensor) -> Tensor:
-    """The slot's module on x; one that asked for the block's channels (PSE) sees the block's input as well."""
+    """slot(x), or slot(x, block_input) for an attention that also sees the input of the block (PSE)."""
     return slot(x, block_input) if getattr(slot, "takes_input", False) else slot(x)

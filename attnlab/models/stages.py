@@ -1,4 +1,4 @@
-"""Stages of residual blocks, named stage1, stage2, ...: what the residual backbones have in common."""
+"""Stages of residual blocks, named stage1, stage2, ..., as the residual backbones share them."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,14 +18,15 @@ def residual_stages(
     expansion: int,
     slot: Slot,
 ) -> tuple[nn.ModuleDict, dict[str, int]]:
-    """{stage1: Sequential, ...} and {stage1: channels, ...}; every stage but the first begins with stride 2.
+    """Return {stage1: Sequential, ...} and {stage1: channels, ...}; every stage but the first begins with stride 2.
 
     block: called as block(in_channels, width, stride, downsampling=..., slot=...);  blocks, widths: of each stage;
-    expansion: a block's output channels are expansion * width.  Slot: `stage`, the end of each stage but the last.
+    expansion: a block's output channels are expansion * width.
+    Slot: `stage`, the end of each stage but the last. Raises ConfigError for lists that do not fit.
     """
     for key, values in (("blocks", blocks), ("widths", widths)):
-        whole = isinstance(values, list | tuple) and all(type(value) is int and value >= 1 for value in values)
-        if not whole or not values or len(values) != len(blocks):
+        counts = isinstance(values, list | tuple) and all(type(value) is int and value >= 1 for value in values)
+        if not counts or not values or len(values) != len(blocks):
             raise ConfigError(f"model.{key}={values}: allowed is an integer from 1 for each stage, e.g. [3,3,3]")
     stages, channels = nn.ModuleDict(), {}
     for number, (count, width) in enumerate(zip(blocks, widths, strict=True), start=1):

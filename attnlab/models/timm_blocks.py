@@ -1,8 +1,8 @@
 """timm's residual blocks, BasicBlock and Bottleneck, with our slots between their layers.
 
-Source: timm 1.0.31 models/resnet.py. A block here is built from timm's finished one: it takes that one's layers over
-under their own names, so that timm's weights load, and calls them in timm's order.
-Differs from timm's in: nothing but the slots; without attention the outputs are bit-equal.
+Source: timm 1.0.31 models/resnet.py. A block here takes over the layers of a finished block of timm's under their own
+names, so that timm's weights load, and calls them in timm's order.
+Differs from timm's code in: only the slots; without attention the outputs are bit-equal.
 """
 
 from collections.abc import Callable
@@ -12,17 +12,7 @@ from typing import Any
 import timm.models.resnet as timm_resnet
 from torch import Tensor, nn
 
-from attnlab.machine.kernels.norms import gated_norm_add_relu, in_turn, norm_act, normed, watched
 from attnlab.models.slots import Slot, attend
-
-
-def _norm_act(norm: nn.Module, drop: nn.Module, act: nn.Module, x: Tensor) -> Tensor:
-    """act(drop(norm(x)))."""
-    return norm_act(norm, act, x) if _nothing(drop) else act(drop(normed(norm, x)))
-
-
-def _nothing(module: nn.Module) -> bool:
-    return type(module) is nn.Identity and not watched(module)
 
 
 class _Layers(nn.Module):
@@ -51,14 +41,6 @@ class _Layers(nn.Module):
             if getattr(block, name) is None:
                 self.add_module(name, nn.Identity())
 
-    def _join(self, norm: nn.Module, act: nn.Module, y: Tensor, x: Tensor) -> Tensor:
-        """The block's end: act(attention(norm(y)) + shortcut(x))."""
-        shortcut = self.at_shortcut(in_turn(self.downsample, x))
-        if type(act) is nn.ReLU and not watched(act) and _nothing(self.se) and _nothing(self.drop_path):
-            return self.at_post(gated_norm_add_relu(self.at_branch, norm, y, x, shortcut))
-        y = attend(self.at_branch, self.se(normed(norm, y)), x)
-        return self.at_post(act(self.drop_path(y) + shortcut))
-
 
 class BasicBlock(_Layers):
     """x (B, C_in, H, W) -> relu(shortcut(x) + branch(x)), (B, C, H / stride, W / stride); two 3x3 convs.
@@ -86,9 +68,10 @@ class BasicBlock(_Layers):
         self.at_post = here("post", channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = _norm_act(self.bn1, self.drop_block, self.act1, self.conv1(self.at_kernel(self.at_pre(x))))
-        y = self.at_conv(self.conv2(self.at_inner(self.aa(y))))
-        return self._join(self.bn2, self.act2, y, x)
+        y = self.act1(self.drop_block(self.bn1(self.conv1(self.at_kernel(self.at_pre(x))))))
+        y = self.bn2(self.at_conv(self.conv2(self.at_inner(self.aa(y)))))
+        y = self.drop_path(attend(self.at_branch, self.se(y), x))
+        return self.at_post(self.act2(y + self.at_shortcut(self.downsample(x))))
 
 
 class Bottleneck(_Layers):
@@ -120,9 +103,11 @@ class Bottleneck(_Layers):
         self.at_post = here("post", channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = _norm_act(self.bn1, nn.Identity(), self.act1, self.conv1(self.at_pre(x)))
-        y = _norm_act(self.bn2, self.drop_block, self.act2, self.at_conv(self.conv2(self.at_kernel(y))))
-        return self._join(self.bn3, self.act3, self.conv3(self.at_inner(self.aa(y))), x)
+        y = self.act1(self.bn1(self.conv1(self.at_pre(x))))
+        y = self.act2(self.drop_block(self.bn2(self.at_conv(self.conv2(self.at_kernel(y))))))
+        y = self.bn3(self.conv3(self.at_inner(self.aa(y))))
+        y = self.drop_path(attend(self.at_branch, self.se(y), x))
+        return self.at_post(self.act3(y + self.at_shortcut(self.downsample(x))))
 
 
 #: timm's class, exactly -> ours; its further families (SK, Res2Net, ResNeSt) have other layers

@@ -1,7 +1,7 @@
 """timm's ResNet family (ResNet, ResNeXt, Wide ResNet, ...) with our attention in its blocks and between its stages.
 
-Source: timm 1.0.31 models/resnet.py. timm sweeps its initialisation over every conv it finds, and that sweep draws
-random numbers: the slots are filled after it, by attention that has initialised itself.
+Source: timm 1.0.31 models/resnet.py. timm initialises every conv of a finished net and draws random numbers for that.
+So the slots are filled afterwards, with attention that has initialised itself.
 """
 
 from functools import partial
@@ -19,8 +19,10 @@ FEATURES = ("stem", "stage1", "stage2", "stage3", "stage4")
 
 
 def create(name: str, *, pretrained: bool) -> TimmNet:
-    """timm's own net without its classifier. Raises ConfigError when it is of another family, or its weights are not
-    to be had."""
+    """timm's own net without its classifier.
+
+    Raises ConfigError if it is of another family or its weights cannot be fetched.
+    """
     if not timm.is_model(name):
         close = ", ".join(timm.list_models(f"*{str(name)[:6]}*")[:8]) or "resnet18, resnet34, resnet50, resnet101"
         raise ConfigError(f"model.name={name}: timm has no such model; near it: {close}")
@@ -35,10 +37,10 @@ def create(name: str, *, pretrained: bool) -> TimmNet:
     try:
         return cast(TimmNet, timm.create_model(name, num_classes=0, pretrained=True))
     except Exception as error:  # of the hub, of its HTTP client, of a file that is cut off
-        raise ConfigError(_not_to_be_had(name, error)) from error
+        raise ConfigError(_cannot_load(name, error)) from error
 
 
-def _not_to_be_had(name: str, error: Exception) -> str:
+def _cannot_load(name: str, error: Exception) -> str:
     known = timm.get_pretrained_cfg(name)
     if known is None or not (known.hf_hub_id or known.url):
         return f"model.pretrained=true: timm has no weights of model.name={name}; allowed is false"

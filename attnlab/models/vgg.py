@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
 from attnlab.layers import conv
-from attnlab.machine.kernels.norms import norm_relu
 from attnlab.models.slots import Slot, no_attention
 
 WIDTHS = (64, 128, 256, 512, 512)
@@ -27,7 +26,7 @@ class ConvBlock(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, *, here: Slot) -> None:
         super().__init__()
-        # Built, and drawn, also where attention takes their place: the other weights stay those of every other row.
+        # Built even if an attention replaces them, so that at one seed all other weights are those of the other rows.
         self.conv: nn.Module = conv(in_channels, channels, 3, bias=True)
         self.norm: nn.Module = nn.BatchNorm2d(channels)
         self.at_kernel = here("kernel", channels, in_channels=in_channels, stride=1)
@@ -37,7 +36,7 @@ class ConvBlock(nn.Module):
         self.at_post = here("post", channels, also=("branch",))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.at_post(norm_relu(self.norm, self.at_conv(self.conv(self.at_kernel(x)))))
+        return self.at_post(F.relu(self.norm(self.at_conv(self.conv(self.at_kernel(x))))))
 
 
 class VGG(nn.Module):
@@ -50,8 +49,8 @@ class VGG(nn.Module):
 
     def __init__(self, *, blocks: Sequence[int] = (2, 2, 3, 3, 3), slot: Slot = no_attention) -> None:
         super().__init__()
-        whole = isinstance(blocks, list | tuple) and all(type(count) is int and count >= 1 for count in blocks)
-        if not whole or len(blocks) != len(WIDTHS):
+        counts = isinstance(blocks, list | tuple) and all(type(count) is int and count >= 1 for count in blocks)
+        if not counts or len(blocks) != len(WIDTHS):
             raise ConfigError(f"model.blocks={blocks}: allowed is an integer from 1 for each stage, e.g. [2,2,3,3,3]")
         self.stages = nn.ModuleDict()
         self.channels = {}

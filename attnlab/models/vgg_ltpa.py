@@ -3,9 +3,9 @@
 Convs 3x3 with bias, BN, ReLU, dropout where a rate stands:
 local1: 64 (.3) 64 128 (.4) 128 256 (.4) 256 (.4) 256;  local2, local3: pool, 512 (.4) 512 (.4) 512;
 global: pool, 512 (.4), pool, 512 (.4), pool, flatten, dropout .5, linear to 512.
-At birth convs are He normal by fan-out. init=jetley2018 with norm_init=uniform is the authors' start: the linear layer
+Convs start He normal by fan-out. init=jetley2018 with norm_init=uniform is the authors' start: the linear layer
 U(-1/sqrt(inputs), 1/sqrt(inputs)), its bias too, BN weights U(0, 1), Torch7's defaults (torch/nn Linear.lua,
-BatchNormalization.lua), as their MSRinit is for convs alone; init=he has the linear layer He normal as well.
+BatchNormalization.lua), as their MSRinit is only for convs; init=he makes the linear layer He normal as well.
 Source: Jetley et al. 2018 (arXiv 1804.02391), section 4; saumya-jetley/cd_ICLR18_LearnToPayAttention@605c280
 VGGNet/models/models_CIFARS/3_level_atten_1global. `maps=after`, no dropout, Xavier and BN weights from U(0, 1) are
 SaoYan/LearnToPayAttention@61cf5b2 (model1.py: before, model2.py: after pooling).
@@ -18,7 +18,6 @@ from functools import partial
 from torch import Tensor, nn
 
 from attnlab.errors import ConfigError
-from attnlab.machine.kernels.norms import norm_act
 from attnlab.models.slots import Slot, no_attention
 
 #: (channels, dropout) of each conv
@@ -50,12 +49,6 @@ class ConvUnit(nn.Sequential):
         for name, unit in units.items():
             if name in ("conv", "norm", "relu") or not isinstance(unit, nn.Identity):
                 self.add_module(name, unit)
-
-    def forward(self, x: Tensor) -> Tensor:
-        units = iter(self)
-        for unit in units:
-            x = norm_act(unit, next(units), x) if unit is self.norm else unit(x)
-        return x
 
 
 def initialise(layer: nn.Conv2d | nn.Linear, init: str) -> None:

@@ -1,4 +1,4 @@
-"""Begin with the weights of a finished run: `start_from=ID`, e.g. to give a trained net attention and train it on."""
+"""Start from the weights of a finished run: `start_from=ID`, e.g. to add attention to a trained net and train on."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,17 +15,17 @@ from attnlab.records.checkpoint import fingerprint
 from attnlab.records.record import find_run, read_config, read_record
 from attnlab.records.source_code import changed_since
 
-#: keys of dataset that decide, with its class, which images it trains on; dataset.seed as well where it makes them
+#: keys of dataset that, with its class, determine its training images; dataset.seed too, if the images are generated
 OF_IMAGES = ("classes", "image_size", "listing", "train_size", "background_bias")
 
 
 def start_from(net: nn.Module, values: Mapping[str, Any]) -> str:
-    """Give `net`, built from the config `values`, the weights of its run `start_from`; return what was taken, in words.
+    """Load the weights of the run `start_from` into `net`, built from the config `values`; return a line for the log.
 
-    The backbone's must fit, name by name. Attention and head are taken where both configs name the same ones, and are
-    new otherwise, as is a head for another number of classes.
-    Raises ConfigError when there is no such run, its weights cannot be read, its backbone is another one, or other code
-    trained it (unless code=recorded accepts that).
+    The backbones must fit, tensor by tensor. Attention and head are loaded if both configs name the same ones;
+    otherwise, or with another number of classes, they keep their new weights.
+    Raises ConfigError if there is no such run, its weights cannot be read, its backbone is another one, or it was
+    trained by code that has changed since (unless code=recorded accepts that).
     """
     source = values["start_from"]
     folder = find_run(source, values["output_dir"], key="start_from")
@@ -35,21 +35,23 @@ def start_from(net: nn.Module, values: Mapping[str, Any]) -> str:
     before = read_config(folder, key="start_from")
     mine, theirs = _parts(net), _parts(load(folder.name, folder.parent, key="start_from"))
     taken, new = ["backbone"], list[str]()
-    if odd := _odd(mine["backbone"], theirs["backbone"]):
+    if difference := _difference(mine["backbone"], theirs["backbone"]):
         names = [name_of("model", config["model"]) for config in (before, values)]
-        raise ConfigError(f"start_from={source}: its backbone, model={names[0]}, does not fit model={names[1]}: {odd}")
+        raise ConfigError(
+            f"start_from={source}: its backbone, model={names[0]}, does not fit model={names[1]}: {difference}"
+        )
     for part in ("attention", "head"):
-        same = canonical(before[part]) == canonical(values[part]) and not _odd(mine[part], theirs[part])
+        same = canonical(before[part]) == canonical(values[part]) and not _difference(mine[part], theirs[part])
         if mine[part]:
             (taken if same else new).append(part)
     for part in taken:
         net.load_state_dict(theirs[part], strict=False)
-    said = f"starts from {source}: its {', '.join(taken)}" + (f"; new: {', '.join(new)}" if new else "")
-    return said + _leak(before, values)
+    line = f"starts from {source}: its {', '.join(taken)}" + (f"; new: {', '.join(new)}" if new else "")
+    return line + _leak(before, values)
 
 
 def parent_of(values: Mapping[str, Any]) -> dict[str, str]:
-    """The run that a config starts from, and the SHA-256 of its best.ckpt. Raises ConfigError when there is none."""
+    """The id of the run that a config starts from, and the SHA-256 of its best.ckpt. Raises ConfigError without one."""
     folder = find_run(values["start_from"], values["output_dir"], key="start_from")
     try:
         return {"id": folder.name, "weights": fingerprint(folder / "best.ckpt")}
@@ -58,12 +60,10 @@ def parent_of(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _leak(before: Mapping[str, Any], values: Mapping[str, Any]) -> str:
-    """A warning, where the run before was trained on images that are held out now, or may have been; or the run that
-    it started from itself, and so on.
+    """A warning if the earlier run, or a run that it started from, may have been trained on images held out now.
 
-    Of one draw, or of the files' order, the images held out when fewer are asked for are among those held out when more
-    are. Two different draws of the same images are taken to differ. Datasets of different classes are taken to share
-    no image.
+    With the same draw, or in the order of the files, a smaller held-out set is part of a larger one. Two different
+    draws count as different sets. Datasets of different classes count as sharing no image.
     """
     held, other = values["recipe"]["validation"]["images"], before["recipe"]["validation"]["images"]
     if not held:
@@ -83,19 +83,19 @@ def _leak(before: Mapping[str, Any], values: Mapping[str, Any]) -> str:
 
 
 def _draw(values: Mapping[str, Any]) -> int | None:
-    """What the images held out follow: the seed that draws them, None for the order of the files."""
+    """The seed that draws the held-out images; None if they follow the order of the files."""
     return draw_seed(values["recipe"]["validation"], values["dataset"].get("seed", 0), values["seed"])
 
 
 def _images(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides which images the dataset's class trains on, and holds out of."""
+    """The config values that determine the images from which the dataset trains and holds out."""
     dataset = values["dataset"]
     made = ("seed",) if getattr(target(dataset, "dataset"), "seed_makes_images", False) else ()
     return {name: canonical(dataset.get(name)) for name in (*OF_IMAGES, *made)}
 
 
 def _parts(net: nn.Module) -> dict[str, dict[str, Any]]:
-    """The net's tensors by name, apart: backbone, attention, head."""
+    """The net's tensors by part and name; parts: backbone, attention, head."""
     inside = tuple(f"{name}." for name, module in net.named_modules() if hasattr(module, "attention_place"))
     parts: dict[str, dict[str, Any]] = {"backbone": {}, "attention": {}, "head": {}}
     for name, tensor in net.state_dict().items():
@@ -104,8 +104,8 @@ def _parts(net: nn.Module) -> dict[str, dict[str, Any]]:
     return parts
 
 
-def _odd(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str | None:
-    """The first tensor that one side lacks, or has in another shape; None when all fit."""
+def _difference(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str | None:
+    """The first tensor that one side lacks, or has in another shape, as text; None if all fit."""
     for name in [*mine, *theirs]:
         shapes = [str(tuple(part[name].shape)) if name in part else "absent" for part in (theirs, mine)]
         if shapes[0] != shapes[1]:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from attnlab.configuration.compose import check
 from attnlab.data.build import make_datamodule
 from attnlab.machine import hardware, ranks
+from attnlab.machine.acceleration import accelerate
 from attnlab.machine.processes import die_with
 from attnlab.models.costs import count_macs
 from attnlab.models.network import build
@@ -87,6 +88,13 @@ def train(
                 net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             if hardware.compiles(machine):
                 net.compile()
+            else:  # a compiler fuses the plain form itself
+                accelerate(
+                    net,
+                    device=hardware.accelerator(machine),
+                    precision=hardware.precision(machine),
+                    channels_last=machine["channels_last"],
+                )
 
             log = EpochLog(run.folder / "log.csv", run.id)
             last = Last(

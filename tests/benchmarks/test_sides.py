@@ -1,15 +1,17 @@
 """Both sides of a benchmark do the same work: the same parameters, the same weights in the end."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from attnlab.attention.gate import plain
 from attnlab.benchmarks import gates, roofline, step
 from attnlab.benchmarks.bare_loop import Step, as_set, random_batch
 from attnlab.benchmarks.options import Asked, Setting, plain_setting, setting
 from attnlab.benchmarks.overhead import DEFAULTS, in_turns, loops
 from attnlab.benchmarks.timm_pairs import TWINS, pair
 from attnlab.data.build import make_datamodule
+from attnlab.machine.kernels import compile
 from attnlab.models.network import build
 
 FLOAT32 = Setting(torch.device("cpu"), "32-true", False)
@@ -69,9 +71,9 @@ def test_roofline_floor_is_in_copies():
 def test_step_has_every_side():
     asked = Asked((*SMALL, "model.depth=8"), ("none", "se", "simam"), 1)
     here = setting(asked.values(*step.DEFAULTS))
-    assert set(step.sides(asked, here, "none")) == {"float32", "defined", "machine"}
-    assert set(step.sides(asked, here, "se")) == {"float32", "defined", "machine", "none", "plain", "timm"}
-    assert set(step.sides(asked, here, "simam")) == {"float32", "defined", "machine", "none", "plain"}  # not in TWINS
+    assert set(step.sides(asked, here, "none")) == {"float32", "plain", "machine"}
+    assert set(step.sides(asked, here, "se")) == {"float32", "plain", "machine", "none", "plain none", "timm"}
+    assert set(step.sides(asked, here, "simam")) == {"float32", "plain", "machine", "none", "plain none"}  # not timm's
 
 
 def test_timms_module_only_where_its_hyper_parameters_are_ours():
@@ -83,21 +85,30 @@ def test_timms_module_only_where_its_hyper_parameters_are_ours():
     assert step.with_timm(Asked(("attention/mask=ignore",)).values(attention="se"), "se") is None
 
 
-def weights_after(values, here, steps=3, unfused=False):
+def weights_after(values, here, steps=3):
     train, batch = Step(as_set(build(values), here), values["recipe"], here), random_batch(values, here)
     for _ in range(steps):
-        (gates.defined(lambda: train(*batch)) if unfused else lambda: train(*batch))()
+        train(*batch)
     return train(*batch)[0], train.net.state_dict()
 
 
-@pytest.mark.parametrize("other", ["channels_last", "plain"])
-def test_sides_of_a_step_learn_the_same(other):
+def test_sides_of_a_step_learn_the_same():
     values = Asked((*SMALL, "recipe.optimizer.lr=0.01")).values(*step.DEFAULTS, attention="cbam")
     loss, weights = weights_after(values, FLOAT32)
-    here = FLOAT32 if other == "plain" else Setting(FLOAT32.device, "32-true", True)
-    again, others = weights_after(values, here, unfused=other == "plain")
+    again, others = weights_after(values, Setting(FLOAT32.device, "32-true", True))
     torch.testing.assert_close(again, loss, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(others, weights, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.skipif(compile.library() is None, reason="no C compiler here: nothing is accelerated")
+def test_the_plain_side_is_not_accelerated():
+    values = Asked(SMALL).values(*step.DEFAULTS, attention="cbam")
+    here = Setting(FLOAT32.device, "bf16-mixed", True)
+    fast, plain = (as_set(build(values), setting) for setting in (here, replace(here, accelerate=False)))
+    assert type(fast.backbone.norm).__name__ == "FusedBatchNorm2d"
+    assert type(plain.backbone.norm).__name__ == "BatchNorm2d"
+    losses = [Step(net, values["recipe"], here)(*random_batch(values, here))[0] for net in (fast, plain)]
+    torch.testing.assert_close(*losses, rtol=0.02, atol=0.02)
 
 
 def test_loops_of_overhead_end_with_the_same_weights():
@@ -116,9 +127,10 @@ def test_loops_of_overhead_end_with_the_same_weights():
     assert not any(torch.equal(weights["bare"][name], born[name]) for name, _ in build(values).named_parameters())
 
 
-def test_plain_is_what_is_defined():
+def test_gates_accelerates_a_copy():
     ours, _ = pair("se", 16, 8)
+    fast = gates.accelerated(ours, Setting(torch.device("cpu"), "bf16-mixed", True))
     x = torch.randn(2, 16, 8, 8)
-    with plain():
-        defined = x * ours.mask(ours.score(x))
-    torch.testing.assert_close(ours(x), defined)
+    torch.testing.assert_close(ours(x), x * ours.mask(ours.score(x)))
+    torch.testing.assert_close(fast(x), ours(x))
+    assert type(ours).__name__ == "Gate"

@@ -1,4 +1,4 @@
-"""passes.c and norms.c: built once, anew when damaged, from a folder of the user's alone, done without elsewhere."""
+"""passes.c and norms.c are built once and again when damaged, in a folder that only the user can write to."""
 
 import platform
 import shutil
@@ -7,11 +7,13 @@ import subprocess
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
-from attnlab.machine.kernels import compile, passes
+from attnlab.machine.kernels import compile
+from tests.machine.branches import accelerated
 
 
-def test_without_a_compiler_or_when_told_not_to(monkeypatch):
+def test_without_a_compiler_or_when_switched_off(monkeypatch):
     monkeypatch.setenv("ATTNLAB_KERNELS", "0")
     assert compile.library.__wrapped__() is None
     monkeypatch.delenv("ATTNLAB_KERNELS")
@@ -48,12 +50,12 @@ def test_the_sources_compile_without_a_warning(machine, tmp_path):
     if machine != "native" and platform.machine() != "x86_64":
         pytest.skip(f"{platform.machine()} has no -march={machine}")
     flags = [f"-march={machine}" if flag.startswith("-march=") else flag for flag in compile.FLAGS]
-    told = subprocess.run(
+    done = subprocess.run(
         ["cc", *map(str, compile.SOURCES), "-o", str(tmp_path / "x.so"), "-Wall", "-Wextra", *flags],
         capture_output=True,
         text=True,
     )
-    assert (told.returncode, told.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @compiler
@@ -64,9 +66,13 @@ def test_the_convolution_of_a_few_planes_is_a_convolution(size, kernel):
     draw = torch.Generator().manual_seed(0)
     planes, dout = (torch.randn(3, c, *size, generator=draw).bfloat16() for c in (2, 1))
     weight = torch.randn(1, 2, kernel, kernel, generator=draw)
-    ours = [planes.clone().requires_grad_(), weight.clone().requires_grad_()]
+    layer = nn.Conv2d(2, 1, kernel, padding=kernel // 2, bias=False)
+    layer.weight.data.copy_(weight)
+    fast = accelerated(layer)
+    assert type(fast) is not nn.Conv2d
+    ours = [planes.clone().requires_grad_(), fast.weight]
     truth = [planes.double().requires_grad_(), weight.double().requires_grad_()]
-    out = passes.conv_planes(*ours)
+    out = fast(ours[0])
     expected = F.conv2d(*truth, padding=kernel // 2)
     assert out.dtype == torch.bfloat16
     assert torch.allclose(out.double(), expected, rtol=1 / 128, atol=1e-5)

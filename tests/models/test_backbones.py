@@ -137,8 +137,8 @@ def test_timm_keeps_our_own_initialisation():
             ["attention=se", "attention.place=kernel"],
             r"attention=se: attention\.place=kernel: it cannot take",
         ),
-        (["attention=sk", "attention.place=post"], r"attention=sk: attention\.place=post: tells no in_channels here"),
-        (["attention=pse", "model=vgg16_bn"], r"attention=pse: attention\.place=branch: tells no in_channels here"),
+        (["attention=sk", "attention.place=post"], r"attention=sk: attention\.place=post: this place has no in_"),
+        (["attention=pse", "model=vgg16_bn"], r"attention=pse: attention\.place=branch: this place has no"),
         (
             ["attention=se", "attention.place=null"],
             r"attention=se: attention\.place=null: allowed in ResNet are pre, ker",

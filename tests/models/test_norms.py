@@ -1,6 +1,7 @@
-"""In bf16 and channels_last, as machine=auto trains on a CPU, every family of nets takes its norms from norms.c."""
+"""Every yaml of conf/model, accelerated, trains as its plain form does in bf16 and channels_last on a CPU.
 
-import copy
+With few blocks per stage, since all blocks of a stage are alike. Attentions: tests/machine/test_accelerate.py.
+"""
 
 import pytest
 import torch
@@ -8,67 +9,80 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import attnlab
-from attnlab.attention.gate import plain
-from attnlab.configuration.compose import compose_file
-from attnlab.configuration.compose import plain as values
+from attnlab.configuration.compose import compose_file, plain
+from attnlab.configuration.groups import choices
 from attnlab.machine.kernels import compile, norms
-from tests.attention.branches import noted_calls
+from tests.machine.branches import accelerated, noted_calls
 
 pytestmark = pytest.mark.skipif(compile.library() is None, reason="no C compiler here: norms.c is not tested")
 
-#: net -> how many of its norms are left to PyTorch; None: those whose channels norms.c does not take
-NETS: dict[str, int | None] = {
-    "model=resnet8": 0,
-    "model=resnet8 model.shortcut=B": 0,
-    "model=resnet18_stem3 model.blocks=[1,1,1,1]": 0,
-    "model=resnet50_stem3 model.blocks=[1,1,1,1]": 0,
-    "model=preresnet20": 0,
-    "model=preact_resnet50 model.blocks=[1,1,1,1]": 0,
-    "model=wrn16_8": 0,
-    "model=densenet40": None,
-    "model=mobilenet": 0,
-    "model=mobilenet_v2": None,
-    "model=vgg16_bn": 0,
-    "model=vgg_ltpa head=ltpa": 0,
-    # not as its authors begin it: their peaked softmax turns any rounding into another gradient
-    "model=vgg_pan model.init=he model.norm_init=ones head=ltpa_pan head.init=null": 0,
-    "model=timm model.name=resnet18 dataset=imagenet dataset.image_size=64": 1,  # the stem is timm's
-    "model=timm model.name=resnet26d dataset=imagenet dataset.image_size=64": 3,
+# Not the authors' start of these VGGs: their peaked softmax turns any rounding into another gradient.
+CALM = "model.init=he model.norm_init=ones"
+SMALL = {
+    "densenet40": "model.depth=13",
+    "wrn": "model.depth=10 model.width=2",
+    "resnet50_cifar": "model.depth=8",
+    "mobilenet": "model.width=0.5",
+    "vgg16_bn": "model.blocks=[1,1,1,1,1]",
+    "vgg_ltpa": "head=ltpa",
+    "vgg_pan": f"{CALM} head=ltpa_pan head.init=null",
+    "vgg_": CALM,
 }
+
+
+def small(name: str) -> str:
+    """Overrides that make the net of a yaml small."""
+    node = plain(compose_file("run", [f"model={name}"]))["model"]
+    known = next((text for start, text in SMALL.items() if name.startswith(start) and name != "mobilenet_v2"), None)
+    if known:
+        return known
+    if "blocks" in node:
+        return f"model.blocks={[1] * len(node['blocks'])}".replace(" ", "")
+    return "model.depth=8" if "depth" in node else ""
+
+
+NETS = [f"model={name} {small(name)}".strip() for name in choices("model") if name != "timm"] + [
+    "model=resnet8 model.shortcut=B",
+    "model=resnet8 model.shortcut=A",
+    *(f"model=timm model.name={name} dataset=imagenet dataset.image_size=64" for name in ("resnet18", "resnet26d")),
+]
+CASES = [(name, "se") for name in NETS] + [
+    (name, "none") for name in NETS if name.startswith(("model=resnet8 ", "model=resnet50_stem3", "model=timm"))
+]
+
+
+def config(name: str, attention: str) -> dict:
+    extra = ["attention.reduction=4"] if attention == "se" else []
+    return plain(compose_file("run", [*name.split(), f"attention={attention}", *extra]))
 
 
 def gradients(net: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """All gradients of a loss in one vector, and the buffers afterwards."""
-    net = copy.deepcopy(net)
     torch.manual_seed(0)  # dropout
     F.cross_entropy(net(images).float(), labels).backward()
     found = [p.grad.flatten().double() for p in net.parameters() if p.grad is not None]
     return torch.cat(found), dict(net.named_buffers())
 
 
-@pytest.mark.parametrize(("name", "attention"), [*((name, "se") for name in NETS), ("model=resnet8", "none")])
+@pytest.mark.parametrize(("name", "attention"), CASES)
 def test_a_step_is_as_close_to_float32_as_the_plain_one(name, attention, monkeypatch):
     calls = noted_calls(monkeypatch)
-    extra = ["attention.reduction=4"] if attention == "se" else []
-    cfg = values(compose_file("run", [*name.split(), f"attention={attention}", *extra]))
+    cfg = config(name, attention)
     net = attnlab.build(cfg).to(memory_format=torch.channels_last)
+    others = accelerated(net), accelerated(net)
     size = cfg["dataset"]["image_size"]
     draw = torch.Generator().manual_seed(0)
     images = torch.randn(8, 3, size, size, generator=draw).contiguous(memory_format=torch.channels_last)
     labels = torch.arange(8)
-    with plain():
-        truth, _ = gradients(net, images, labels)
+    truth, _ = gradients(others[0], images, labels)
+    assert not calls  # float32 runs plain
     with torch.autocast("cpu", torch.bfloat16):
-        ours, after = gradients(net, images, labels)
+        ours, after = gradients(others[1], images, labels)
         pools = calls.count("norm_pool")
-        with plain():
-            definition, buffers = gradients(net, images, labels)
+        definition, buffers = gradients(net, images, labels)
     assert calls.count("norm_pool") == pools
-    layers = [module for module in net.backbone.modules() if type(module) is nn.BatchNorm2d]
-    left = NETS[name]
-    if left is None:
-        left = sum(bool(module.num_features % norms.LANES and norms.LANES % module.num_features) for module in layers)
-    assert pools == len(layers) - left > 0
+    layers = [module for module in net.modules() if type(module) is nn.BatchNorm2d]
+    assert pools == sum(not (m.num_features % norms.LANES and norms.LANES % m.num_features) for m in layers) > 0
     wrong, allowed = (float((found - truth).norm() / truth.norm()) for found in (ours, definition))
     assert wrong <= 1.25 * allowed + 0.01
     assert after.keys() == buffers.keys()

@@ -1,8 +1,8 @@
-"""passes.c and norms.c, compiled by this machine's C compiler when first needed (seconds), kept in the user's cache.
+"""Compile passes.c and norms.c with this machine's C compiler when they are first needed, and keep the library.
 
-Without a compiler, or with ATTNLAB_KERNELS=0, `library` is None and passes.py computes the same in plain operations.
-The file is named by a hash of the sources, the compiler, its flags and the CPU, and is made anew when it cannot be
-loaded; its folder is the user's alone (mode 0700).
+It takes seconds. Without a compiler, or with ATTNLAB_KERNELS=0, `library()` is None and every net stays plain. The
+library is kept in the user's cache, in a folder that only the user can write to (mode 0700). Its name is a hash of the
+sources, the compiler, its flags and the CPU; a library that cannot be loaded is built again.
 """
 
 import ctypes
@@ -15,14 +15,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 
 SOURCES = [Path(__file__).with_name(name) for name in ("passes.c", "norms.c")]
 HEADER = Path(__file__).with_name("bf16.h")
 FLAGS = ["-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-lm"]
-FLAGS += ["-Wno-psabi"]  # vectors of 64 bytes are passed between inlined functions alone
+FLAGS += ["-Wno-psabi"]  # vectors of 64 bytes are passed only between inlined functions
 
 
 def _folder() -> Path:
@@ -36,7 +34,7 @@ def _folder() -> Path:
 
 
 def _cpu() -> str:
-    """What -march=native means here."""
+    """What -march=native means on this machine."""
     return next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags")), "")
 
 
@@ -44,8 +42,8 @@ def _build(compiler: str, target: Path) -> None:
     with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".part", delete=False) as part:
         pass
     try:
-        made = [compiler, *map(str, SOURCES), "-o", part.name, *FLAGS]
-        subprocess.run(made, check=True, capture_output=True, timeout=120)
+        command = [compiler, *map(str, SOURCES), "-o", part.name, *FLAGS]
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
         os.replace(part.name, target)
     finally:
         Path(part.name).unlink(missing_ok=True)
@@ -53,13 +51,13 @@ def _build(compiler: str, target: Path) -> None:
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled functions, or None where they cannot be had."""
+    """The compiled functions, or None where they cannot be built."""
     compiler = shutil.which(os.environ.get("CC") or "cc") or shutil.which("gcc")
     if os.environ.get("ATTNLAB_KERNELS") == "0" or compiler is None:
         return None
     try:
-        made_of = [*(source.read_text() for source in [*SOURCES, HEADER]), compiler, *FLAGS, _cpu()]
-        key = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:16]
+        inputs = [*(source.read_text() for source in [*SOURCES, HEADER]), compiler, *FLAGS, _cpu()]
+        key = hashlib.sha256("\0".join(inputs).encode()).hexdigest()[:16]
         target = _folder() / f"passes-{key}.so"
         if not target.exists():
             _build(compiler, target)
@@ -72,12 +70,6 @@ def library() -> ctypes.CDLL | None:
         return None
 
 
-@torch.compiler.assume_constant_result
-def available() -> bool:
-    """Whether there is a library."""
-    return library() is not None
-
-
 def _as_c(value: Tensor | float | None) -> Any:
     if isinstance(value, int):
         return ctypes.c_long(value)
@@ -87,13 +79,8 @@ def _as_c(value: Tensor | float | None) -> Any:
 
 
 def call(name: str, *arguments: Tensor | float | None) -> None:
-    """Call one of the C functions: tensors as pointers, integers as long, floats as double. What it writes is among the
-    tensors.
-
-    Tensors without memory, of which a compiler only wants to know the shapes, are left alone.
-    """
-    if any(isinstance(a, FakeTensor) for a in arguments):
-        return
+    """Call one of the C functions: tensors as pointers, integers as long, floats as double. It writes its results into
+    tensors among the arguments."""
     found = library()
     assert found is not None
     getattr(found, name)(*map(_as_c, arguments))

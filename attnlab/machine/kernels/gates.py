@@ -1,44 +1,39 @@
-"""Gates in few passes: y = x m, m = f(pooled x), where backward visits the feature map as seldom as it can.
+"""Fused gates: y = x m, m = f(squeeze(x)), with as few passes over the map x as possible.
 
-Plain autograd turns y = x m(pool(x)) into dy m, into a feature map for the pooling's gradient, and into their sum. Here
+Plain autograd computes dy m, then a map for the gradient of the squeeze, then their sum. Here
 
-    inside, tokens, pooled = enter(x, pooling);  m = f(*pooled);  y = leave(inside, tokens, (m,), pooling)
+    inside, tokens, squeezed = enter(x, squeeze);  m = f(squeezed);  y = leave(inside, tokens, (m,), squeeze)
 
-takes both ends as one operation: `leave` hands dy on unmultiplied (as the gradient of `inside`) and m along with it (as
-the gradient of a token), and `enter`, which is called when the gradient of `pooled` is known too, writes
-dx = dy m + the gradient through the pooling in one pass. Kept for backward: x, m, what was pooled. f is ordinary
-autograd: any score, any mask.
-
-`Pooling.plain` and x * m are the definition; tests/attention/test_fused.py holds the two equal. What is differentiated
-twice needs the plain form (attnlab.attention.gate.plain); the fused one says so.
+joins both ends of the gate into one operation. In backward, `leave` returns dy unmultiplied as the gradient of `inside`
+and m as the gradient of a token. `enter` runs when the gradient of `squeezed` is known too, and writes
+dx = dy m + the gradient through the squeeze in one pass. Kept for backward: x, m, and the positions of maxima. f is
+ordinary autograd, so any score and any mask will do.
 """
 
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import Function
 
+from attnlab import layers
 from attnlab.machine.kernels import passes
+from attnlab.machine.kernels.fused import Fused, dense, is_fast, once, watched
 
 Tensors = tuple[Tensor, ...]
 
 
-class Pooling(Protocol):
-    """What a score sees of x (B, C, H, W), and how its masks (one or two) multiply x."""
-
-    def plain(self, x: Tensor) -> Tensors:
-        """What the score sees, in plain operations."""
+class Squeeze(Protocol):
+    """The passes of one squeeze of x (B, C, H, W), and of the masks (one or two) that multiply x."""
 
     def forward(self, x: Tensor) -> tuple[Tensors, Tensors]:
-        """The same, and what backward needs of it."""
+        """What is squeezed from x, and what backward needs of it."""
 
     def backward(self, dy: Tensor, masks: Tensors, grads: Tensors, kept: Tensors) -> Tensor:
-        """dx = dy times the masks + the gradient `grads` of what the score sees."""
+        """dx = dy times the masks + the gradient through the squeeze, whose results have the gradients `grads`."""
 
     def shapes(self, x: Tensor) -> tuple[tuple[int, ...], ...]:
-        """Of each mask."""
+        """The shape of each mask."""
 
     def times(self, x: Tensor, masks: Tensors) -> Tensor:
         """x times the masks."""
@@ -60,12 +55,7 @@ class _OverPositions(_OneMask):
         return ((*x.shape[:2], 1, 1),)
 
 
-class Mean(_OverPositions):
-    """The mean over positions, (B, C)."""
-
-    def plain(self, x: Tensor) -> Tensors:
-        return (x.mean(dim=(2, 3)),)
-
+class _Mean(_OverPositions):
     def forward(self, x: Tensor) -> tuple[Tensors, Tensors]:
         return (passes.mean_positions(x).flatten(1),), ()
 
@@ -73,12 +63,7 @@ class Mean(_OverPositions):
         return passes.pool_positions_backward(dy, masks[0], grads[0][:, :, None, None], None, None)
 
 
-class Max(_OverPositions):
-    """The maximum over positions, (B, C); the first one has its gradient, as in max pooling."""
-
-    def plain(self, x: Tensor) -> Tensors:
-        return (x.flatten(2).max(dim=2).values,)
-
+class _Max(_OverPositions):
     def forward(self, x: Tensor) -> tuple[Tensors, Tensors]:
         _, most, where = passes.mean_max_positions(x)
         return (most.flatten(1),), (where,)
@@ -87,12 +72,7 @@ class Max(_OverPositions):
         return passes.pool_positions_backward(dy, masks[0], None, grads[0][:, :, None, None], kept[0])
 
 
-class MeanMax(_OverPositions):
-    """Both: (B, C) twice."""
-
-    def plain(self, x: Tensor) -> Tensors:
-        return (*Mean().plain(x), *Max().plain(x))
-
+class _MeanMax(_OverPositions):
     def forward(self, x: Tensor) -> tuple[Tensors, Tensors]:
         mean, most, where = passes.mean_max_positions(x)
         return (mean.flatten(1), most.flatten(1)), (where,)
@@ -102,37 +82,28 @@ class MeanMax(_OverPositions):
         return passes.pool_positions_backward(dy, masks[0], dmean, dmost, kept[0])
 
 
-class MaxMeanOverChannels(_OneMask):
-    """Maximum and mean over channels, (B, 1, H, W) each; channels that share the maximum share its gradient."""
-
+class _MaxMeanOverChannels(_OneMask):
     def shapes(self, x: Tensor) -> tuple[tuple[int, ...], ...]:
         return ((x.shape[0], 1, *x.shape[2:]),)
 
-    def plain(self, x: Tensor) -> Tensors:
-        return x.amax(dim=1, keepdim=True), x.mean(dim=1, keepdim=True)
-
     def forward(self, x: Tensor) -> tuple[Tensors, Tensors]:
-        most, mean = passes.pool_channels(x)
+        most, mean = passes.max_mean_channels(x)
         return (most, mean), (x, most)
 
     def backward(self, dy: Tensor, masks: Tensors, grads: Tensors, kept: Tensors) -> Tensor:
-        return passes.pool_channels_backward(dy, *masks, *grads, *kept)
+        (m,), (dmost, dmean), (x, most) = masks, grads, kept
+        return passes.pool_channels_backward(dy, m, dmost, dmean, dense(x), most)
 
 
-class MeanOverAxes:
-    """The means over columns, (B, C, H, 1), and over rows, (B, C, 1, W); a mask of each shape."""
-
+class _MeanOverAxes:
     def shapes(self, x: Tensor) -> tuple[tuple[int, ...], ...]:
         return (*x.shape[:3], 1), (*x.shape[:2], 1, x.shape[3])
 
-    def plain(self, x: Tensor) -> Tensors:
-        return x.mean(dim=3, keepdim=True), x.mean(dim=2, keepdim=True)
-
     def forward(self, x: Tensor) -> tuple[Tensors, Tensors]:
-        return passes.pool_axes(x), ()
+        return passes.mean_axes(x), ()
 
     def backward(self, dy: Tensor, masks: Tensors, grads: Tensors, kept: Tensors) -> Tensor:
-        return passes.pool_axes_backward(dy, *masks, *grads)
+        return passes.mean_axes_backward(dy, *masks, *grads)
 
     def times(self, x: Tensor, masks: Tensors) -> Tensor:
         return passes.times_axes(x, *masks)
@@ -141,49 +112,110 @@ class MeanOverAxes:
         return passes.dot_axes(dy, x, *masks)
 
 
+#: a score's squeeze -> its passes
+SQUEEZES: dict[type[nn.Module], Squeeze] = {
+    layers.Mean: _Mean(),
+    layers.Max: _Max(),
+    layers.MeanMax: _MeanMax(),
+    layers.MaxMeanOverChannels: _MaxMeanOverChannels(),
+}
+
+
 class _Enter(Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, pooling: Pooling) -> Tensors:
-        pooled, kept = pooling.forward(x)
-        ctx.pooling = pooling
+    def forward(ctx: Any, x: Tensor, squeeze: Squeeze) -> Tensors:
+        squeezed, kept = squeeze.forward(x)
+        ctx.squeeze = squeeze
         ctx.save_for_backward(*kept)
-        tokens = (x.new_empty(()).expand(shape) for shape in pooling.shapes(x))
-        return x.view_as(x), *tokens, *pooled
+        tokens = (x.new_empty(()).expand(shape) for shape in squeeze.shapes(x))
+        return x.view_as(x), *tokens, *squeezed
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor, *given: Tensor) -> tuple[Tensor, None]:
-        passes.once()
-        masks = len(ctx.pooling.shapes(dy))
-        return ctx.pooling.backward(dy, given[:masks], given[masks:], ctx.saved_tensors), None
+        once()
+        masks = len(ctx.squeeze.shapes(dy))
+        return ctx.squeeze.backward(dense(dy), given[:masks], given[masks:], ctx.saved_tensors), None
 
 
 class _Leave(Function):
     @staticmethod
-    def forward(ctx: Any, pooling: Pooling, *inside_tokens_masks: Tensor) -> Tensor:
-        # one name for all of them: dynamo drops ctx when there are as many arguments as names (torch 2.13, no gradient)
-        inside, *rest = inside_tokens_masks
-        masks = tuple(rest[len(rest) // 2 :])
-        ctx.pooling = pooling
+    def forward(ctx: Any, squeeze: Squeeze, inside: Tensor, *tokens_and_masks: Tensor) -> Tensor:
+        masks = tokens_and_masks[len(tokens_and_masks) // 2 :]
+        ctx.squeeze = squeeze
         ctx.save_for_backward(inside, *masks)
-        return pooling.times(inside, masks)
+        return squeeze.times(inside, masks)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        passes.once()
+        once()
         x, *masks = ctx.saved_tensors
-        if dy.stride() != x.stride():  # one layout from here on
-            dy = torch.empty_like(x).copy_(dy)
-        return None, dy, *masks, *ctx.pooling.dot(dy, x, tuple(masks))
+        dy = dense(dy)
+        return None, dy, *masks, *ctx.squeeze.dot(dy, dense(x), tuple(masks))
 
 
-def enter(x: Tensor, pooling: Pooling) -> tuple[Tensor, Tensors, Tensors]:
-    """x (B, C, H, W) -> (inside, tokens) for `leave` alone, and what the pooling says of x."""
-    inside, *rest = _Enter.apply(x, pooling)
-    masks = len(pooling.shapes(x))
+def enter(x: Tensor, squeeze: Squeeze) -> tuple[Tensor, Tensors, Tensors]:
+    """x (B, C, H, W) -> (inside, tokens), both for `leave` only, and what is squeezed from x."""
+    inside, *rest = _Enter.apply(x, squeeze)
+    masks = len(squeeze.shapes(x))
     return inside, tuple(rest[:masks]), tuple(rest[masks:])
 
 
-def leave(inside: Tensor, tokens: Tensors, masks: Sequence[Tensor], pooling: Pooling) -> Tensor:
-    """y = x times the masks, (B, C, H, W), which broadcast to pooling.shapes."""
-    shapes = pooling.shapes(inside)
-    return _Leave.apply(pooling, inside, *tokens, *(m.expand(shape) for m, shape in zip(masks, shapes, strict=True)))
+def leave(inside: Tensor, tokens: Tensors, masks: Sequence[Tensor], squeeze: Squeeze) -> Tensor:
+    """y = x times the masks, (B, C, H, W); the masks broadcast to squeeze.shapes."""
+    shapes = squeeze.shapes(inside)
+    return _Leave.apply(squeeze, inside, *tokens, *(m.expand(shape) for m, shape in zip(masks, shapes, strict=True)))
+
+
+class Gate(Fused):
+    """The fused form of attention.gate.Gate whose score has a known squeeze and sees x only through it.
+
+    Such a score is score(x) = score.from_squeezed(score.squeeze(x)).
+    """
+
+    replaces = "568cd006"
+
+    @classmethod
+    def fits(cls, module: nn.Module) -> bool:
+        return squeeze_of(module) in SQUEEZES
+
+    def forward(self, x: Tensor, source: Tensor | None = None) -> Tensor:
+        return super().forward(x) if source is None else self.plain(x, source)
+
+    def fused(self, x: Tensor) -> Tensor:
+        if not is_fast(x) or watched(self.score, self.score.squeeze):
+            return self.plain(x)
+        squeeze = SQUEEZES[type(self.score.squeeze)]
+        inside, tokens, squeezed = enter(x, squeeze)
+        return leave(inside, tokens, (self.factor_of(squeezed, x),), squeeze)
+
+    def factor_of(self, squeezed: Tensors, x: Tensor) -> Tensor:
+        """What x is multiplied by, from what is squeezed from it."""
+        z = self.score.from_squeezed(squeezed if len(squeezed) > 1 else squeezed[0])
+        return self.factor(z, x)
+
+
+def squeeze_of(gate: nn.Module) -> type | None:
+    """The class of the gate's squeeze, if score(x) = score.from_squeezed(score.squeeze(x)); otherwise None."""
+    owners = {
+        name: next((cls for cls in type(gate.score).__mro__ if name in vars(cls)), None)
+        for name in ("forward", "from_squeezed")
+    }  # a subclass with a forward of its own is another formula
+    known = owners["from_squeezed"] is not None and owners["from_squeezed"] is owners["forward"]
+    return type(gate.score.squeeze) if known and hasattr(gate.score, "squeeze") else None
+
+
+class Coordinate(Fused):
+    """The fused form of attention.coordinate.Coordinate."""
+
+    replaces = "cb50261e"
+
+    @classmethod
+    def fits(cls, module: nn.Module) -> bool:
+        return type(module.squeeze) is layers.MeanOverAxes
+
+    def fused(self, x: Tensor) -> Tensor:
+        if not is_fast(x) or watched(self.squeeze):
+            return self.plain(x)
+        axes = _MeanOverAxes()
+        inside, tokens, squeezed = enter(x, axes)
+        return leave(inside, tokens, self.factors(squeezed, x), axes)

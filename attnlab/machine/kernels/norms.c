@@ -1,5 +1,5 @@
 /* Batch normalisation in training and what follows it, in one pass over the map to read its statistics and one to write
- * the result; backward likewise. What is computed: attnlab/norms.py, whose plain form the tests hold this to.
+ * the result; backward likewise. norms.py documents it; the tests compare it with plain PyTorch.
  *
  * A map is bfloat16, (B, P, C): images, positions, channels; C is a divisor or a multiple of LANES. Where it is a
  * divisor, `fold` positions are taken side by side as one row of LANES. Arithmetic is float32, sums over images double;

@@ -1,7 +1,7 @@
-/* The passes of passes.py over bfloat16 maps in channels_last, as PyTorch's CPU kernels do not do them fast.
+/* The passes of passes.py over bfloat16 maps in channels_last, which PyTorch's CPU kernels do slowly.
  *
  * A map x is (B, P, C): images, positions, channels. Sums are kept in float32, every result is rounded once, to nearest
- * even. What each function computes is said in passes.py, whose plain forms the tests hold these to.
+ * even. passes.py documents each function; the tests compare the gates built from them with plain PyTorch.
  */
 #include "bf16.h"
 
@@ -42,7 +42,7 @@ void pool_positions(const bf16 *x, long B, long P, long C, bf16 *mean, bf16 *lar
     }
 }
 
-/* y = x m + g, m and g (B, C); g null: 0; h null, or (B, C): added where `place` says. */
+/* y = x m + g, m and g (B, C); g null: 0; h null, or (B, C): added at the positions `place`. */
 void times_channels(const bf16 *x, long B, long P, long C, const bf16 *m, const bf16 *g, const bf16 *h,
                     const int64_t *place, bf16 *y) {
 #pragma omp parallel for
@@ -157,7 +157,7 @@ void times_positions_backward(const bf16 *dy, const bf16 *x, long N, long C, con
 #define ROWS 4 /* of an output, computed together: their sums stay in registers */
 #define TAPS 4 /* of a kernel's row, likewise */
 
-/* How far apart rows are, and how many there are, in a plane with room for a border and for whole tiles. */
+/* The distance between rows and the number of rows of a plane with space for a border and for full tiles. */
 static inline long row_length(long W, long k) { return (W + WIDTH - 1) / WIDTH * WIDTH + k - 1 + TAPS; }
 static inline long row_count(long H, long k) { return (H + ROWS - 1) / ROWS * ROWS + k - 1; }
 

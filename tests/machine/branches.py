@@ -7,8 +7,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attnlab.machine.kernels import compile, norms
-from attnlab.machine.kernels.norms import gated_norm, gated_norm_add_relu
+from attnlab.machine.kernels import accelerate, compile, norms
+from attnlab.machine.kernels.norms import norm_gate, norm_gate_add_relu
+
+
+def accelerated(module: nn.Module) -> nn.Module:
+    """A copy of the module whose gates and norms are exchanged."""
+    module = copy.deepcopy(module)
+    accelerate(module)
+    return module
 
 
 def noted_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -40,7 +47,7 @@ def bn(channels: int) -> nn.BatchNorm2d:
 
 
 class End(nn.Module):
-    """A branch's end as one module: what gradients are asked of."""
+    """A branch's end as one module. It is plain until its norm and gate are exchanged."""
 
     def __init__(self, attention: nn.Module, channels: int, shortcut: bool = True) -> None:
         super().__init__()
@@ -48,15 +55,15 @@ class End(nn.Module):
 
     def forward(self, x: Tensor, shortcut: Tensor) -> Tensor:
         if self.adds:
-            return gated_norm_add_relu(self.attention, self.norm, x, x, shortcut)
-        return gated_norm(self.attention, self.norm, x, x)
+            return norm_gate_add_relu(self.attention, self.norm, x, x, shortcut)
+        return norm_gate(self.attention, self.norm, x, x)
 
     def before_relu(self, x: Tensor, shortcut: Tensor) -> Tensor:
-        return gated_norm(self.attention, self.norm, x, x) + shortcut
+        return norm_gate(self.attention, self.norm, x, x) + shortcut
 
 
-class Plainly(nn.Module):
-    """norm_relu and normed as modules."""
+class Normed(nn.Module):
+    """BN, or norm_relu, as a module."""
 
     def __init__(self, function: Callable[[nn.Module, Tensor], Tensor], channels: int) -> None:
         super().__init__()
