@@ -1,6 +1,6 @@
 """What things cost, on this machine: python -m attnlab.bench COMMAND [overrides of attnlab.run] [own keys]
 
-zoo         the menu of attentions: kind, place, parameters, MACs, source          format=table|csv|markdown
+zoo         the menu of attentions: kind, place, parameters, MACs, source          format=table|csv
 gates       a gate alone, forward and backward, against timm's and our plain form  attention=se,cbam shapes=128x16x32x32
 step        a training step against float32, NCHW, eager; what an attention adds   attention=none,se,cbam  compiled=true
 data        augmented images into the step against torchvision in a DataLoader
@@ -22,7 +22,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attnlab.benchmarks.zoo import COLUMNS, markdown, show, zoo
+from attnlab.benchmarks.zoo import COLUMNS, show, zoo
 from attnlab.configuration.schema import KEYS
 from attnlab.errors import AttnlabError, ConfigError
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, tuple[str, ...]] = {
     "gates": ("shapes",), "step": ("compiled",), "data": (), "overhead": (), "roofline": ("shapes",),
 }  # fmt: skip
-FORMATS = ("table", "csv", "markdown")
+FORMATS = ("table", "csv")
 
 __all__ = ["COLUMNS", "COMMANDS", "measure", "read_arguments", "zoo"]
 
@@ -121,8 +121,6 @@ def menu(arguments: Sequence[str]) -> None:
         writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    elif layout == "markdown":
-        print(markdown(rows))
     else:
         model = " ".join(o for o in overrides if not o.startswith("attention=")) or "model=resnet20"
         show(rows, f"attentions, and what they add to {model}")

@@ -14,7 +14,6 @@ from attnlab.configuration.compose import CONF, choices, compose_file, plain
 from attnlab.errors import ConfigError
 
 COLUMNS = ("attention", "kind", "inverse", "place", "parameters", "MACs", "source")
-NUMBERS = ("parameters", "MACs")
 
 
 def zoo(overrides: Sequence[str] = (), names: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -87,16 +86,6 @@ def source(name: str) -> str:
     return found[1].split(": ")[0] if found else ""
 
 
-def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The menu as a Markdown table."""
-    lines = [f"| {' | '.join(COLUMNS)} |", "|" + "|".join("---:" if c in NUMBERS else "---" for c in COLUMNS) + "|"]
-    return "\n".join([*lines, *(f"| {' | '.join(_text(row[c]) for c in COLUMNS)} |" for row in rows)])
-
-
-def _text(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
 def show(rows: Sequence[Mapping[str, Any]], title: str) -> None:
     """Print the menu to the terminal."""
     from rich.console import Console
@@ -105,8 +94,8 @@ def show(rows: Sequence[Mapping[str, Any]], title: str) -> None:
     drawn = Table(title=title, title_justify="left")
     for column in COLUMNS:
         drawn.add_column(
-            column, justify="right" if column in NUMBERS else "left", no_wrap=column != "source"
+            column, justify="right" if column in ("parameters", "MACs") else "left", no_wrap=column != "source"
         )
     for row in rows:
-        drawn.add_row(*(_text(row[c]) for c in COLUMNS))
+        drawn.add_row(*(f"{row[c]:,}" if isinstance(row[c], int) else str(row[c]) for c in COLUMNS))
     Console(width=None if sys.stdout.isatty() else 150).print(drawn)
