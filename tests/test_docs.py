@@ -21,7 +21,7 @@ from warm import warm
 
 import attnlab
 from attnlab.bench import COMMANDS
-from attnlab.configuration.compose import choices, compose_file, config
+from attnlab.configuration.compose import compose_file, config
 from attnlab.errors import ConfigError
 from attnlab.launch.print_configs import configs
 
@@ -34,6 +34,10 @@ PLACEHOLDERS = {"ID": NO_RUN, "NAME": "demo", "TEAM": "team", "DIR": "images"}
 AT_THE_DOOR = {"--help", "--cfg", "--config-dir"}
 #: programs of others, whose arguments are not checked here
 OTHERS = ("export", "wandb", "eval")
+
+
+def choices(group: str) -> list[str]:
+    return [path.stem for path in (ROOT / "conf" / group).glob("*.yaml")]
 
 
 def blocks(page: Path, language: str) -> list[str]:
