@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnlab.benchmarks.zoo import COLUMNS, show, zoo
+from attnlab.configuration.cli import command_line
 from attnlab.configuration.schema import KEYS
-from attnlab.errors import AttnlabError, ConfigError
+from attnlab.errors import ConfigError
 
 if TYPE_CHECKING:
     from attnlab.benchmarks.options import Asked
@@ -126,6 +127,7 @@ def menu(arguments: Sequence[str]) -> None:
         show(rows, f"attentions, and what they add to {model}")
 
 
+@command_line()
 def main() -> None:
     """The command line."""
     arguments = sys.argv[1:]
@@ -133,24 +135,20 @@ def main() -> None:
         print(__doc__)
         return
     command, *rest = arguments
-    try:
-        if command == "zoo":
-            menu(rest)
-        elif command == "show":
-            show_again(rest)
-        elif command == "same":
-            same_runs(rest)
-        elif command not in COMMANDS:
-            raise ConfigError(f"{command}: no such benchmark; allowed are zoo, {', '.join(COMMANDS)}, same, show")
-        else:
-            from attnlab.benchmarks import report
+    if command == "zoo":
+        menu(rest)
+    elif command == "show":
+        show_again(rest)
+    elif command == "same":
+        same_runs(rest)
+    elif command not in COMMANDS:
+        raise ConfigError(f"{command}: no such benchmark; allowed are zoo, {', '.join(COMMANDS)}, same, show")
+    else:
+        from attnlab.benchmarks import report
 
-            found, path = measure(command, rest)
-            report.show(found)
-            print(f"written to {path}")
-    except AttnlabError as error:
-        print(f"attnlab: {error}", file=sys.stderr)
-        sys.exit(1)
+        found, path = measure(command, rest)
+        report.show(found)
+        print(f"written to {path}")
 
 
 if __name__ == "__main__":

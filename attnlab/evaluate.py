@@ -13,8 +13,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from attnlab.configuration.cli import command_line
 from attnlab.configuration.compose import check, compose_file
-from attnlab.errors import AttnlabError, ConfigError, DataError
+from attnlab.errors import ConfigError, DataError
 from attnlab.records.source_code import print_warnings
 
 SPLITS = ("test", "val", "train")
@@ -153,17 +154,14 @@ def _all_images(recipe: dict[str, Any], split: str) -> dict[str, Any]:
     return recipe if split == "val" else recipe | {"validation": {"images": 0, "order": "seed"}}
 
 
+@command_line()
 def main() -> None:
     """The command line."""
     if {"-h", "--help"} & set(sys.argv[1:]) or len(sys.argv) == 1:
         print(__doc__)
         return
     print_warnings()
-    try:
-        scores = evaluate(sys.argv[1:])
-    except AttnlabError as error:
-        print(f"attnlab: {error}", file=sys.stderr)
-        sys.exit(1)
+    scores = evaluate(sys.argv[1:])
     for name in ("top1_error", "top5_error", "loss", "calibration_error"):
         print(f"{name:18}{scores[name]:.4f}")
     where = f"split {scores['split']}, {scores['precision']}"

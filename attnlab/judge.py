@@ -16,8 +16,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from attnlab.configuration.cli import command_line
 from attnlab.configuration.compose import choices, compose_file, plain
-from attnlab.errors import AttnlabError, ConfigError
+from attnlab.errors import ConfigError
 from attnlab.evaluation.chosen_runs import boolean, positive, read_asked
 from attnlab.records.judgement import FILE, add_to_judgement, read_judgement, scores
 from attnlab.records.record import believed, find_run
@@ -127,6 +128,7 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"
 
 
+@command_line(interrupted="interrupted; the same command goes on from here")
 def main() -> None:
     """The command line."""
     arguments = sys.argv[1:]
@@ -134,18 +136,11 @@ def main() -> None:
     if {"-h", "--help"} & set(arguments) or not arguments:
         print(__doc__)
         return
-    try:
-        one = any(argument.startswith("run=") for argument in arguments)
-        for found, path in asked_for(arguments):
-            if one:
-                show(found)
-            print(f"{found['run']}: judged, {', '.join(found['parts'])}; written to {path}", flush=True)
-    except AttnlabError as error:
-        print(f"attnlab: {error}", file=sys.stderr)
-        sys.exit(1)
-    except OSError as error:
-        print(f"attnlab: output_dir: {error.filename} cannot be written ({error.strerror})", file=sys.stderr)
-        sys.exit(1)
+    one = any(argument.startswith("run=") for argument in arguments)
+    for found, path in asked_for(arguments):
+        if one:
+            show(found)
+        print(f"{found['run']}: judged, {', '.join(found['parts'])}; written to {path}", flush=True)
 
 
 if __name__ == "__main__":

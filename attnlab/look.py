@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from attnlab.configuration.cli import command_line
 from attnlab.configuration.identity import SECTIONS, name_of
-from attnlab.errors import AttnlabError
 from attnlab.evaluation.chosen_runs import Asked, positive, read_asked
 from attnlab.records.record import Record
 from attnlab.records.source_code import print_warnings
@@ -121,6 +121,7 @@ def _page(title: str, record: Record, pictures: Mapping[str, Path]) -> str:
     )
 
 
+@command_line()
 def main() -> None:
     """The command line."""
     arguments = sys.argv[1:]
@@ -128,14 +129,7 @@ def main() -> None:
     if {"-h", "--help"} & set(arguments) or not arguments:
         print(__doc__)
         return
-    try:
-        print("wrote " + ", ".join(str(path) for path in look(arguments)))
-    except AttnlabError as error:
-        print(f"attnlab: {error}", file=sys.stderr)
-        sys.exit(1)
-    except OSError as error:
-        print(f"attnlab: output_dir: {error.filename} cannot be written ({error.strerror})", file=sys.stderr)
-        sys.exit(1)
+    print("wrote " + ", ".join(str(path) for path in look(arguments)))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ TRIED = {
         "faults/test_provenance.py::test_the_checkpoint_of_another_run_is_refused",
         "faults/test_provenance.py::test_an_older_last_ckpt_never_tests_the_weights_of_a_lost_epoch",
         "faults/test_provenance.py::test_a_kill_between_last_and_best_costs_nothing",
+        "faults/test_provenance.py::test_a_kill_between_last_and_best_of_the_last_epoch_costs_nothing",
     ],
     "speeds of unequal runs": ["tables/test_alike.py::test_a_row_that_shared_the_machine_otherwise_shows_no_speed"],
     "two records of one run": [

@@ -179,7 +179,7 @@ def test_a_sweep_runs_is_skipped_and_reports(tiny):
         (["recipe.optimizer.lr=-1"], "recipe.optimizer"),
         (["machine.precision=8"], "machine.precision=8: allowed is auto, 32-true"),
         (["machine.accelerator=tpu"], "machine.accelerator=tpu: allowed is auto, cpu"),
-        (["output_dir=FILE/outputs"], "cannot be written"),
+        (["output_dir=FILE/outputs"], "cannot read or write"),
     ],
 )
 def test_bad_input_from_the_command_line(tiny, tmp_path, overrides, message):

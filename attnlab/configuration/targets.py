@@ -19,7 +19,8 @@ TYPE_NAMES = {
 #: packages that a config may name; an own package: ATTNLAB_TRUST=mine,ours in the environment, never in a config
 TRUSTED = ("attnlab", "torch", "torchvision", "timm", "torchmetrics")
 DATASETS, SCHEDULES = ("attnlab.data",), ("attnlab.schedules",)
-FAMILIES = ("attnlab.models", "attnlab.attention", "attnlab.heads")
+#: whose functions a config may name: attentions that compose gates; not those that build from a config
+ATTENTIONS, BUILDERS = ("attnlab.attention",), ("attnlab.attention.placement",)
 
 
 def _is(found: Any, kind: type) -> bool:
@@ -46,9 +47,10 @@ KINDS: dict[str, tuple[Callable[[Any, tuple[str, ...]], bool], str]] = {
 }
 MODULE = (
     lambda found, own: (
-        (_is(found, nn.Module) and not _is(found, LightningModule)) or _function_of(found, FAMILIES + own)
+        (_is(found, nn.Module) and not _is(found, LightningModule))
+        or (_function_of(found, ATTENTIONS + own) and not _function_of(found, BUILDERS))
     ),
-    "a network module, or a function of attnlab's models, attention or heads",
+    "a network module, or a function of attnlab.attention",
 )
 
 

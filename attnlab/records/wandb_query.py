@@ -1,4 +1,4 @@
-"""Ask W&B's public API for a project's runs: `python -m attnlab.records.wandb_query`, for wandb_source alone.
+"""Ask W&B's public API for a project's runs: `python -m attnlab.records.wandb_query`, for wandb_import only.
 
 It reads a question, JSON, from stdin: path, filters, key (of the summary), page (runs an answer), timeout (seconds an
 answer), folder (for answer.json).

@@ -23,7 +23,6 @@ def test_arguments():
     )
     assert asked.flag("compiled")
     assert not read_arguments("step", [])[0].flag("compiled")
-    assert read_arguments("startup", [])[0].repeats == 3
 
 
 @pytest.mark.parametrize(
@@ -44,7 +43,7 @@ def test_arguments():
         ("step", "attention=sse", "attention=sse: unknown; allowed are"),
         ("overhead", "machine.precision=64-true", "machine.precision=64-true: allowed in a benchmark are auto"),
         ("overhead", "recipe.grad_clip=1", "recipe.grad_clip=1: allowed in this benchmark is null"),
-        ("startup", "model=resnet21", "model=resnet21: unknown"),
+        ("overhead", "model=resnet21", "model=resnet21: unknown"),
     ],
 )
 def test_errors_name_key_value_and_what_is_allowed(command, argument, message):

@@ -70,7 +70,7 @@ def test_a_mended_decoder_keeps_no_pixels_of_the_old_one(tmp_path, monkeypatch):
     assert not torch.equal(old.images, new.images)
 
 
-@pytest.mark.parametrize("file", ["tree.py", "modes.py", "formats.py", "listing.py", "Pillow"])
+@pytest.mark.parametrize("file", ["decode.py", "modes.py", "image_formats.py", "image_tree.py", "Pillow"])
 def test_the_decoder_is_its_source_and_pillow(monkeypatch, file):
     text = Path.read_text
     if file == "Pillow":

@@ -6,7 +6,6 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
-from tests.attention.test_fused import made
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -19,6 +18,7 @@ from attnlab.models.slots import no_attention
 from attnlab.models.timm_blocks import BasicBlock
 from attnlab.models.vgg_ltpa import ConvUnit
 from tests.attention.branches import End, Plainly, bn, low, noted_calls, run
+from tests.machine.test_fused import made
 
 pytestmark = pytest.mark.skipif(compile.library() is None, reason="no C compiler here: norms.c is not tested")
 

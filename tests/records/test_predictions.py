@@ -23,10 +23,11 @@ from attnlab.data.build import make_datamodule
 from attnlab.data.imagenet import ImageNet
 from attnlab.data.imagenet_wds import ImageNetShards
 from attnlab.errors import ConfigError
-from attnlab.records.predictions import FILE, Predictions, keep, of_records
+from attnlab.records.predictions import FILE, Predictions, of_records
 from attnlab.records.record import fault, read_record, seal, write_json
 from attnlab.tables.over_images import calibration_error
 from attnlab.training.classifier import Classifier
+from attnlab.training.keep_predictions import keep
 
 
 @pytest.fixture(scope="module")

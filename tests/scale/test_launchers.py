@@ -145,7 +145,7 @@ def test_gpus_are_given_as_cuda_names_them(monkeypatch):
 
 HOLD = """
 import os, sys
-from attnlab import gpus
+from attnlab.machine import gpus
 with gpus.held(int(sys.argv[1]), int(sys.argv[2])) as taken:
     assert os.environ[gpus.VISIBLE] == ",".join(taken)
     print(*taken, flush=True)
