@@ -15,8 +15,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from attnlab.configuration.cli import EXPECTED, command_line
-from attnlab.configuration.compose import CONF, PACKAGES, check, choices, explain, register_resolvers
+from attnlab.configuration.compose import check
+from attnlab.configuration.explain import explain
+from attnlab.configuration.groups import CONF, PACKAGES, choices
 from attnlab.configuration.identity import run_id
+from attnlab.configuration.resolvers import register_resolvers
 from attnlab.configuration.secrets import hide
 from attnlab.configuration.sweep_arguments import for_hydra
 from attnlab.errors import ConfigError

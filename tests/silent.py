@@ -21,12 +21,14 @@ TRIED = {
         "faults/test_provenance.py::test_a_kill_between_last_and_best_costs_nothing",
         "faults/test_provenance.py::test_a_kill_between_last_and_best_of_the_last_epoch_costs_nothing",
     ],
-    "speeds of unequal runs": ["tables/test_alike.py::test_a_row_that_shared_the_machine_otherwise_shows_no_speed"],
+    "speeds of unequal runs": [
+        "tables/test_same_setup.py::test_a_row_that_shared_the_machine_otherwise_shows_no_speed",
+    ],
     "two records of one run": [
-        "records/test_results.py::test_of_two_results_of_one_run_none_counts",
+        "records/test_record.py::test_of_two_results_of_one_run_none_counts",
         "tables/test_report.py::test_two_records_of_one_run_are_named_until_a_folder_is_chosen",
-        "tables/test_table_maps.py::test_neither_of_two_results_of_one_run_is_used_until_a_folder_is_chosen",
-        "records/test_wandb_source.py::test_two_records_of_one_run_that_differ_are_named_and_neither_is_used",
+        "tables/test_maps_picture.py::test_neither_of_two_results_of_one_run_is_used_until_a_folder_is_chosen",
+        "records/test_wandb_import.py::test_two_records_of_one_run_that_differ_are_named_and_neither_is_used",
     ],
     "cached pixels": [
         "data/test_same_images.py::test_files_replaced_under_equal_times_are_decoded_anew",
@@ -52,26 +54,26 @@ TRIED = {
     ],
     "masks": [
         "data/test_object_masks.py::test_any_channel_that_is_not_zero_is_the_object",
-        "evaluation/test_judges.py::test_how_many_images_have_a_mask_is_beside_the_score",
+        "evaluation/test_suite.py::test_how_many_images_have_a_mask_is_beside_the_score",
     ],
     "a part judged otherwise": [
-        "evaluation/test_judge_stands.py::test_other_masks_are_judged_again",
-        "evaluation/test_judge_stands.py::test_another_transfer_set_of_the_same_name_is_judged_again",
-        "evaluation/test_judge_stands.py::test_another_judges_code_judges_again",
+        "evaluation/test_judged_again.py::test_other_masks_are_judged_again",
+        "evaluation/test_judged_again.py::test_another_transfer_set_of_the_same_name_is_judged_again",
+        "evaluation/test_judged_again.py::test_another_judges_code_judges_again",
     ],
-    "two judges of one run": ["evaluation/test_judge_stands.py::test_two_judges_of_one_run_lose_nothing"],
+    "two judges of one run": ["evaluation/test_judged_again.py::test_two_judges_of_one_run_lose_nothing"],
     "report filters": ["tables/test_report.py::test_a_filter_asks_each_record_not_the_default_dataset"],
     "maps of other runs": [
-        "tables/test_table_maps.py::test_a_picture_of_runs_that_were_trained_anew_is_left_out",
-        "tables/test_table_maps.py::test_a_picture_of_rows_that_the_table_does_not_have_is_left_out",
+        "tables/test_maps_picture.py::test_a_picture_of_runs_that_were_trained_anew_is_left_out",
+        "tables/test_maps_picture.py::test_a_picture_of_rows_that_the_table_does_not_have_is_left_out",
     ],
-    "a column of fewer runs": ["tables/test_table_report.py::test_a_cell_of_which_not_all_runs_were_judged_says_so"],
+    "a column of fewer runs": ["tables/test_write.py::test_a_cell_of_which_not_all_runs_were_judged_says_so"],
     "evaluated in another precision": [
         "evaluation/test_evaluate.py::test_a_run_is_tested_in_its_own_precision_and_another_one_is_another_file",
         "evaluation/test_evaluate.py::test_what_was_edited_is_not_believed",
     ],
     "rows that replace layers": [
-        "tables/test_alike.py::test_a_row_that_replaces_layers_is_said_to_share_the_others_alone",
+        "tables/test_same_setup.py::test_a_row_that_replaces_layers_is_said_to_share_the_others_alone",
     ],
     "NaN in a test": ["training/test_classifier.py::test_logits_that_are_not_finite_fail_the_test"],
     "work deleted": [

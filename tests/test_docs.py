@@ -268,8 +268,8 @@ def private_names() -> dict[str, str]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
                 own.add(node.name)
-            elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-                own.add(node.attr)
+            elif isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Store):
+                own.add(node.attr if isinstance(node, ast.Attribute) else node.id)
             elif isinstance(node, ast.Attribute) and re.match("_[^_]", node.attr):
                 used[node.attr] = path.name
             elif isinstance(node, ast.ImportFrom) and not str(node.module).startswith("attnlab"):

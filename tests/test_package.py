@@ -30,7 +30,8 @@ def test_the_wheel_holds_conf_and_the_launcher_once(wheel):
         "attnlab/machine/kernels/norms.c",
         "attnlab/machine/kernels/bf16.h",
     } <= set(names)
-    assert "attnlab/conf/attention/mask/ignore.yaml" in names
+    assert {"attnlab/conf/attention/mask/ignore.yaml", "attnlab/conf/table/shared/ignore_rows.yaml"} <= set(names)
+    assert {f"attnlab/tables/{name}" for name in ("page.html.jinja", "page.css", "table.tex.jinja")} <= set(names)
     assert "attnlab/data/memory.py" in names
     assert [name for name in names if "attnlab_launcher" in name] == ["hydra_plugins/attnlab_launcher/__init__.py"]
     assert not [name for name in names if name.startswith(("tests/", "outputs/", "conf/"))]

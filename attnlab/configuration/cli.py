@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from attnlab.configuration.compose import explain
+from attnlab.configuration.explain import explain
 from attnlab.configuration.secrets import hide
 from attnlab.errors import AttnlabError
 from attnlab.machine import ranks

@@ -1,1 +1,1 @@
-"""Data: LightningDataModules over images and labels, one file a family; conf/dataset/ names them."""
+"""Datasets: one LightningDataModule a family, named by the files of conf/dataset/. To write your own, read base.py."""

@@ -1,9 +1,9 @@
-"""Augmentation and normalisation of whole batches, one draw per image.
+"""Normalisation and augmentation of batches on the network's device, with random numbers of each image's own.
 
-`draws` (B, DRAWS) are uniform in [0, 1): those of one image in one epoch, the same whichever batch or rank the image
-comes in. What is computed is: normalise; shift; pad, and cut the old size out anywhere (He et al. 2016, section 4.2);
-mirror half of the images. A crop is a window of a padded image, a mirrored crop one of its mirror image: both are one
-copy of rows, of bytes unless there is a shift. No value is read on the host, so nothing waits for a GPU.
+`draws` (B, DRAWS) are uniform in [0, 1). An image's draws depend on the epoch and not on its batch or rank.
+The steps are: normalise; shift; pad, and crop the old size at a random place (He et al. 2016, section 4.2); mirror half
+of the images. A crop is a window of the padded image or of its mirror image, so crop and mirror are one copy of rows.
+Rows are copied as bytes unless there is a shift. No value is read on the host, so the host never waits for a GPU.
 """
 
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ from torch import Tensor
 from attnlab.errors import ConfigError
 
 DRAWS = 5  # flip; crop y, x; shift y, x
-CACHED = 2**19  # values that a CPU core's cache holds as float32: larger batches are normalised by parts
+CACHED = 2**19  # float32 values that fit into a CPU core's cache: larger batches are normalised in parts
 
 
 def window_rows(draws: Tensor, shape: torch.Size, padding: int, mirrored: bool) -> Tensor:
-    """Where each row of each output image starts in its `bordered` image: (B, C, H), counted in pixels.
+    """(B, C, H): the pixel at which each row of each output image starts in its `bordered` image.
 
-    A crop starts 0 to 2 * padding pixels down and to the right; `mirrored`: half of the crops are mirrored. The mirror
-    image of the window at column x is the window at column 2 * padding - x of the mirror image.
+    A crop starts 0 to 2 * padding pixels down and to the right. With `mirrored` half of the crops are mirrored: the
+    mirror image of the window at column x is the window at column 2 * padding - x of the mirror image.
     """
     channels, height, width = shape[-3:]
     tall, wide = height + 2 * padding, width + 2 * padding
@@ -36,9 +36,9 @@ def window_rows(draws: Tensor, shape: torch.Size, padding: int, mirrored: bool) 
 
 
 def bordered(images: Tensor, padding: int, mirrored: bool, fill: Tensor | None = None) -> Tensor:
-    """(B, 1, C, H + 2 * padding, W + 2 * padding); `mirrored`: (B, 2, ...), the image and its mirror image.
+    """Images with a border: (B, 1, C, H + 2 * padding, W + 2 * padding).
 
-    The border is `fill` (C,); None = 0.
+    mirrored: add the mirror images, (B, 2, ...);  fill: value of the border for each channel (C,); None = 0.
     """
     if not padding:
         return torch.stack([images, images.flip(-1)], dim=1) if mirrored else images.unsqueeze(1)
@@ -52,10 +52,10 @@ def bordered(images: Tensor, padding: int, mirrored: bool, fill: Tensor | None =
     return found
 
 
-def cut(images: Tensor, rows: Tensor, width: int) -> Tensor:
-    """The windows (B, C, H, W) whose rows start at `rows` (B, C, H) in `bordered` images (B, ...); one serves all.
+def windows(images: Tensor, rows: Tensor, width: int) -> Tensor:
+    """The windows (B, C, H, W) whose rows start at `rows` (B, C, H) in `bordered` images (B, ...), or in a single one.
 
-    A row of a window is a piece of memory, and is copied as a whole.
+    The pixels of a row lie side by side in memory, so each row is one copy.
     """
     each = images[0].numel()
     starts = rows + torch.arange(0, images.numel(), each, device=rows.device).view(-1, 1, 1)
@@ -106,7 +106,7 @@ class Preprocess:
             raise ConfigError(f"recipe.augment.crop_fill={fill}: allowed are mean (0 after normalising), black")
         black = (torch.zeros_like(self.mean) - self.mean) / self.sd
         self.fill = black.mean(dim=(1, 2)) if fill == "black" else torch.zeros(len(self.mean))
-        # What the mean must be around an image for its border to become `fill`.
+        # Mean to subtract from the border's pixels, which are 0, so that they become `fill`.
         self.border = self.mean.mean(dim=(1, 2)) if fill == "black" else torch.zeros(len(self.mean))
         everywhere = self.mean.shape[1:] == (1, 1)
         self.mean_moves = not everywhere or (self.crop > 0 and not torch.equal(self.mean.flatten(), self.border))
@@ -137,7 +137,7 @@ class Preprocess:
 
     def __call__(self, images: Tensor, draws: Tensor | None = None) -> Tensor:
         """Normalise; with `draws` (B, DRAWS) augment as well."""
-        if self.mean.device != images.device:  # once: every copy from the host waits for the GPU
+        if self.mean.device != images.device:  # only once, since each copy makes the host wait for the GPU
             for name in ("mean", "sd", "fill", "border"):
                 setattr(self, name, getattr(self, name).to(images.device))
         if images.device.type != "cpu" or images.numel() <= CACHED:
@@ -154,10 +154,10 @@ class Preprocess:
         rows, width = window_rows(draws, images.shape, self.crop, self.flip), images.shape[-1]
         if self.shift:
             x = shift(images.float().div_(255).sub_(self.mean).div_(self.sd), draws, self.shift)
-            return cut(bordered(x, self.crop, self.flip, self.fill), rows, width)
-        x = cut(bordered(images, self.crop, self.flip), rows, width).float().div_(255)
+            return windows(bordered(x, self.crop, self.flip, self.fill), rows, width)
+        x = windows(bordered(images, self.crop, self.flip), rows, width).float().div_(255)
         mean = self.mean
-        if self.mean_moves:  # as its image does
-            whole = mean.expand(images.shape[1:]).unsqueeze(0)
-            mean = cut(bordered(whole, self.crop, self.flip, self.border), rows, width)
+        if self.mean_moves:  # it is cropped and mirrored like its image
+            image = mean.expand(images.shape[1:]).unsqueeze(0)
+            mean = windows(bordered(image, self.crop, self.flip, self.border), rows, width)
         return x.sub_(mean).div_(self.sd)

@@ -1,7 +1,7 @@
-"""Which image comes when: orders, splits and the share of each rank, all drawn from (seed, epoch) alone.
+"""The order of images: validation splits, batches, and each rank's part of a batch. All depend on (seed, epoch) only.
 
-Nothing here has a state, so a resumed run sees the same batches, and every image is seen once an epoch however many
-ranks share it.
+Nothing here keeps a state, so a resumed run gets the same batches. Each image is used once an epoch on any number of
+ranks.
 """
 
 from typing import Any
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 
-def mixed(*keys: int) -> int:
-    """One integer, 0 to 2**63 - 1, for a tuple of integers."""
+def combined(*keys: int) -> int:
+    """A seed, 0 to 2**63 - 1, for a tuple of integers."""
     number = 0
     for key in keys:
         number = (number * 0x9E3779B97F4A7C15 + key + 0x632BE59BD9B4E019) % 2**63
@@ -20,30 +20,28 @@ def mixed(*keys: int) -> int:
 
 def generator(*keys: int) -> torch.Generator:
     """A random generator for a tuple of integers, e.g. (seed, epoch)."""
-    return torch.Generator().manual_seed(mixed(*keys))
+    return torch.Generator().manual_seed(combined(*keys))
 
 
 def stratified(labels: Tensor, images: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Indices (rest, drawn), both ascending; of `images` drawn ones every class has its share, to within one image."""
+    """Indices (rest, drawn), both ascending. `images` are drawn, each class in its proportion to within one image."""
     order = torch.randperm(len(labels), generator=generator(seed, 1))
     classes = int(labels.max()) + 1
-    rank = torch.empty_like(order)  # how far each image comes in the drawn order of its class, as a share of the class
-    share = torch.empty(len(labels), dtype=torch.float64)
+    share = torch.empty(len(labels), dtype=torch.float64)  # position in the shuffled class, 0 to 1
     for number in range(classes):
         members = order[labels[order] == number]
-        rank[members] = torch.arange(len(members))
-        share[members] = (rank[members].double() + 0.5) / max(len(members), 1)
+        share[members] = (torch.arange(len(members)).double() + 0.5) / max(len(members), 1)
     drawn = torch.argsort(share, stable=True)[:images]
     chosen = torch.zeros(len(labels), dtype=torch.bool)
     chosen[drawn] = True
     return (~chosen).nonzero().flatten(), chosen.nonzero().flatten()
 
 
-def cut(order: Tensor, batch_size: int, world: int, drop_last: bool = False) -> list[Tensor]:
-    """The global batches of training images that come in this order.
+def global_batches(order: Tensor, batch_size: int, world: int, drop_last: bool = False) -> list[Tensor]:
+    """Training images in this order, cut into global batches.
 
-    The last, smaller batch is kept while it gives each rank two images (batch statistics need two); with `drop_last`
-    it is never kept, but where it is the only one.
+    A smaller last batch is kept if each rank gets two of its images, which batch statistics need. `drop_last` drops it
+    in any case. The only batch is never dropped.
     """
     batches, rest = list(order.split(batch_size)), len(order) % batch_size
     if len(batches) > 1 and 0 < rest < (batch_size if drop_last else 2 * world):
@@ -54,18 +52,18 @@ def cut(order: Tensor, batch_size: int, world: int, drop_last: bool = False) -> 
 def training_batches(
     count: int, batch_size: int, seed: int, epoch: int, rank: int = 0, world: int = 1, drop_last: bool = False
 ) -> list[Tensor]:
-    """This rank's index batches of one epoch: a permutation of all images, its global batches cut by rank."""
+    """This rank's index batches of one epoch: its parts of the global batches of a permutation of all images."""
     order = torch.randperm(count, generator=generator(seed, 2, epoch))
-    return [part.tensor_split(world)[rank] for part in cut(order, batch_size, world, drop_last)]
+    return [part.tensor_split(world)[rank] for part in global_batches(order, batch_size, world, drop_last)]
 
 
 def evaluation_batches(count: int, batch_size: int, rank: int = 0, world: int = 1) -> list[Tensor]:
-    """This rank's index batches, in order: every image once over the ranks, none padded, equally many batches."""
+    """This rank's index batches, in order. Ranks have equally many; together they hold each image once, unpadded."""
     number = max(1, -(-count // batch_size))
     return [part.tensor_split(world)[rank] for part in torch.arange(count).tensor_split(number)]
 
 
 def taken(data: Any) -> int:
-    """`data.batches_done`, for the one epoch in which a run goes on; 0 from then on."""
+    """`data.batches_done`, which is reset: only the epoch in which a run is resumed skips batches."""
     done, data.batches_done = data.batches_done, 0
     return done

@@ -1,4 +1,4 @@
-"""Decoded and generated images, kept on the disk between runs, under their checksum."""
+"""A cache on disk for decoded and generated images, verified by a checksum."""
 
 import hashlib
 import os
@@ -9,11 +9,14 @@ from pickle import UnpicklingError
 import torch
 from torch import Tensor
 
-from attnlab.records.atomic import written_whole
+from attnlab.records.atomic import atomic_write
 
 
 def cached(folder: str | Path | None, name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """`make()`, kept as FOLDER/<name>.pt; a damaged or foreign file is made anew. folder None = do not keep."""
+    """`make()`, stored as FOLDER/<name>.pt and read from there next time. folder: None = no cache.
+
+    A damaged file, or one that this function did not write, is replaced.
+    """
     if folder is None:
         return make()
     path = Path(folder).expanduser() / f"{name}.pt"
@@ -26,9 +29,9 @@ def cached(folder: str | Path | None, name: str, make: Callable[[], dict[str, Te
     tensors = make()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(path, f"{os.getpid()}.part") as part:  # several processes may write it at once
+        with atomic_write(path, f"{os.getpid()}.part") as part:  # several processes may write it at once
             torch.save(tensors | {"checksum": _checksum(tensors)}, part)
-    except (OSError, RuntimeError):  # a full or read-only disk costs the cache, not the run
+    except (OSError, RuntimeError):  # without the cache if the disk is full or read-only
         pass
     return tensors
 

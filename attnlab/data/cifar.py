@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009), from the official files, their download, or a plain image tree."""
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009): the official files, which are downloaded if missing, or an image tree."""
 
 from collections import Counter
 from pathlib import Path
@@ -9,7 +9,7 @@ import torchvision
 
 from attnlab.configuration.image_tree import classes_of, images_of
 from attnlab.data.decode import read_trees
-from attnlab.data.download_lock import alone
+from attnlab.data.download_lock import locked
 from attnlab.data.left_out import not_used
 from attnlab.data.memory import Images, MemoryData, canonical
 from attnlab.errors import DataError
@@ -18,10 +18,10 @@ from attnlab.errors import DataError
 class CIFAR(MemoryData):
     """32x32 RGB, 50,000 training and 10,000 test images.
 
-    root: a folder with the official batches (checked against torchvision's checksums), or a tree
-    ROOT/{train,test}/<class>/<image>; in an empty or missing folder the official files are downloaded.
-    All three give the same images in the same order, so the same runs. Raises DataError for anything incomplete, and
-    for a tree of other images or labels.
+    root: a folder with the official files (verified by torchvision's checksums), or an image tree
+    ROOT/{train,test}/<class>/<image>. If the folder is empty or missing, the official files are downloaded into it.
+    All three give the same images in the same order. Raises DataError for incomplete files, and for a tree of other
+    images or labels.
     """
 
     source: Any  # torchvision's class
@@ -60,8 +60,8 @@ class CIFAR(MemoryData):
         try:
             try:
                 data = self.source(str(root), train=train)
-            except RuntimeError:  # not there, not whole, or just being unpacked
-                with alone(root):
+            except RuntimeError:  # missing, incomplete, or being unpacked by another process
+                with locked(root):
                     present = (root / self.source.base_folder).is_dir()
                     data = self.source(str(root), train=train, download=not present)
         except (RuntimeError, OSError, EOFError) as error:

@@ -1,4 +1,4 @@
-"""The embedded dataset: real handwritten digits on real photographs among clutter, with the digit's mask known."""
+"""The embedded dataset: handwritten digits on photographs among clutter; the mask of each digit is known."""
 
 import hashlib
 from importlib.metadata import version
@@ -14,18 +14,17 @@ from attnlab.data.cluttered_digits_images import Split, generate
 from attnlab.data.memory import Images, MemoryData
 from attnlab.errors import ConfigError
 
-MAKERS = ("torch", "scikit-image", "scikit-learn", "pillow")  # whose version may change a pixel
+MAKERS = ("torch", "scikit-image", "scikit-learn", "pillow")  # packages whose version may change a pixel
 
-
-#: of the code that makes the images, as this process imported it: the file may be edited later
+#: digest of the code that makes the images; taken at import, since the file may be edited while this process runs
 SOURCE = hashlib.sha256(Path(cluttered_digits_images.__file__).read_bytes()).hexdigest()[:12]
 
 
 class ClutteredDigits(MemoryData):
-    """32x32 RGB, 10 classes, generated, no download; see `attnlab.data.cluttered_digits_images.generate`.
+    """32x32 RGB, 10 classes, generated without a download; see `attnlab.data.cluttered_digits_images.generate`.
 
-    train_size, test_size: images;  background_bias: probability that a training photo predicts the class;
-    seed: of the images and of the validation draw.
+    train_size, test_size: number of images;  background_bias: probability that a training photo predicts the class;
+    seed: of the images and of the validation draw;  the other arguments: see MemoryData.
     """
 
     seed_makes_images = True
@@ -37,15 +36,15 @@ class ClutteredDigits(MemoryData):
         for name, size in (("train_size", train_size), ("test_size", test_size)):
             if size < self.classes:
                 raise ConfigError(
-                    f"dataset.{name}={size}: allowed is an integer from {self.classes}, one image a class"
+                    f"dataset.{name}={size}: allowed is an integer from {self.classes}, one image for each class"
                 )
         self.sizes = {"train_size": train_size, "test_size": test_size}
         self.background_bias = background_bias
 
     def read(self) -> tuple[Images, Images]:
-        asked = {**self.sizes, "background_bias": self.background_bias, "seed": self.seed}
+        settings = {**self.sizes, "background_bias": self.background_bias, "seed": self.seed}
         made_by = {"code": SOURCE} | {name: version(name) for name in MAKERS}
-        kept = cached(self.cache, f"cluttered_digits-{digest(asked | made_by)}", lambda: self._generate(asked))
+        kept = cached(self.cache, f"cluttered_digits-{digest(settings | made_by)}", lambda: self._generate(settings))
         train, test = (
             Images(kept[f"{split}_images"], kept[f"{split}_labels"], kept[f"{split}_masks"])
             for split in ("train", "test")
@@ -53,8 +52,8 @@ class ClutteredDigits(MemoryData):
         return train, test
 
     @staticmethod
-    def _generate(asked: dict[str, Any]) -> dict[str, torch.Tensor]:
-        splits: dict[str, Split] = generate(**asked)
+    def _generate(settings: dict[str, Any]) -> dict[str, torch.Tensor]:
+        splits: dict[str, Split] = generate(**settings)
         return {
             f"{name}_{part}": getattr(split, part)
             for name, split in splits.items()

@@ -1,4 +1,4 @@
-"""Read an image tree, ROOT/<split>/<class>/*, into memory."""
+"""Decode pictures, and read image trees ROOT/<split>/<class>/* into memory."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,9 +24,9 @@ from attnlab.data.memory import Images, canonical
 from attnlab.data.modes import as_object, as_rgb, upright, upright_size
 from attnlab.errors import DataError
 
-JPEG = b"\xff\xd8"  # how one begins
+JPEG = b"\xff\xd8"  # the first bytes of a file
 UNREADABLE = (OSError, SyntaxError, UnidentifiedImageError, ValueError, Image.DecompressionBombError)
-#: of the code that makes the pixels of a tree, as this process imported it: a file may be edited later
+#: digest of the code that makes pixels; taken at import, since a file may be edited while this process runs
 DECODER = digest(
     [Path(file).read_text() for file in (__file__, image_formats.__file__, image_tree.__file__, modes.__file__)]
     + [version("pillow")]
@@ -35,38 +35,41 @@ DECODER = digest(
 
 @cache
 def _known() -> tuple[str, ...]:
-    """FORMATS, but for what this Pillow lacks: AVIF, before 11.3."""
+    """FORMATS without those that this Pillow lacks (AVIF before 11.3)."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def image_of(data: bytes, name: str, formats: tuple[str, ...] | None = None, *, turned: bool = False) -> Image.Image:
-    """One picture, decoded as RGB (attnlab.data.modes), of several frames the first.
+def image_of(data: bytes, name: str, *, turned: bool = False) -> Image.Image:
+    """An encoded picture in RGB (attnlab.data.modes); the first of several frames.
 
-    formats: Pillow's names of those that are tried; None = FORMATS;  turned: as EXIF says, or as it is stored.
-    Raises DataError naming a picture that cannot be read, a truncated one included.
+    turned: rotate it as its EXIF says, instead of as it is stored. Raises DataError naming a picture that cannot be
+    read, e.g. a truncated one.
     """
     try:
-        with Image.open(BytesIO(data), formats=formats or _known()) as image:
+        with Image.open(BytesIO(data), formats=_known()) as image:
             image.load()
             return as_rgb(upright(image) if turned else image)
     except UNREADABLE as error:
         raise DataError(f"dataset.root: {name} cannot be read as an image ({_reason(error)})") from error
 
 
-def pixels_of(data: bytes, name: str, formats: tuple[str, ...] | None = None) -> Tensor:
-    """One picture as uint8 (3, H, W): the pixels of `image_of`, of colour JPEGs by torchvision's decoder, which is
-    faster. Grey, CMYK and damaged ones, and other formats, are left to `image_of`."""
+def pixels_of(data: bytes, name: str) -> Tensor:
+    """An encoded picture as uint8 (3, H, W), with the pixels of `image_of`.
+
+    Colour JPEGs are decoded by torchvision, which is faster; `image_of` decodes everything else (grey, CMYK, damaged
+    JPEGs, other formats).
+    """
     if data[:2] == JPEG:
         with suppress(RuntimeError):
             pixels = decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8))
             if len(pixels) == 3:
                 return pixels
-    return torch.from_numpy(np.array(image_of(data, name, formats))).permute(2, 0, 1)
+    return torch.from_numpy(np.array(image_of(data, name))).permute(2, 0, 1)
 
 
 def read_picture(path: Path) -> tuple[bytes, str]:
-    """(bytes, name for messages) of a file. Raises DataError for one that cannot be read."""
+    """(content, name for error messages) of a file. Raises DataError if it cannot be read."""
     name = f"{path.parent.name}/{path.name}"
     try:
         return path.read_bytes(), name
@@ -75,22 +78,17 @@ def read_picture(path: Path) -> tuple[bytes, str]:
 
 
 def open_image(path: Path) -> Image.Image:
-    """`image_of` a file."""
+    """The picture of a file; see `image_of`."""
     return image_of(*read_picture(path))
 
 
-def open_pixels(path: Path) -> Tensor:
-    """`pixels_of` a file."""
-    return pixels_of(*read_picture(path))
-
-
 def _reason(error: Exception) -> str:
-    """Without the address of the buffer that Pillow was given."""
-    return "none of the formats known" if isinstance(error, UnidentifiedImageError) else str(error)
+    """The message of an error, without the buffer's address that Pillow prints."""
+    return "its format is not known" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 def decode(path: Path, image_size: int) -> np.ndarray:
-    """One image as (S, S, 3) uint8: its central square as it is shown, resized (bicubic) to S = image_size."""
+    """uint8 (S, S, 3): the central square of an image, upright by its EXIF, resized (bicubic) to S = image_size."""
     picture = image_of(*read_picture(path), turned=True)
     if picture.size != (image_size, image_size):
         side = min(picture.size)
@@ -101,9 +99,10 @@ def decode(path: Path, image_size: int) -> np.ndarray:
 
 
 def decode_mask(path: Path, image_size: int, image: Path) -> np.ndarray:
-    """One ground-truth mask as (S, S) bool, cut as its image is: what is not black is the object.
+    """bool (S, S): a ground-truth mask, cropped like its image; pixels that are not black belong to the object.
 
-    Raises DataError for one that cannot be read, or that has another shape than the image, as this is shown.
+    path: of the mask;  image: path of its image. Raises DataError if a file cannot be read, or if the mask's shape is
+    not that of the upright image.
     """
     name = f"masks/ {path.parent.name}/{path.name}"
     try:
@@ -114,7 +113,7 @@ def decode_mask(path: Path, image_size: int, image: Path) -> np.ndarray:
             width, height = upright_size(opened)
     except UNREADABLE as error:
         raise DataError(f"dataset.root: {name} cannot be read ({_reason(error)})") from error
-    if abs(picture.width * height - picture.height * width) > max(*picture.size, width, height):  # but for rounding
+    if abs(picture.width * height - picture.height * width) > max(*picture.size, width, height):  # rounding aside
         raise DataError(
             f"dataset.root: {name} has {picture.width}x{picture.height} pixels, its image {width}x{height}; allowed is "
             f"the same shape"
@@ -126,9 +125,9 @@ def decode_mask(path: Path, image_size: int, image: Path) -> np.ndarray:
 
 
 def read_masks(root: str | Path, split: str, classes: Sequence[str], image_size: int) -> torch.Tensor | None:
-    """(N, S, S) bool for the images of ROOT/<split> in the order of `read_tree`, from ROOT/masks/<split>.
+    """bool (N, S, S): the masks in ROOT/masks/<split> for the images of ROOT/<split>, in the order of `read_tree`.
 
-    All false for an image without a mask; None when no image of the split has one.
+    An image without a mask has an empty one. None if no image of the split has a mask.
     """
     images = [path for path, _ in images_of(root, split, classes)]
     paths = masks_of(root, images)
@@ -143,7 +142,7 @@ def read_masks(root: str | Path, split: str, classes: Sequence[str], image_size:
 
 
 def read_tree(root: str | Path, split: str, classes: Sequence[str], image_size: int) -> Images:
-    """Every image of ROOT/<split>, sorted by class and name. Raises DataError for a missing, empty or damaged part."""
+    """All images of ROOT/<split>, sorted by class and name. Raises DataError if something is missing or damaged."""
     listed = images_of(root, split, classes)
     with ThreadPoolExecutor() as pool:
         pictures = list(pool.map(lambda item: decode(item[0], image_size), listed, chunksize=256))
@@ -155,11 +154,11 @@ def read_tree(root: str | Path, split: str, classes: Sequence[str], image_size: 
 def read_trees(
     root: str | Path, image_size: int, cache: str | Path | None, known: str | None = None
 ) -> tuple[Images, Images]:
-    """(training, test) images of a tree in canonical order; decoded once, then kept in the cache folder under what they
-    are made of: the files' contents, the code that decodes them, Pillow.
+    """(training, test) images of a tree, in canonical order.
 
-    known: the fingerprint that the tree must have. Raises DataError for another one, and for a tree that changes while
-    it is read.
+    cache: folder for decoded images, or None. Their key there is a digest of the files' contents and of the code that
+    decodes them.  known: the fingerprint that the tree must have, or None. Raises DataError for a tree with another
+    one, and for a tree that changes while it is read.
     """
     found = fingerprint(str(root))
     if known is not None and found != known:

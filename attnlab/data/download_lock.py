@@ -1,4 +1,4 @@
-"""Downloads: one process fetches a dataset's files, those that come meanwhile wait and find them."""
+"""A lock for downloads: one process fetches a dataset's files, others wait and then find them."""
 
 import fcntl
 from collections.abc import Iterator
@@ -7,14 +7,15 @@ from pathlib import Path
 
 
 @contextmanager
-def alone(root: str | Path) -> Iterator[None]:
-    """Hold a folder, made if need be, while files are fetched and unpacked there. Raises OSError where that cannot be.
+def locked(root: str | Path) -> Iterator[None]:
+    """Lock a folder while files are downloaded and unpacked there. The folder is made if it is missing.
 
-    The lock ends with the process, however it ends; its file stays, or two could each hold one of that name.
+    The lock ends with the process, even a killed one. Its file is not deleted, since another process could then lock a
+    new file of that name. Raises OSError if the folder cannot be written.
     """
     folder = Path(root).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".download.lock").open("w") as file:
-        with suppress(OSError):  # a file system without locks keeps nobody out
+        with suppress(OSError):  # some file systems have no locks
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""Images that are in two splits: what is tested, or chosen by, was trained on."""
+"""Images that are in two splits, so that a network is tested or chosen on images that it was trained on."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -7,11 +7,11 @@ import numpy as np
 from torch import Tensor
 
 
-def across(splits: Mapping[str, Tensor]) -> dict[str, int]:
+def count_copies(splits: Mapping[str, Tensor]) -> dict[str, int]:
     """Exact copies: {"val": validation images that are also in train, "test": test images that are in train or val}.
 
-    splits: uint8 (N, 3, H, W) of train, val and test. Labels do not count: a copy with another label is one as well.
-    Sums of the pixels find the few that may be copies, a digest of all their pixels decides.
+    splits: uint8 (N, 3, H, W) of train, val and test. Labels are not compared. Sums of the pixels find candidates
+    quickly; a digest of all pixels decides.
     """
     sums = {name: _sums(images) for name, images in splits.items()}
     candidates = {}
@@ -21,11 +21,11 @@ def across(splits: Mapping[str, Tensor]) -> dict[str, int]:
         candidates[name] = [
             hashlib.blake2b(images[int(i)].numpy().tobytes(), digest_size=16).hexdigest() for i in chosen
         ]
-    return counted(candidates)
+    return count_equal(candidates)
 
 
-def counted(contents: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """As `across`, of the digests of the images."""
+def count_equal(contents: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """The same for images given by their digests."""
     train, val = set(contents["train"]), set(contents["val"])
     return {
         "val": sum(found in train for found in contents["val"]),
@@ -34,15 +34,15 @@ def counted(contents: Mapping[str, Sequence[str]]) -> dict[str, int]:
 
 
 def _sums(images: Tensor) -> np.ndarray:
-    """(N,) sums of the pixels, eight at a time as integers of 64 bits; what is left over at the end does not count."""
+    """(N,) sums of the pixels, eight at a time as 64-bit integers. Up to seven pixels at the end are ignored."""
     pixels = images.flatten(1).numpy()
     words = np.ascontiguousarray(pixels[:, : pixels.shape[1] // 8 * 8]).view(np.uint64)
     found: np.ndarray = words.sum(axis=1)
     return found
 
 
-def in_words(duplicates: Mapping[str, int], images: Mapping[str, int]) -> list[str]:
-    """A line, where there are any. images: how many each split has."""
+def duplicates_note(duplicates: Mapping[str, int], images: Mapping[str, int]) -> list[str]:
+    """[a line for the user], or [] if there are no copies. images: how many each split has."""
     where = {"test": "test images are training or validation images", "val": "validation images are training images"}
     found = [f"{duplicates[name]:,} of {images[name]:,} {text}" for name, text in where.items() if duplicates[name]]
     return [f"the splits share images, exact copies: {', '.join(found)}"] if found else []

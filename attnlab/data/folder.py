@@ -1,4 +1,4 @@
-"""Any image tree, ROOT/{train,test}/<class>/<image>, resized to dataset.image_size and held in memory."""
+"""An image tree ROOT/{train,test}/<class>/<image>, resized to dataset.image_size and held in memory."""
 
 from typing import Any
 
@@ -8,13 +8,15 @@ from attnlab.data.left_out import not_used
 from attnlab.data.memory import Images, MemoryData
 from attnlab.errors import DataError
 
-LARGEST = 8 * 2**30  # bytes of pixels that are still held in memory
+LARGEST = 8 * 2**30  # bytes of pixels: the most that is held in memory
 
 
 class Folder(MemoryData):
-    """image_size: the short side is resized to it (bicubic), the centre square kept;  listing: the tree's fingerprint,
-    so that two folders are two datasets. Raises DataError for a missing, empty, damaged or too large tree, and for one
-    of another listing."""
+    """image_size: the central square of an image is resized to it (bicubic);  listing: the tree's fingerprint, which
+    identifies the images in a run's id;  the other arguments: see MemoryData.
+
+    Raises DataError for a tree that is missing, empty, damaged or too large, and for one with another fingerprint.
+    """
 
     def __init__(self, *, listing: str | None = None, **settings: Any) -> None:
         super().__init__(**settings)

@@ -1,4 +1,4 @@
-"""What lies in an image tree and is not used, in words: a person who put it there is told."""
+"""Messages about files in an image tree that are not used, for the person who put them there."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 from attnlab.configuration.image_formats import in_words, is_image, unread
 from attnlab.configuration.image_tree import images_of, masks_of
 
-NAMED = 5  # classes
-HELD_OUT = ("val", "valid", "validation", "dev")  # folders that some trees have beside train/ and test/
+NAMED = 5  # classes that a message names
+HELD_OUT = ("val", "valid", "validation", "dev")  # validation folders of some trees
 
 
 def left_out(root: str | Path, splits: Sequence[str], classes: Sequence[str]) -> list[str]:
-    """A line a split: its files of other formats and in subfolders, class by class, and images of no class."""
+    """A line for each split that has unused files: other formats and subfolders by class, images outside a class."""
     lines = []
     for split in splits:
         top, words, total = Path(root) / split, list[str](), 0
@@ -30,7 +30,7 @@ def left_out(root: str | Path, splits: Sequence[str], classes: Sequence[str]) ->
 
 
 def not_used(root: str | Path, classes: Sequence[str]) -> list[str]:
-    """`left_out` of a tree train/, test/; a folder of validation images; and how many images have a mask."""
+    """Messages for a tree train/, test/: unused files, an unused validation folder, missing or odd masks."""
     lines = left_out(root, ("train", "test"), classes)
     lines += [
         f"{name}/ is not used: validation images are drawn from train/"

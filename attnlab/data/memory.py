@@ -1,44 +1,24 @@
-"""Small datasets: whole in memory as uint8, batched straight from the tensor, augmented on the batch."""
+"""Datasets that fit into memory: uint8 tensors, from which batches are cut and augmented on the network's device."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from torch import Tensor
 
-from attnlab.configuration.validation_seed import draw_seed
 from attnlab.data.augment import DRAWS, Preprocess
-from attnlab.data.batches import evaluation_batches, generator, stratified, taken, training_batches
-from attnlab.data.duplicates import across, in_words
+from attnlab.data.base import ImageData, Images
+from attnlab.data.batches import evaluation_batches, generator, taken
+from attnlab.data.duplicates import count_copies, duplicates_note
 from attnlab.errors import ConfigError
 
-
-@dataclass(frozen=True)
-class Images:
-    """images uint8 (N, 3, H, W), labels int64 (N,), masks bool (N, H, W) where the object's pixels are known."""
-
-    images: Tensor
-    labels: Tensor
-    masks: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def take(self, index: Tensor) -> "Images":
-        """The chosen images, in the order of `index`."""
-        return Images(self.images[index], self.labels[index], None if self.masks is None else self.masks[index])
-
-    def to(self, device: torch.device) -> "Images":
-        """Images and labels on a device."""
-        return Images(self.images.to(device), self.labels.to(device), self.masks)
+TEST_BATCH = 512  # images a batch, at least, where nothing is trained
 
 
 def _digests(split: Images) -> np.ndarray:
-    """One digest an image, label included: (N,) of 16 bytes."""
+    """(N,) of 16 bytes: a digest of each image with its label."""
     rows, labels = split.images.flatten(1).numpy(), split.labels.numpy()
     found = [
         hashlib.blake2b(row.tobytes(), digest_size=16, key=bytes([y % 256, y // 256])).digest()
@@ -48,14 +28,14 @@ def _digests(split: Images) -> np.ndarray:
 
 
 def canonical(split: Images) -> Images:
-    """The same images in an order of their own (class, then digest), whatever files they came in."""
+    """The images sorted by class, then by digest, so that their order does not depend on the files they came in."""
     digests = [item.tobytes() for item in _digests(split)]
     order = sorted(range(len(split)), key=lambda i: (int(split.labels[i]), digests[i]))
     return split.take(torch.tensor(order))
 
 
 def content_hash(*splits: Images) -> str:
-    """16 hexadecimal digits for the images and labels of some splits, whatever their order inside a split."""
+    """16 hexadecimal digits for the images and labels of the splits; their order within a split does not count."""
     total = hashlib.sha256()
     for split in splits:
         total.update(b"".join(sorted(item.tobytes() for item in _digests(split))) + b"|")
@@ -63,10 +43,12 @@ def content_hash(*splits: Images) -> str:
 
 
 class Batches:
-    """An iterable of (images float32 (B, 3, H, W), labels (B,)); `epoch` is asked at its start.
+    """An iterable of (images float32 (B, 3, H, W), labels (B,)) of a split in memory.
 
-    passes: over the images, one after the other, each in an order and with augmentation of its own;
-    done: asked at its start as well: batches of this epoch that a resumed run has behind it.
+    plan: pass number -> this rank's index batches;  preprocess: uint8 images (and their draws) -> float32 images;
+    draws: pass number -> uniform (N, DRAWS or more) for the augmentation; None = no augmentation;
+    epoch, done: called when an iteration starts: the epoch's number, and how many of its batches to skip because a
+    resumed run has seen them;  passes: over the images in one epoch.
     """
 
     def __init__(
@@ -75,16 +57,12 @@ class Batches:
         plan: Callable[[int], list[Tensor]],
         preprocess: Preprocess,
         epoch: Callable[[], int] = lambda: 0,
-        augment_seed: int | None = None,
+        draws: Callable[[int], Tensor] | None = None,
         passes: int = 1,
         done: Callable[[], int] = lambda: 0,
     ) -> None:
-        self.passes, self.done = passes, done
-        self.split = split
-        self.plan = plan
-        self.preprocess = preprocess
-        self.epoch = epoch
-        self.augment_seed = augment_seed
+        self.split, self.plan, self.preprocess = split, plan, preprocess
+        self.epoch, self.draws, self.passes, self.done = epoch, draws, passes, done
 
     def __len__(self) -> int:
         return self.passes * len(self.plan(0)) if len(self.split) else 0
@@ -96,73 +74,43 @@ class Batches:
             yield from self._pass(number, plan[done:])
             done = max(0, done - len(plan))
 
-    def _pass(self, epoch: int, plan: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    def _pass(self, number: int, plan: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         if not plan:
             return
         split, device = self.split, self.split.images.device
-        order = torch.cat(plan)
+        sizes, order = [len(index) for index in plan], torch.cat(plan)
+        # Indices and draws are copied to the device once a pass: each copy makes the host wait for a GPU.
         draws: Sequence[Tensor | None] = [None] * len(plan)
-        if self.augment_seed is not None:
-            drawn = torch.rand(len(split), DRAWS, generator=generator(self.augment_seed, 3, epoch))
-            draws = drawn[order].to(device).split([len(index) for index in plan])
-        # One copy an epoch: each would make the host wait for the GPU.
-        for index, draw in zip(order.to(device).split([len(index) for index in plan]), draws, strict=True):
+        if self.draws is not None:
+            draws = self.draws(number)[order, :DRAWS].float().to(device).split(sizes)
+        for index, draw in zip(order.to(device).split(sizes), draws, strict=True):
             yield self.preprocess(split.images.index_select(0, index), draw), split.labels.index_select(0, index)
 
 
-class MemoryData(pl.LightningDataModule):
-    """A dataset that fits into memory. A subclass says how to `read` it; everything else is here.
+class MemoryData(ImageData):
+    """A dataset that fits into memory. A subclass only writes `read`.
 
-    classes, image_size: what the images must have;  seed: of the validation draw (config key dataset.seed);
-    batch_size: the global batch, split over all ranks;
-    validation: {images: N, order: seed | file, seed: null | run}, see draw_seed;
-    normalize, augment: see Preprocess;  order_seed: of order and augmentation (config key seed);
-    passes_per_epoch: over the training images;  drop_last: whether each pass leaves out its last, smaller batch;
-    root, cache: folders of the dataset and of decoded copies, or None.
-    Attributes after `setup`: train, val, test (Images), data_hash, preprocess; names of the classes, where it has any;
-    duplicates: images that are in two splits, see attnlab.data.duplicates;  notes: lines that a person should read.
-    batches_done: of the epoch that is to come first, by a run that goes on within one; for one iteration.
+    cache: folder for decoded copies, or None;  normalize, augment: see Preprocess, whose statistics are those of the
+    training images;  the other arguments: see ImageData. The splits are `Images`.
     """
 
-    file_order = False  # whether the files have an official order, so that validation.order=file means something
-    seed_makes_images = False  # whether dataset.seed decides on the images themselves, not only on those held out
+    train: Images
+    val: Images
+    test: Images
 
     def __init__(
         self,
         *,
-        classes: int,
-        image_size: int,
-        root: str | None = None,
         cache: str | None = None,
-        seed: int = 0,
-        mirror: bool = True,
-        batch_size: int = 128,
-        validation: Mapping[str, Any] | None = None,
         normalize: str = "channel",
         augment: Mapping[str, Any] | None = None,
-        order_seed: int = 0,
-        passes_per_epoch: int = 1,
-        drop_last: bool = False,
+        **settings: Any,
     ) -> None:
-        super().__init__()
-        self.passes_per_epoch, self.drop_last = passes_per_epoch, drop_last
-        del mirror  # a fact about the dataset that recipes read from the config: ${dataset.mirror}
-        self.classes, self.image_size = classes, image_size
-        self.root, self.cache, self.seed = root, cache, seed
-        self.batch_size, self.order_seed = batch_size, order_seed
-        self.validation = dict(validation or {"images": 0, "order": "seed"})
-        self.normalize, self.augment = normalize, augment
-        self.data_hash: str | None = None
-        self.names: list[str] | None = None
-        self.duplicates: dict[str, int] | None = None
-        self.notes: list[str] = []
-        self.batches_done = 0
-        self.train: Images
-        self.val: Images
-        self.test: Images
+        super().__init__(**settings)
+        self.cache, self.normalize, self.augment = cache, normalize, augment
 
     def read(self) -> tuple[Images, Images]:
-        """(training, test) images. The training images are in file order only when `file_order` is True."""
+        """(training, test) images. Where `file_order` is True the training images are in the order of the files."""
         raise NotImplementedError
 
     def setup(self, stage: str | None = None) -> None:
@@ -177,11 +125,11 @@ class MemoryData(pl.LightningDataModule):
         for name, split in (("train", train), ("test", test)):
             self._check(name, split)
         self.data_hash = content_hash(train, test)
-        self.train, self.val = self._split(train)
-        self.test = test
+        rest, drawn = self.held_out(train.labels)
+        self.train, self.val, self.test = train.take(rest), train.take(drawn), test
         splits = {"train": self.train, "val": self.val, "test": self.test}
-        self.duplicates = across({split: part.images for split, part in splits.items()})
-        self.notes += in_words(self.duplicates, {split: len(part) for split, part in splits.items()})
+        self.duplicates = count_copies({split: part.images for split, part in splits.items()})
+        self.notes += duplicates_note(self.duplicates, {split: len(part) for split, part in splits.items()})
         self.preprocess = Preprocess(self.normalize, self.augment, self.train.images)
 
     def _check(self, name: str, split: Images) -> None:
@@ -192,57 +140,28 @@ class MemoryData(pl.LightningDataModule):
         if seen != self.classes:
             raise ConfigError(f"dataset.classes={self.classes}: the {name} images have {seen} classes")
 
-    def _split(self, train: Images) -> tuple[Images, Images]:
-        images, seed = self.validation.get("images", 0), draw_seed(self.validation, self.seed, self.order_seed)
-        if images > len(train) - self.classes:
-            raise ConfigError(
-                f"recipe.validation.images={images}: allowed is 0 to {len(train) - self.classes}, "
-                f"the training set has {len(train)} images"
-            )
-        if seed is None:
-            if not self.file_order:
-                raise ConfigError(
-                    "recipe.validation.order=file: only the official CIFAR files have an order of their own "
-                    "(a tree is sorted by class); allowed here is seed"
-                )
-            index = torch.arange(len(train))
-            return train.take(index[: len(train) - images]), train.take(index[len(train) - images :])
-        rest, drawn = stratified(train.labels, images, seed)
-        return train.take(rest), train.take(drawn)
+    def take(self, split: str, index: Tensor) -> Images:
+        images: Images = getattr(self, split)
+        return images.take(index.to(images.labels.device))
 
-    def _ranks(self) -> tuple[int, int]:
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+    def evaluation_plan(self, count: int) -> list[Tensor]:
+        return evaluation_batches(count, max(TEST_BATCH, self.batch_size), *self.ranks())
 
     def train_dataloader(self) -> Batches:
-        rank, world = self._ranks()
+        rank, world = self.ranks()
         if self.batch_size < world:
             raise ConfigError(f"recipe.batch_size={self.batch_size}: allowed is {world} or more, one image a rank")
-        count, size, seed, drop = len(self.train), self.batch_size, self.order_seed, self.drop_last
+        count, seed = len(self.train), self.order_seed
         return Batches(
             self.train,
-            lambda epoch: training_batches(count, size, seed, epoch, rank, world, drop),
+            lambda number: self.training_plan(count, number),
             self.preprocess,
             epoch=lambda: self.trainer.current_epoch if self.trainer is not None else 0,
-            augment_seed=seed,
+            draws=lambda number: torch.rand(count, DRAWS, generator=generator(seed, 3, number)),
             passes=self.passes_per_epoch,
             done=lambda: taken(self),
         )
 
-    def evaluation_dataloader(self, name: str) -> Batches:
-        """The batches of `train`, `val` or `test`, in order, not augmented."""
-        split: Images = getattr(self, name)
-        plan = self._evaluation_plan(len(split))
-        return Batches(split, lambda epoch: plan, self.preprocess)
-
-    def _evaluation_plan(self, count: int) -> list[Tensor]:
-        return evaluation_batches(count, max(512, self.batch_size), *self._ranks())
-
-    def test_order(self) -> Tensor:
-        """(n,) numbers of the test images that this rank's test batches hold, as they come."""
-        return torch.cat(self._evaluation_plan(len(self.test)))
-
-    def val_dataloader(self) -> Batches | list[Any]:
-        return self.evaluation_dataloader("val") if len(self.val) else []
-
-    def test_dataloader(self) -> Batches:
-        return self.evaluation_dataloader("test")
+    def evaluation_dataloader(self, split: str) -> Batches:
+        plan = self.evaluation_plan(len(getattr(self, split)))
+        return Batches(getattr(self, split), lambda number: plan, self.preprocess)

@@ -1,6 +1,7 @@
-"""What the pixels of a decoded picture mean: colours of 8 bits from every mode of Pillow's, and masks from the same.
+"""From any mode of Pillow's pictures to 8-bit RGB, and to object masks.
 
-Pillow's own convert("RGB") clips 16 bits at 255, which leaves white, and drops transparency, which shows what it hid.
+Pillow's convert("RGB") clips 16-bit pixels at 255, so nearly all become white. It drops transparency, so that hidden
+pixels appear.
 """
 
 from contextlib import suppress
@@ -8,15 +9,16 @@ from contextlib import suppress
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-BITS_PER_SAMPLE = 258  # a tag of TIFF
-TURNED = (5, 6, 7, 8)  # orientations that exchange width and height
+BITS_PER_SAMPLE = 258  # TIFF tag
+TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 
 
 def as_rgb(picture: Image.Image) -> Image.Image:
-    """A loaded picture in RGB. Grey of 16 bits: its upper 8, as Pillow takes them of colours; of 12 bits the upper 8.
+    """A loaded picture in RGB.
 
-    Transparent pixels lie on white. Raises ValueError for 32-bit integers and floats, whose range no file tells, for
-    integers with a sign, and where no pixel reaches the upper 8 bits.
+    Of grey pixels with 12 or 16 bits the upper 8 are kept, as Pillow does for colours. Transparent pixels become white.
+    Raises ValueError for 32-bit integers and floats, since files do not state their range, for signed integers, and for
+    pictures of more than 8 bits in which the upper 8 are all zero.
     """
     bits = _bits(picture)
     if bits > 8:
@@ -38,9 +40,9 @@ def as_rgb(picture: Image.Image) -> Image.Image:
 
 
 def _bits(picture: Image.Image) -> int:
-    """Of a grey picture of more than 8 bits how many; else 8."""
+    """Bits per pixel of a grey picture; 8 for all others."""
     if picture.mode == "I" and picture.format == "PPM":
-        return 16  # Pillow has scaled them to it
+        return 16  # to which Pillow has scaled the pixels
     if not picture.mode.startswith("I;16"):
         return 8
     found = getattr(picture, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))
@@ -48,31 +50,31 @@ def _bits(picture: Image.Image) -> int:
 
 
 def orientation(picture: Image.Image) -> int:
-    """How EXIF says that a picture is to be turned, 1 to 8; 1 = not, also where it says nothing that can be read."""
-    with suppress(Exception):  # of a damaged EXIF whatever Pillow raises
+    """The EXIF orientation, 1 to 8; 1 (upright) if there is none or it cannot be read."""
+    with suppress(Exception):  # Pillow raises many kinds for a damaged EXIF
         found = picture.getexif().get(ExifTags.Base.Orientation, 1)
         return found if found in range(1, 9) else 1
     return 1
 
 
 def upright(picture: Image.Image) -> Image.Image:
-    """The picture as it is shown: turned as its EXIF says."""
+    """The picture, rotated as its EXIF says."""
     return picture if orientation(picture) == 1 else ImageOps.exif_transpose(picture)
 
 
 def upright_size(picture: Image.Image) -> tuple[int, int]:
-    """(width, height) of the picture as it is shown, of a file that was opened and not loaded."""
+    """(width, height) of the upright picture, for a file that is opened and not loaded."""
     width, height = picture.size
     return (height, width) if orientation(picture) in TURNED else (width, height)
 
 
 def as_object(picture: Image.Image) -> np.ndarray:
-    """A loaded mask as (H, W) bool: a pixel that is seen, and not black in every channel, is the object."""
-    seen = None
+    """bool (H, W) from a loaded mask: pixels of the object are opaque or partly so, and not black in every channel."""
+    visible = None
     if picture.mode not in ("1", "L", "I", "F", "RGB") and not picture.mode.startswith("I;16"):
         if picture.has_transparency_data:
-            seen = np.asarray(picture.convert("RGBA"))[..., 3] > 0
+            visible = np.asarray(picture.convert("RGBA"))[..., 3] > 0
         picture = picture.convert("RGB")
     found = np.asarray(picture) != 0
     found = found.any(axis=2) if found.ndim == 3 else found
-    return found if seen is None else found & seen
+    return found if visible is None else found & visible

@@ -1,26 +1,17 @@
-"""A fixed, stratified part of a split, in memory as uint8: the images that a run is judged on."""
-
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+"""A fixed, stratified part of a split, in memory as uint8: the images that a finished run is judged on."""
 
 import torch
 
+from attnlab.data.base import ImageData, Images
 from attnlab.data.batches import stratified
-from attnlab.data.memory import Images
 
 
-def sample(data: Any, split: str, count: int, seed: int = 0) -> Images:
-    """`count` images of `train`, `val` or `test` of a data module that is set up, every class its share, not augmented.
+def sample(data: ImageData, split: str, count: int, seed: int = 0) -> Images:
+    """`count` images of `train`, `val` or `test`, each class in its proportion, not augmented.
 
-    The same for every run that has the same split; all of the split where it has no more.
+    data: a data module that is set up. The draw depends on the split's labels and on `seed` only. A split with fewer
+    images is returned complete.
     """
-    whole = getattr(data, split)
-    if isinstance(whole, Images):
-        chosen = stratified(whole.labels.cpu(), min(count, len(whole)), seed)[1] if len(whole) else torch.arange(0)
-        return whole.take(chosen.to(whole.labels.device))
-    files = data.files(split)
-    labels = torch.tensor(files.labels)
-    index = stratified(labels, min(count, len(labels)), seed)[1]
-    with ThreadPoolExecutor() as pool:
-        pixels = list(pool.map(lambda number: files[(int(number), ())][0], index))
-    return Images(torch.stack(pixels), labels[index])
+    labels = data.labels(split).cpu()
+    index = stratified(labels, min(count, len(labels)), seed)[1] if len(labels) else torch.arange(0)
+    return data.take(split, index)

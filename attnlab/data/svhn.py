@@ -3,14 +3,16 @@
 import torch
 import torchvision
 
-from attnlab.data.download_lock import alone
+from attnlab.data.download_lock import locked
 from attnlab.data.memory import Images, MemoryData, canonical
 from attnlab.errors import DataError
 
 
 class SVHN(MemoryData):
-    """root: a folder with train_32x32.mat and test_32x32.mat (checked against torchvision's checksums); what is missing
-    is downloaded. Raises DataError when that fails."""
+    """root: a folder with train_32x32.mat and test_32x32.mat, verified by torchvision's checksums.
+
+    A missing file is downloaded. Raises DataError when that fails.
+    """
 
     def read(self) -> tuple[Images, Images]:
         return self._part("train"), self._part("test")
@@ -19,8 +21,8 @@ class SVHN(MemoryData):
         try:
             try:
                 data = torchvision.datasets.SVHN(str(self.root), split=split)
-            except RuntimeError:  # not there, not whole, or just being written
-                with alone(str(self.root)):
+            except RuntimeError:  # missing, incomplete, or being written by another process
+                with locked(str(self.root)):
                     data = torchvision.datasets.SVHN(str(self.root), split=split, download=True)
         except (RuntimeError, OSError, EOFError) as error:
             raise DataError(

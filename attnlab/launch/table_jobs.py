@@ -8,7 +8,7 @@ from attnlab.machine.gpus import jobs_at_a_time
 from attnlab.records.provenance import doubts
 from attnlab.records.record import RESULTS, gather
 from attnlab.tables.grid import read_grid
-from attnlab.tables.progress import ledger
+from attnlab.tables.progress import progress_of
 
 
 def jobs(arguments: Sequence[str], config: DictConfig) -> list[list[str]]:
@@ -22,22 +22,22 @@ def jobs(arguments: Sequence[str], config: DictConfig) -> list[list[str]]:
         print(f"left out: {reason}")
     # What other code has recorded goes to the launcher, which says so and does not run it.
     done = [] if config.force else [r for r in records if config.code == "recorded" or not doubts(r, config.output_dir)]
-    book = ledger(grid, done)
+    progress = progress_of(grid, done)
     machine = config.machine
     at_a_time = jobs_at_a_time(config.n_jobs, config.runs_per_gpu, machine.accelerator, machine.devices)
-    print(book.heading(grid.name, at_a_time), flush=True)
-    if elsewhere := len({record["id"] for record in gather(RESULTS)[0]} & set(book.to_do.values())):
+    print(progress.heading(grid.name, at_a_time), flush=True)
+    if elsewhere := len({record["id"] for record in gather(RESULTS)[0]} & set(progress.to_do.values())):
         print(f"table {grid.name}: {elsewhere} of them are in ./{RESULTS}, which reports show; they are run here anew")
     if grid.changed:
         print(f"table {grid.name}: not the protocol: {' '.join(grid.changed)}")
-    without = {argument for cell in grid.cells for argument in grid.left if argument not in cell.given}
+    without = {argument for cell in grid.cells for argument in grid.run_overrides if argument not in cell.run_overrides}
     if without:
         print(f"table {grid.name}: rows with attention=none are without {' '.join(sorted(without))}")
     cells = {(cell.row, cell.column): cell for cell in grid.cells}
     return [
         [
             f"table={grid.name}", "hydra.mode=RUN", *cells[row, column].overrides, f"seed={seed}",
-            *cells[row, column].given,
+            *cells[row, column].run_overrides,
         ]
-        for row, column, seed in book.to_do
+        for row, column, seed in progress.to_do
     ]  # fmt: skip

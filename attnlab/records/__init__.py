@@ -1,1 +1,1 @@
-"""Records: the files that a run leaves, how they are written, found and trusted."""
+"""Records: the files that a run leaves; how they are written, found and checked."""

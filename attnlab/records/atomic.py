@@ -1,6 +1,6 @@
-"""Files that are whole or not there: written beside their place, flushed to the disk, then renamed onto it.
+"""Atomic file writes: to a temporary file in the same folder, flushed to the disk, then renamed onto the target.
 
-Whatever ends the process, or the machine, a reader finds the old file or the new one.
+If the process or the machine stops at any moment, a reader finds the old file or the new one, never a part.
 """
 
 import os
@@ -10,8 +10,8 @@ from pathlib import Path
 
 
 @contextmanager
-def written_whole(path: Path, ending: str = "part") -> Iterator[Path]:
-    """The name to write to; at the end its content takes the place of `path`. After an error `path` is as it was."""
+def atomic_write(path: Path, ending: str = "part") -> Iterator[Path]:
+    """Yield a temporary path to write to, which replaces `path` at the end. After an error `path` is unchanged."""
     part = path.with_name(f".{path.name}.{ending}")
     try:
         yield part
@@ -22,7 +22,7 @@ def written_whole(path: Path, ending: str = "part") -> Iterator[Path]:
             os.close(descriptor)
         part.replace(path)
     except BaseException as error:
-        if isinstance(error, OSError) and error.filename is None:  # a full disk does not say
+        if isinstance(error, OSError) and error.filename is None:  # a full disk gives no file name
             error.filename = str(path)
         with suppress(OSError):
             part.unlink(missing_ok=True)
@@ -31,7 +31,7 @@ def written_whole(path: Path, ending: str = "part") -> Iterator[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's own entries, a rename among them; where the file system cannot, do nothing."""
+    """Flush a folder's entries, e.g. a rename, to the disk. Does nothing where the file system cannot."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -41,6 +41,6 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """A whole text file."""
-    with written_whole(path) as part:
+    """Write a text file atomically."""
+    with atomic_write(path) as part:
         part.write_text(text)

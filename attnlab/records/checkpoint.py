@@ -1,4 +1,4 @@
-"""Checkpoint files: written whole, read as tensors and plain values alone, and whether a run can go on from them."""
+"""Checkpoint files: written atomically, read without running code, and whether a run can resume from them."""
 
 import hashlib
 import io
@@ -12,14 +12,16 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from attnlab.errors import ConfigError
-from attnlab.records.atomic import written_whole
+from attnlab.records.atomic import atomic_write
 
-SCORE = "val/top1_error"  # of a best.ckpt, beside its weights
-NOT_TESTED = ("optimizer_states", "lr_schedulers", "callbacks")
+#: the key of a best.ckpt, beside its weights, for their validation error
+SCORE = "val/top1_error"
+#: what best.ckpt leaves out: only training needs it
+TRAINING_STATE = ("optimizer_states", "lr_schedulers", "callbacks")
 
 
-class WholeFiles(TorchCheckpointIO):
-    """Lightning's way to write checkpoints, made atomic (attnlab.records.atomic), each with the id of its run."""
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """A Lightning checkpoint plugin that writes atomically (attnlab.records.atomic) and adds the id of the run."""
 
     def __init__(self, run: str) -> None:
         self.run = run
@@ -29,16 +31,19 @@ class WholeFiles(TorchCheckpointIO):
 
 
 def save(checkpoint: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint; a full disk raises OSError, and the checkpoint before stays."""
-    content = io.BytesIO()  # torch, writing to a file itself, gives no reason why it cannot
+    """Write a checkpoint. A full disk raises OSError, and the previous checkpoint stays."""
+    content = io.BytesIO()  # torch.save to a path does not report why a write fails
     torch.save(checkpoint, content)
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_bytes(content.getbuffer())
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A checkpoint's content, on the CPU. Raises FileNotFoundError; ValueError, with the reason, for a file that is not
-    whole or is no checkpoint; ConfigError for one that asks for code to be run, which is never done."""
+    """A checkpoint's content, on the CPU.
+
+    Raises FileNotFoundError; ValueError, with the reason, for a damaged file or one that is no checkpoint; ConfigError
+    for a file whose pickle would call code, which is never executed.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             if damaged := archive.testzip():
@@ -59,11 +64,11 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
-def to_go_on(folder: Path, validates: bool) -> tuple[bool, str]:
-    """(True, "") when the run can go on from last.ckpt; (False, why not) when it begins anew, "" where nothing was.
+def can_resume(folder: Path, validates: bool) -> tuple[bool, str]:
+    """(True, "") if the run can resume from last.ckpt; (False, reason) if not; (False, "") if there is no checkpoint.
 
-    Nothing is changed. best.ckpt belongs to last.ckpt, which names its epoch and score: none is of use alone.
-    Raises ConfigError for a checkpoint that asks for code to be run, and for that of another run.
+    Changes no file. last.ckpt names the epoch and score of the best.ckpt that belongs to it, and a run that validates
+    needs both. Raises ConfigError for a checkpoint whose pickle would call code, and for that of another run.
     """
     last, best = folder / "last.ckpt", folder / "best.ckpt"
     if not last.exists():
@@ -80,7 +85,7 @@ def to_go_on(folder: Path, validates: bool) -> tuple[bool, str]:
     try:
         found = _of_run(best, folder.name) if best.exists() else None
         if found is not None and SCORE not in found:
-            raise ValueError(f"does not say its {SCORE}, as those of an older attnlab")
+            raise ValueError(f"holds no {SCORE}, as those of an older attnlab")
     except ValueError as error:
         if isinstance(error, ConfigError):
             raise
@@ -89,38 +94,37 @@ def to_go_on(folder: Path, validates: bool) -> tuple[bool, str]:
         lost = content["epoch"] and found is None
         return not lost, "last.ckpt has lost the best.ckpt that belongs to it" if lost else ""
     if expected["epoch"] == content["epoch"]:
-        return True, ""  # the weights of last.ckpt are the best: Best writes them again where best.ckpt has others
+        return True, ""  # the weights of last.ckpt are the best; the callback Best rewrites best.ckpt from them
     if found is None:
         return False, "last.ckpt has lost the best.ckpt that belongs to it"
-    ended = found["global_step"] == content["global_step"]  # recipe.steps ended, and its last weights were the best
+    ended = found["global_step"] == content["global_step"]  # recipe.steps: the last weights were best
     if ended or (found["epoch"], found[SCORE]) == (expected["epoch"], expected["score"]):
         return True, ""
     return False, "best.ckpt does not belong to last.ckpt: it has another epoch or score"
 
 
 def _of_run(path: Path, run: str) -> dict[str, Any]:
-    """A checkpoint's content. Raises ConfigError when it says that it is another run's."""
+    """A checkpoint's content. Raises ConfigError if it is the checkpoint of another run."""
     content = read(path)
     if (owner := content.get("run", run)) != run:
-        raise ConfigError(f"{path}: is a checkpoint of run {owner}; take it away, or force=true puts all aside")
+        raise ConfigError(f"{path}: is a checkpoint of run {owner}; remove it, or force=true moves the folder aside")
     return content
 
 
 def _best_of(content: dict[str, Any]) -> dict[str, Any] | None:
-    """Epoch and score of the best.ckpt that belongs to a last.ckpt; None before a validation, or of old files."""
+    """Epoch and score of the best.ckpt that belongs to a last.ckpt; None before a validation, and for old files."""
     state = content.get("callbacks", {}).get("Best") or {}
     return state if state.get("score") is not None else None
 
 
 def fingerprint(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal: which weights a record is of."""
+    """The SHA-256 of a file, in hexadecimal; a record holds that of its weights."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def last_is_best(folder: Path, score: float | None) -> None:
-    """The weights of last.ckpt as best.ckpt, with their validation error, if any."""
+def copy_last_to_best(folder: Path, score: float | None) -> None:
+    """Write the weights of last.ckpt as best.ckpt, with their validation error, if any."""
     content = read(folder / "last.ckpt")
-    save(
-        {name: item for name, item in content.items() if name not in NOT_TESTED} | {SCORE: score}, folder / "best.ckpt"
-    )
+    weights = {name: item for name, item in content.items() if name not in TRAINING_STATE}
+    save(weights | {SCORE: score}, folder / "best.ckpt")

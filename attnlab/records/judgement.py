@@ -1,4 +1,4 @@
-"""judge.json: what a run was judged to be, beside its record and never in it; and its scores as columns of a table."""
+"""judge.json: the scores of a run by attnlab.judge, beside its record, and those scores as columns of a table."""
 
 import fcntl
 import json
@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from attnlab.configuration.compose import choices
-from attnlab.records.record import Record, checksum, seal, write_json
+from attnlab.configuration.groups import choices
+from attnlab.records.record import Record, seal, write_json
+from attnlab.records.record_check import checksum
 
 FILE = "judge.json"
 PREFIX = "judge/"
-#: scores of a map, and the maps they may be of
+#: scores of a map, and the maps that have them
 OF_MAPS = {
     "pointing": "pointing game %", "energy": "energy on object %", "average_precision": "average precision %",
     "iou": "IoU %", "iou_otsu": "IoU (Otsu) %", "insertion": "insertion AUC", "deletion": "deletion AUC",
@@ -54,47 +55,48 @@ def digits(metric: str) -> int:
 
 
 def add_to_judgement(folder: Path, record: Record, name: str, part: Mapping[str, Any]) -> None:
-    """Write a part into FOLDER/judge.json, beside what other judges have written there meanwhile.
+    """Add a part to FOLDER/judge.json, and keep the parts that other processes have written there meanwhile.
 
-    The file is written whole or not at all: the run, the record's checksum, the parts, a checksum of its own. One that
-    is of another record, or was edited, is put aside.
+    The file holds the run, the record's checksum, the parts and its own checksum, and is written atomically. A file of
+    another record, or one that was edited, is moved aside.
     """
     path = folder / FILE
     with (folder / "judge.lock").open("w") as lock:
-        fcntl.lockf(lock, fcntl.LOCK_EX)  # ends with the process, however it ends
+        fcntl.lockf(lock, fcntl.LOCK_EX)  # released when the process ends, in whatever way
         known = _read(path, record)
         if known is None and path.exists():
             aside = path.with_name(f"{FILE}.{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}")
             path.rename(aside)
-            print(f"  {folder.name}: its {FILE} was edited, or is of another record; it is kept as {aside.name}")
+            print(f"  {folder.name}: its {FILE} was edited, or is of another record; kept as {aside.name}")
         parts = (known or {}).get("parts", {}) | {name: dict(part)}
         write_json(path, seal({"run": record["id"], "record": record["checksum"], "parts": parts}))
 
 
 def read_judgement(folder: Path, record: Record) -> dict[str, Any] | None:
-    """What FOLDER/judge.json says of the recorded run; None when it says nothing, or is of another record of it."""
+    """The content of FOLDER/judge.json; None if it is missing or damaged, was edited, or is of another record."""
     return _read(folder / FILE, record)
 
 
 def _read(path: Path, record: Record) -> dict[str, Any] | None:
     try:
         found = json.loads(path.read_text())
-        believed = found["checksum"] == checksum(found) and found["record"] == record["checksum"]
-        return found if believed and found["run"] == record["id"] else None
+        valid = found["checksum"] == checksum(found) and found["record"] == record["checksum"]
+        return found if valid and found["run"] == record["id"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def scores(judgement: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """{score: value, beside, meaning, se} of all parts."""
+    """{score: its value, se, beside (the value to compare with) and meaning (of that value)} of all parts."""
     return {name: one for part in judgement["parts"].values() for name, one in part["scores"].items()}
 
 
 def with_judgements(records: Iterable[Record], *folders: str | Path) -> list[Record]:
-    """The records; where a judgement lies below folders, its scores are metrics, judge/<score>, and whole in `judged`.
+    """The records, with the scores of their judgements below the folders as metrics called judge/<score>.
 
-    OUTPUT_DIR/<id>/judge.json, or a tracked <results>/**/judged/<id>.json. What is not of that very record is left out.
-    In `judged` each score has its `part`, how many images were `asked` for, and what the part hangs on, `of`, or None.
+    A judgement is OUTPUT_DIR/<id>/judge.json or a tracked <results>/**/judged/<id>.json; one of another record is
+    ignored. The key `judged` holds each score in full, with its `part`, the number of images that were requested
+    (`asked`), and what the part depends on (`of`, or None).
     """
     tracked = {path.stem: path for folder in folders for path in Path(folder).glob("**/judged/*.json")}
     joined = []

@@ -1,8 +1,8 @@
-"""What a part of a judgement hangs on, kept with it as `of`; and whether it still stands.
+"""What a part of a judgement depends on, kept with it as `of`, and whether the part is still valid.
 
 {"data_hash", "masks", "precision", "code": {file: digest}, "net": a digest, "control": the checksum of its record,
-"transfer": {"dataset": its science, "data_hash"}}; beside it settings.asked, the number of images. Parts of an older
-attnlab have none: judged by unknown code. Imports no torch.
+"transfer": {"dataset": its science, "data_hash"}}; beside it settings.asked, the requested number of images. Parts of
+an older attnlab have no `of`: judged by unknown code. This module imports no torch.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from attnlab.configuration.digest import digest
 from attnlab.records.record import Record
 from attnlab.records.source_code import closure, differences, digests
 
-#: whose imports of each other are followed: what makes a score of a net and its images. The net's own code is `net`.
+#: modules that turn a net and its images into a score; imports are followed among these only. The net's code is `net`.
 PACKAGES = (
     "attnlab.evaluation.metrics",
     "attnlab.evaluation.suite_errors",
@@ -21,13 +21,14 @@ PACKAGES = (
     "attnlab.evaluation.maps",
     "attnlab.evaluation.score",
     "attnlab.evaluation.finished_run",
+    "attnlab.evaluation.mask_recorder",
     "attnlab.data.subset",
     "attnlab.data.batches",
     "attnlab.data.cluttered_digits_images",
 )
-#: the parts that look at the masks of objects, and at maps
+#: the parts that use the masks of objects, and maps
 OF_MAPS = ("localisation", "faithfulness", "sanity")
-#: of what a person calls what differs
+#: names of the keys of `of`, for messages
 WORDS = {
     "data_hash": "the images", "masks": "the objects' masks", "precision": "the precision", "net": "the net's code",
     "control": "the run without attention", "transfer": "the transfer set",
@@ -35,14 +36,14 @@ WORDS = {
 
 
 def code_of(part: str) -> dict[str, str]:
-    """{file: digest} of the code that judges a part, as it is today."""
+    """{file: digest} of today's code that judges a part."""
     return closure(
         ["attnlab.evaluation.suite_maps" if part in OF_MAPS else "attnlab.evaluation.suite_errors"], PACKAGES
     )
 
 
 def net_code(record: Record) -> tuple[str, str | None]:
-    """Digests of the code of a run's net: today's, and that which trained it, None where its record does not say."""
+    """Digests of the code of a run's net: (today's, the one that trained it or None if the record has none)."""
     return digest(_of_net(digests(record["config"]))), digest(_of_net(record["code"])) if record.get("code") else None
 
 
@@ -51,7 +52,7 @@ def _of_net(code: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def masks_digest(data: Any) -> str | None:
-    """16 hexadecimal digits for the masks that a run's data module knows; None where there are none."""
+    """16 hexadecimal digits of the object masks that a run's data module has; None without masks."""
     found = hashlib.sha256()
     known = [getattr(getattr(data, split, None), "masks", None) for split in ("train", "val", "test")]
     for masks in known:
@@ -62,7 +63,7 @@ def masks_digest(data: Any) -> str | None:
 def facts(
     part: str, record: Record, data: Any, precision: str, control: Record | None, transfer: Any
 ) -> dict[str, Any]:
-    """What a part hangs on today. control: the record of the same run without attention;  transfer: (science, data)."""
+    """What a part depends on today. control: record of the same run without attention;  transfer: (science, data)."""
     of = {"data_hash": data.data_hash, "precision": precision, "code": code_of(part), "net": net_code(record)[0]}
     if part in OF_MAPS:
         of["masks"] = masks_digest(data)
@@ -74,11 +75,11 @@ def facts(
 
 
 def why_anew(part: Mapping[str, Any] | None, today: Mapping[str, Any], images: int, record: Record) -> str | None:
-    """Why a part is to be judged again, "" where it never was; None where it stands."""
+    """Why a part must be judged again; "" if it was never judged; None if it is still valid."""
     if part is None:
         return ""
     if (asked := part["settings"].get("asked")) != images:
-        return f"it was asked for {asked} images"
+        return f"it used {asked} images"
     of = part.get("of")
     if of is None:
         return None
@@ -87,9 +88,9 @@ def why_anew(part: Mapping[str, Any] | None, today: Mapping[str, Any], images: i
     trained_by = net_code(record)[1]
     for key, words in WORDS.items():
         if key == "control" and today.get(key) is None:
-            continue  # it is not there any more, and was what it was
+            continue  # the control run was deleted since; the score was right when made
         if key == "net" and of["net"] == trained_by:
-            continue  # judged by the code that trained it, which today's is not
+            continue  # it was judged by the code that trained it; only today's code differs
         if of.get(key) != today.get(key):
             return f"{words} changed"
     return None

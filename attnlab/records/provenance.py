@@ -1,4 +1,4 @@
-"""What made a run: code, checkout, device, weights it began with; and whether a record still stands for its config."""
+"""What made a run (code, checkout, device, start weights), and whether its record is still valid for its config."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from attnlab.configuration.image_tree import is_in_the_id
 from attnlab.records.record import Record, read_record
 from attnlab.records.source_code import Code, changed_since, digests, is_here, own_packages
 
-#: of one stretch of training, from a start to the end or to an interruption
+#: what is recorded about a stretch of training: from a start to the end, or to an interruption
 OF_A_STRETCH = ("commit", "dirty", "device", "precision", "threads", "world_size", "versions")
 
 
@@ -19,7 +19,7 @@ OF_A_STRETCH = ("commit", "dirty", "device", "precision", "threads", "world_size
 class MadeBy:
     """The code that makes a run, as it was when the run began.
 
-    code: its digests (attnlab.records.source_code);  commit, dirty: of the checkout (machine.commit).
+    code: its digests (attnlab.records.source_code);  commit, dirty: of the checkout (attnlab.machine.versions).
     """
 
     code: Code
@@ -30,7 +30,7 @@ class MadeBy:
 def read_made_by(values: Mapping[str, Any]) -> MadeBy:
     """The code that would make a run in this process, and the checkout as it was when that code was first read.
 
-    A job of a sweep has what its launcher read before it started: that is what it runs, whatever is committed since.
+    A job of a sweep inherits what its launcher read before: it runs that code, even if a commit changed it since.
     """
     code = digests(values)
     return MadeBy(code, *_checkout(digest(code), tuple(own_packages(values))))
@@ -44,7 +44,7 @@ def _checkout(code: str, own: tuple[Path, ...]) -> tuple[str | None, bool | None
 
 
 def stretch(made_by: MadeBy, machine: Mapping[str, Any]) -> dict[str, Any]:
-    """What a start of a run runs under, OF_A_STRETCH."""
+    """The values of OF_A_STRETCH for a start of a run in this process."""
     import torch
 
     from attnlab.machine import hardware, versions
@@ -62,7 +62,7 @@ def stretch(made_by: MadeBy, machine: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def doubts(record: Record, output_dir: str | Path) -> list[str]:
-    """Why a record may not be what its config gives today, a phrase each: code that changed, a parent trained anew."""
+    """Why a record may differ from what its config gives today, a phrase each: changed code, a parent trained again."""
     found = [f"{file} {'changed since' if is_here(file) else 'is not found here'}" for file in changed_since(record)]
     start = record.get("started_from")
     if start:
@@ -73,23 +73,23 @@ def doubts(record: Record, output_dir: str | Path) -> list[str]:
 
 
 def ways_on(found: Sequence[str]) -> str:
-    """What stands in the way of using a record, and the two ways on."""
+    """A message: why a record is not used, and the two ways to go on."""
     return f"recorded, but {', '.join(found)}; force=true trains anew, code=recorded accepts the record as it is"
 
 
 def found_recorded(values: Mapping[str, Any]) -> str:
-    """What is said of a config that has a record and is not run again: its images may be others by now."""
+    """A message about a config that has a record and is not run again: its images may have changed since."""
     looked = "" if is_in_the_id(values["dataset"]) else "; its images were not looked at"
     return f"found recorded, not run again (force=true would){looked}"
 
 
 def joined(before: Sequence[Mapping[str, Any]], stretch: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The stretches of a run that goes on: one that is like the last one is a part of it."""
+    """The stretches of a resumed run. A stretch with the values of the last one continues it."""
     known = [dict(one) for one in before]
     same = known and all(known[-1].get(name) == stretch.get(name) for name in OF_A_STRETCH)
     return known if same else [*known, dict(stretch)]
 
 
 def mixed(stretches: Sequence[Mapping[str, Any]]) -> list[str]:
-    """In what the stretches of a run differ."""
+    """The names of OF_A_STRETCH in which the stretches of a run differ."""
     return [name for name in OF_A_STRETCH if any(one.get(name) != stretches[0].get(name) for one in stretches)]

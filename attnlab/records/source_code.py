@@ -1,6 +1,7 @@
 """Which code computed a run? Digests of the source files behind each part of its science, kept in the record.
 
-They are no part of the id: an edited module asks whether a record still stands, it does not make another experiment.
+The digests are not part of the run's id: after an edit attnlab asks whether the record is still valid, but the
+experiment stays the same.
 """
 
 import ast
@@ -14,17 +15,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from attnlab.configuration.compose import NO_ATTENTION
+from attnlab.configuration.schema import NO_ATTENTION
 from attnlab.records.source_files import PACKAGES, installed_version, is_own, path_of, root_of
 from attnlab.records.syntax import syntax, syntax_digest
 
-#: rooms and modules of attnlab that compute nothing of a run: they compose, check, run, record and report it. Their
-#: imports are not followed; those of any other module are, of a new one too.
+#: parts of attnlab that compute nothing of a run: they compose, check, record and report it. Their imports are not
+#: followed. Those of all other modules are, including new ones.
 NOT_SCIENCE = (
     "attnlab.records", "attnlab.machine", "attnlab.errors", "attnlab.models.costs", "attnlab.training.checkpointing",
     *(f"attnlab.configuration.{name}" for name in ("schema", "compose", "targets", "digest", "identity", "secrets")),
 )  # fmt: skip
-#: what attnlab itself puts around a part's own module
+#: the module of attnlab that wraps a part's own module
 AROUND = {
     "attention": "attnlab.attention.placement", "mask": "attnlab.attention.gate", "model": "attnlab.models.network",
     "optimizer": "attnlab.training.weight_decay", "training": "attnlab.training.classifier",
@@ -35,18 +36,18 @@ Code = dict[str, dict[str, str]]
 
 
 class OtherCode(UserWarning):
-    """The weights of a run are used by code that is not the code that trained them."""
+    """The weights of a run are used by code that differs from the code that trained them."""
 
 
 def digests(config: Mapping[str, Any]) -> Code:
     """{part: {file: digest}} of what computes a config: attention, mask, model, head, dataset, schedule, optimizer,
     training.
 
-    A part is the module that defines its `_target_` and what that imports, within attnlab (but for NOT_SCIENCE) and
-    from any module that is not installed. An installed package is known by its version. Not seen: what is imported by a
-    computed name, data files, C sources. A file is read once per process, as Python itself reads a module once;
-    nothing is imported. What a digest sees is the syntax: comments, docstrings, layout and annotations do not count,
-    nor the folder from which something of one's own is imported.
+    A part is the module that defines its `_target_` and all that it imports, within attnlab (except NOT_SCIENCE) and
+    from modules that are not installed packages. An installed package is identified by its version. Not covered:
+    imports by a computed name, data files, C sources. A file is read once per process, as Python reads a module once;
+    nothing is imported. A digest covers the syntax only: comments, docstrings, layout and annotations do not count,
+    nor does the folder from which a module of one's own is imported.
     """
     recipe, mask = config["recipe"], config["attention"].get("mask")
     nodes = {section: config[section] for section in ("attention", "model", "head", "dataset")}
@@ -68,13 +69,13 @@ def digests(config: Mapping[str, Any]) -> Code:
 
 
 def closure(modules: Iterable[str], packages: tuple[str, ...]) -> dict[str, str]:
-    """{file: digest} of modules of attnlab, and of what they import within `packages`; see `digests`."""
+    """{file: digest} of modules of attnlab and of their imports within `packages`; see `digests`."""
     names = {name: None for module in modules for name in _closure(module, packages)}
     return {_file(name): _first_read(name)[0] for name in names}
 
 
 def differences(recorded: Code, today: Code) -> list[str]:
-    """The files that differ. One that was moved or renamed as it is does not."""
+    """The files that differ. A file that was only moved or renamed does not differ."""
     files = []
     for part in recorded.keys() | today.keys():
         before, now = recorded.get(part, {}), today.get(part, {})
@@ -84,15 +85,14 @@ def differences(recorded: Code, today: Code) -> list[str]:
 
 
 def changed_since(record: Mapping[str, Any]) -> list[str]:
-    """The files of today's code that differ from those of a record, or are not found; none of a record that holds no
-    digests."""
+    """The files of a record's code that have changed or are missing today; empty if the record has no digests."""
     return differences(record["code"], digests(record["config"])) if record.get("code") else []
 
 
 def import_all(config: Mapping[str, Any]) -> None:
-    """Import the code of a config, so that processes forked from this one run what it is now, whatever comes.
+    """Import the code of a config, so that processes forked from this one run today's code even if a file is edited.
 
-    A module that cannot be imported fails again where it is used, with a message of its own.
+    A module that cannot be imported is skipped: it fails again, with its own message, where it is used.
     """
     for names in digests(config).values():
         for name in names:
@@ -101,12 +101,12 @@ def import_all(config: Mapping[str, Any]) -> None:
 
 
 def is_here(file: str) -> bool:
-    """Whether a file of a record's code, or the installed package of that name, is found here."""
+    """Whether a file of a record's code, or the installed package of that name, exists here."""
     return (path_of(_module(file)) if file.endswith(".py") else root_of(file)) is not None
 
 
 def edited_meanwhile(config: Mapping[str, Any]) -> list[str]:
-    """The files of a config's code that were edited since this process first read them, or imported them before."""
+    """The files of a config's code that were edited since this process first read or imported them."""
     modules = {_module(name) for names in digests(config).values() for name in names if name.endswith(".py")}
     edited = []
     for module in sorted(modules):
@@ -117,14 +117,14 @@ def edited_meanwhile(config: Mapping[str, Any]) -> list[str]:
 
 
 def own_packages(config: Mapping[str, Any]) -> list[Path]:
-    """The folders, or the single files, of packages other than attnlab that a config uses."""
+    """The folders (or files) of the packages that a config uses and that are neither attnlab nor installed."""
     modules = {_module(name) for names in digests(config).values() for name in names if name.endswith(".py")}
     tops = sorted({module.split(".")[0] for module in modules} - {"attnlab"})
     return [root for top in tops if (root := root_of(top)) is not None]
 
 
 def print_warnings() -> None:
-    """Print OtherCode as a line of attnlab's, without the place in the source that Python names."""
+    """Print OtherCode warnings as one line, without the source location that Python adds."""
     show = warnings.showwarning
 
     def line(message: Any, category: Any, *place: Any) -> None:
@@ -148,8 +148,10 @@ def _module(file: str) -> str:
 
 @cache
 def _closure(module: str, packages: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """A module and the modules that it imports, but for installed ones and NOT_SCIENCE. packages: of attnlab's, those
-    within these alone."""
+    """A module and all that it imports, except installed packages and NOT_SCIENCE.
+
+    packages: if given, imports from attnlab are followed only within these.
+    """
     found: dict[str, None] = {}
     waiting = [module]
     while waiting:
@@ -177,7 +179,7 @@ def _is_within(module: str, package: str) -> bool:
 
 
 def _imports(module: str) -> Iterator[str]:
-    """The modules that a module imports, also within its functions."""
+    """The modules that a module imports, including imports within functions."""
     path = path_of(module)
     package = module.split(".") if path is not None and path.name == "__init__.py" else module.split(".")[:-1]
     for node in ast.walk(syntax(path)) if path is not None else ():
@@ -192,7 +194,7 @@ def _imports(module: str) -> Iterator[str]:
 
 @cache
 def _first_read(module: str) -> tuple[str, bool]:
-    """(digest of a module's file when it was first asked for, whether the file was edited after an import before)."""
+    """(digest of a module's file at the first call, whether the file was edited after this process had imported it)."""
     path = path_of(module)
     return _digest(module), module in sys.modules and path is not None and path.stat().st_mtime > STARTED
 

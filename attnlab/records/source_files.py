@@ -1,4 +1,4 @@
-"""Where the source of a module lies, and whether it is one's own or of an installed package. Nothing is imported."""
+"""Where the source of a module is, and whether it belongs to an installed package. Imports nothing."""
 
 import importlib.util
 import site
@@ -8,13 +8,13 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
-#: whose versions every record holds, wherever they are installed
+#: every record holds the versions of these, wherever they are installed
 PACKAGES = ("torch", "torchvision", "timm", "torchmetrics", "lightning", "numpy")
 
 
 @cache
 def root_of(top: str) -> Path | None:
-    """The folder of a top-level package, or the file of a single module; None where there is none."""
+    """The folder of a top-level package, or the file of a single module; None if it is not found."""
     try:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
@@ -27,7 +27,7 @@ def root_of(top: str) -> Path | None:
 
 @cache
 def path_of(module: str) -> Path | None:
-    """The source file of a module; None where there is none."""
+    """The source file of a module; None if it is not found."""
     top, *rest = module.split(".")
     root = root_of(top)
     if root is None:
@@ -42,10 +42,10 @@ def path_of(module: str) -> Path | None:
 
 @cache
 def is_own(top: str) -> bool:
-    """Whether a top-level module is attnlab or source that lies here, and neither Python's own nor installed.
+    """Whether a top-level module is attnlab or the user's own source, and not Python's or an installed package.
 
-    Installed is what lies in a folder for packages: of this Python, of the user, any site-packages, or one that holds
-    metadata (pip install --target). An editable install is source that lies here.
+    Installed means inside a folder for packages: this Python's, the user's, any site-packages, or a folder with
+    package metadata (pip install --target). An editable install counts as own source.
     """
     if top == "attnlab":
         return True
@@ -62,7 +62,7 @@ def is_own(top: str) -> bool:
 
 @cache
 def installed_version(top: str) -> str:
-    """The version of an installed top-level module; `unknown` where it has none."""
+    """The version of an installed top-level module; `unknown` if it has none."""
     try:
         return version(packages_distributions()[top][0])
     except (KeyError, PackageNotFoundError):

@@ -1,4 +1,4 @@
-"""The digest of a source file's syntax: what Python would compute, not how it is written."""
+"""A digest of a source file's syntax, which changes if the code changes and not if its layout or comments do."""
 
 import ast
 import hashlib
@@ -9,14 +9,17 @@ from typing import Any
 
 
 def syntax(path: Path) -> ast.Module:
-    """The syntax tree of a file without docstrings, annotations and what is imported for a type checker only."""
+    """The syntax tree of a file, without docstrings, annotations and imports for type checkers."""
     state = path.stat()
     return _parsed(path, (state.st_size, state.st_mtime_ns, state.st_ctime_ns))
 
 
 def syntax_digest(path: Path, is_own: Callable[[str], bool]) -> str:
-    """12 hexadecimal digits for the syntax of a file. Of an import from a top-level package that `is_own` the last name
-    counts, so that a folder may move; of any other one the whole path."""
+    """12 hexadecimal digits of the syntax of a file.
+
+    An import from a package that `is_own` counts by its last name, so that a folder may move; any other import counts
+    by its full path.
+    """
     return hashlib.sha256(_text(syntax(path), is_own).encode()).hexdigest()[:12]
 
 
@@ -25,12 +28,12 @@ def _parsed(path: Path, version: tuple[int, ...]) -> ast.Module:
     source = path.read_bytes()
     try:
         return _Strip().visit(ast.parse(source))
-    except (SyntaxError, ValueError):  # it cannot be imported; whoever uses it says so
+    except (SyntaxError, ValueError):  # the file cannot be imported, which its users report
         return ast.Module([ast.Expr(ast.Constant(source))], [])
 
 
 class _Strip(ast.NodeTransformer):
-    """Takes away what computes nothing: docstrings, annotations, what is imported for a type checker only."""
+    """Removes what computes nothing: docstrings, annotations, imports under TYPE_CHECKING."""
 
     def _without_docstring(self, node: Any) -> Any:
         self.generic_visit(node)

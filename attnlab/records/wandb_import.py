@@ -1,7 +1,7 @@
-"""Records from Weights & Biases: what the runs of a team, on many machines, left in one project.
+"""Records from Weights & Biases: those of a team's runs, on many machines, in one project.
 
-At its end a tracked run hands its whole record to W&B, as one JSON text in the run's summary: what comes back equals
-result.json, every digit of it. (A nest would not survive: W&B flattens a summary, and keeps four levels of it.)
+A tracked run ends by storing its record in the run's W&B summary, as one JSON text, so that the imported record equals
+result.json exactly. (A nested dict would not survive: W&B flattens a summary to four levels.)
 """
 
 import json
@@ -17,22 +17,23 @@ from typing import Any
 from attnlab.configuration.secrets import hide
 from attnlab.errors import ConfigError
 from attnlab.records.conflicts import conflict
-from attnlab.records.record import Record, fault
+from attnlab.records.record import Record
+from attnlab.records.record_check import fault
 
-#: the key of a W&B run's summary under which its record stands
+#: the key of the record in a W&B run's summary
 SUMMARY_KEY = "record"
-TIMEOUT = 30  # seconds for each answer of the server; a page of runs is one answer
+TIMEOUT = 30  # seconds for each answer of the server; one page of runs is one answer
 PAGE = 50  # runs
 PATH = re.compile(r"([^/\s]+/)?[^/\s]+")
 
 
 def wandb_records(path: str, ids: Collection[str] | None = None) -> tuple[list[Record], list[str]]:
-    """The records of a W&B project's finished runs, by id, and a line for each run that is left out, saying why.
+    """(records of a W&B project's finished runs, by id; a line for each run that is left out, with the reason).
 
-    Left out is what has not finished, what holds no record, a record that a table would not believe either if it were
-    a file (results.fault), a second record of one run, and all of one run that differ in their results.
-    path: ENTITY/PROJECT, or PROJECT of the account's default entity;  ids: ask for these runs only, None: for all.
-    Raises ConfigError without a login, without such a project, and when the server cannot be read.
+    Left out are unfinished runs, runs without a record, invalid records (record_check.fault), further records of a run,
+    and all records of a run whose results differ.
+    path: ENTITY/PROJECT, or PROJECT of the account's default entity;  ids: only these runs, None: all.
+    Raises ConfigError without a login, for an unknown project, and if the server cannot be read.
     """
     if not PATH.fullmatch(path):
         raise ConfigError(f"source=wandb:{path}: must be wandb:ENTITY/PROJECT, or wandb:PROJECT of the default entity")
@@ -46,7 +47,7 @@ def wandb_records(path: str, ids: Collection[str] | None = None) -> tuple[list[R
             left_out.append(f"W&B run {run['id']}: {error}")
     found: dict[str, Record] = {}
     there: dict[str, list[tuple[Path, Record]]] = {}
-    # `wandb sync --id` makes copies: the run that has attnlab's id goes first
+    # `wandb sync --id` makes copies, so the run with attnlab's own id comes first
     for record, name in sorted(read, key=lambda pair: pair[1] != pair[0]["id"]):
         if ids is not None and record["id"] not in ids:
             left_out.append(f"W&B run {name}: holds the record of another run, {record['id']}")
@@ -64,7 +65,7 @@ def wandb_records(path: str, ids: Collection[str] | None = None) -> tuple[list[R
 
 
 def _record(run: Mapping[str, Any]) -> Record:
-    """The record in a run's summary; raises ValueError, with the reason, when it has none."""
+    """The record in a run's summary. Raises ValueError, with the reason, if there is no valid one."""
     if run["state"] != "finished":
         raise ValueError(f"not finished ({run['state']})")
     if run["text"] is None:
@@ -79,13 +80,13 @@ def _record(run: Mapping[str, Any]) -> Record:
 
 
 def _runs(path: str, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Id, state and record, as text, of a project's runs, read by wandb_query in a process of its own."""
+    """Id, state and record (as text) of a project's runs, read by wandb_query in a separate process."""
     with tempfile.TemporaryDirectory() as folder:
         bounds = {"page": PAGE, "timeout": TIMEOUT, "folder": folder}
         question = json.dumps({"path": path, "filters": filters, "key": SUMMARY_KEY} | bounds)
         command = [sys.executable, "-m", "attnlab.records.wandb_query"]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-        # Its answers go to files: W&B's service would hold a pipe open.
+        # The answer goes to a file, since W&B's service would hold a pipe open.
         errors = Path(folder) / "stderr"
         with errors.open("w") as file:
             null = subprocess.DEVNULL

@@ -1,10 +1,10 @@
-"""Ask W&B's public API for a project's runs: `python -m attnlab.records.wandb_query`, for wandb_import only.
+"""Query W&B's public API for a project's runs. Only wandb_import starts this module, as a process.
 
-It reads a question, JSON, from stdin: path, filters, key (of the summary), page (runs an answer), timeout (seconds an
+It reads a JSON query from stdin: path, filters, key (of the summary), page (runs per answer), timeout (seconds per
 answer), folder (for answer.json).
 
-In a process of its own, which ends at once: after an answer that did not come, wandb 0.31's service may never end,
-and Python waits at its exit for it. So the caller's own login, settings and W&B runs stay as they are, too.
+It is a separate process because after a timeout wandb 0.31's service may never end, and Python would wait for it at
+exit. The caller's own login, settings and W&B runs also stay untouched.
 """
 
 import json
@@ -18,9 +18,9 @@ from attnlab.records.record import write_json
 
 
 def answer(path: str, filters: dict[str, Any], key: str, page: int, timeout: int, folder: str) -> dict[str, Any]:
-    """{runs: [{id, state, text}]}, or {login: false}, or {error: why}. Never asks for a login: nobody may sit here.
+    """{runs: [{id, state, text}]}, or {login: false}, or {error: why}. Never prompts for a login.
 
-    text: what the run's summary has under `key`, None when that is no text.
+    text: the value of `key` in the run's summary, None if that is no text.
     """
     import wandb
 
@@ -32,10 +32,10 @@ def answer(path: str, filters: dict[str, Any], key: str, page: int, timeout: int
         tempfile.tempdir = folder  # W&B makes an empty folder for each run that it lists
         runs = []
         for run in api.runs(path, filters=filters, per_page=page, lazy=False):
-            told = run.summary_metrics.get(key)
-            runs.append({"id": run.id, "state": run.state, "text": told if isinstance(told, str) else None})
+            value = run.summary_metrics.get(key)
+            runs.append({"id": run.id, "state": run.state, "text": value if isinstance(value, str) else None})
         return {"runs": runs}
-    except Exception as error:  # of many types, not all of them public
+    except Exception as error:  # wandb raises many types, not all of them public
         return {"error": next(iter(str(error).splitlines()), type(error).__name__)}
 
 

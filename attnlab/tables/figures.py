@@ -1,4 +1,4 @@
-"""A table's figures, in the house style: differences, accuracy against cost, curves."""
+"""A table's figures: differences from the baseline, error against cost, validation curves."""
 
 import csv
 import io
@@ -18,23 +18,23 @@ from matplotlib.ticker import MaxNLocator
 
 from attnlab.records.record import Record
 from attnlab.tables.comparison import Comparison
-from attnlab.tables.footnotes import metric_name
-from attnlab.tables.same_setup import timed_alike, usual_setup
+from attnlab.tables.metric_names import metric_name
+from attnlab.tables.same_setup import most_common_setup, with_setup
 from attnlab.tables.statistics import Difference
 from attnlab.tables.style import BLUE, GREY, INK, STYLE
 
 COSTS = {"params": "parameters", "macs": "multiply-accumulates an image", "seconds": "training time a run, s"}
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
+#: the house style; SVG text stays text, and the same figure gives the same bytes
 HOUSE: Any = STYLE | {"svg.hashsalt": "attnlab", "svg.fonttype": "none"}
-#: rows beyond which one figure cannot name all curves
+#: one figure shows the curves of the first rows only
 MOST_CURVES = 10
-
-
+#: the figures of this file
 NAMES = ("differences", "costs", "curves")
 
 
 def figures(comparison: Comparison, output_dir: Path) -> dict[str, Figure]:
-    """{name: figure} of what there is to draw: differences from the baseline, costs, and curves where logs exist."""
+    """{name: figure} of the figures that the records allow; curves need the runs' log.csv in output_dir."""
     drawn = {}
     with plt.rc_context(HOUSE):
         if figure := _differences(comparison):
@@ -47,7 +47,7 @@ def figures(comparison: Comparison, output_dir: Path) -> dict[str, Figure]:
 
 
 def write(drawn: Mapping[str, Figure], stem: Path) -> list[Path]:
-    """STEM_<name>.png and .svg, the same bytes for the same numbers."""
+    """Write STEM_<name>.png and .svg, the same bytes for the same numbers."""
     paths = []
     with plt.rc_context(HOUSE):
         for name, figure in drawn.items():
@@ -59,16 +59,16 @@ def write(drawn: Mapping[str, Figure], stem: Path) -> list[Path]:
 
 
 def svg(figure: Figure) -> str:
-    """A figure as an <svg> element, to stand inside a page."""
+    """A figure as an <svg> element for an HTML page."""
     text = io.StringIO()
     with plt.rc_context(HOUSE):
         figure.savefig(text, format="svg", metadata={"Date": None})
-    whole = text.getvalue()
-    return whole[whole.index("<svg") :]
+    document = text.getvalue()
+    return document[document.index("<svg") :]
 
 
 def close(drawn: Mapping[str, Figure]) -> None:
-    """Let go of the figures' memory."""
+    """Free the figures' memory."""
     for figure in drawn.values():
         plt.close(figure)
 
@@ -88,22 +88,23 @@ def _panels(heights: Sequence[float], width: float = 7.5) -> tuple[Figure, list[
 def _differences(comparison: Comparison) -> Figure | None:
     """Row minus baseline with its 95 % interval, a panel a column; in grey the pairs of rows that are one model."""
     metric = comparison.metrics[0]
-    there: dict[str, list[tuple[str, Difference, str]]] = {}
-    for entry in comparison.entries(metric).values():
-        if entry.difference:
-            line = (f"{entry.cell.row}  (n={entry.difference.n})", entry.difference, BLUE if entry.bold else INK)
-            there.setdefault(entry.cell.column, []).append(line)
-    floors = comparison.floors(metric)
+    panels: dict[str, list[tuple[str, Difference, str]]] = {}
+    for result in comparison.results(metric).values():
+        if result.difference:
+            label = f"{result.cell.row}  (n={result.difference.n})"
+            line = (label, result.difference, BLUE if result.bold else INK)
+            panels.setdefault(result.cell.column, []).append(line)
+    floors = comparison.noise_floors(metric)
     for floor in floors:
         line = (f"{floor.rows[0]} \u2212 {floor.rows[1]}, one model  (n={floor.difference.n})", floor.difference, GREY)
-        there.setdefault(floor.column, []).append(line)
-    if not there:
+        panels.setdefault(floor.column, []).append(line)
+    if not panels:
         return None
-    figure, axes = _panels([0.6 + 0.34 * len(lines) for lines in there.values()])
-    for axis, (column, lines) in zip(axes, there.items(), strict=True):
+    figure, axes = _panels([0.6 + 0.34 * len(lines) for lines in panels.values()])
+    for axis, (column, lines) in zip(axes, panels.items(), strict=True):
         for position, (_, d, colour) in enumerate(lines):
-            spread = None if d.low is None or d.high is None else [[d.mean - d.low], [d.high - d.mean]]
-            axis.errorbar(d.mean, position, xerr=spread, fmt="o", color=colour, markersize=5.5, capsize=3, lw=1.5)
+            error_bar = None if d.low is None or d.high is None else [[d.mean - d.low], [d.high - d.mean]]
+            axis.errorbar(d.mean, position, xerr=error_bar, fmt="o", color=colour, markersize=5.5, capsize=3, lw=1.5)
         if comparison.margin is not None:
             axis.axvspan(-comparison.margin, comparison.margin, color="#eef3f8", lw=0, zorder=0)
         axis.axvline(0, color=GREY, lw=0.9, ls=(0, (3, 3)), zorder=1)
@@ -112,7 +113,7 @@ def _differences(comparison: Comparison) -> Figure | None:
         axis.grid(axis="x")
         axis.set_axisbelow(True)
         axis.set_title(column)
-    blue = "; blue: below 5 % after Holm" if comparison.whole else "; unfinished, so none is judged"
+    blue = "; blue: below 5 % after Holm" if comparison.is_complete else "; unfinished, so no verdicts"
     grey = "; grey: rows that are one model, chance" if floors else ""
     band = "" if comparison.margin is None else f"; shaded: the margin, ±{comparison.margin:g}"
     axes[-1].set_xlabel(f"{metric_name(metric)}: difference from {comparison.baseline}, left is better\n"
@@ -124,26 +125,23 @@ def _differences(comparison: Comparison) -> Figure | None:
 def _costs(comparison: Comparison) -> Figure | None:
     """Error against parameters, multiply-accumulates and time: a colour a row, a panel row a column."""
     metric = comparison.metrics[0]
-    found = [
-        [e for e in comparison.entries(metric).values() if e.cell.column == column and e.runs.n]
-        for column in comparison.grid.columns
-    ]
-    found = [entries for entries in found if entries]
+    results = [result for result in comparison.results(metric).values() if result.runs.n]
+    columns = dict.fromkeys(result.cell.column for result in results)
+    found = [[result for result in results if result.cell.column == column] for column in columns]
     if not found:
         return None
-    colours, usual = _colours(comparison.grid.rows), usual_setup(comparison.records)
+    colours, setup = _colours(comparison.grid.rows), most_common_setup(comparison.records)
     figure, axes = plt.subplots(len(found), 3, figsize=(9.5, 2.9 * len(found) + 0.3), squeeze=False, sharey="row")
-    for line, entries in zip(axes, found, strict=True):
+    for line, of_column in zip(axes, found, strict=True):
         for axis, (key, name) in zip(line, COSTS.items(), strict=True):
-            runs = {e.cell.row: timed_alike(e.runs, usual) if key == "seconds" else e.runs for e in entries}
+            runs = {r.cell.row: with_setup(r.runs, setup) if key == "seconds" else r.runs for r in of_column}
             costs = {row: cost for row, of_row in runs.items() if (cost := of_row.median(key)) is not None}
             unit, sign = next((u for u in UNITS if max(costs.values(), default=1) >= u[0]), UNITS[-1])
             unit, sign = (unit, f", {sign}") if key != "seconds" and sign else (1, "")
-            for entry in entries:
-                error = entry.runs.mean(metric)
-                if entry.cell.row in costs and error is not None:
-                    row = entry.cell.row
-                    axis.errorbar(costs[row] / unit, error, yerr=entry.runs.sd(metric), fmt="o", lw=1.1,
+            for result in of_column:
+                row, error = result.cell.row, result.runs.mean(metric)
+                if row in costs and error is not None:
+                    axis.errorbar(costs[row] / unit, error, yerr=result.runs.sd(metric), fmt="o", lw=1.1,
                                   color=colours[row], markersize=5.5, capsize=2, label=row)  # fmt: skip
             axis.grid()
             axis.margins(0.12)
@@ -151,7 +149,7 @@ def _costs(comparison: Comparison) -> Figure | None:
             axis.xaxis.set_major_locator(MaxNLocator(4))
             axis.set_xlabel(name + sign)
         line[0].set_ylabel(metric_name(metric))
-        line[0].set_title(entries[0].cell.column)
+        line[0].set_title(of_column[0].cell.column)
     _legend(figure, list(axes.flat))
     return figure
 
@@ -182,7 +180,7 @@ def _curves(comparison: Comparison, output_dir: Path) -> Figure | None:
 
 
 def _log(folder: Path, record: Record) -> list[float]:
-    """A run's curve; none where the folder holds another training of it than the record is of."""
+    """A run's validation errors by epoch; empty if its folder is missing, or holds a different training of the run."""
     try:
         if json.loads((folder / "result.json").read_text())["checksum"] != record["checksum"]:
             return []

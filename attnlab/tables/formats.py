@@ -1,27 +1,43 @@
-"""A sheet as Markdown, LaTeX (booktabs) and one self-contained HTML page."""
+"""A page as Markdown, LaTeX (booktabs) and one self-contained HTML file.
+
+The HTML tables come from great_tables, the rest of the HTML page and the LaTeX from jinja2 templates beside this file.
+great_tables' own LaTeX has no bold cells, so it is not used.
+"""
 
 import base64
 import html
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from attnlab.tables.sheet import Bold, Section, Sheet
+from attnlab.tables.page import Bold, Page, Section
 
+if TYPE_CHECKING:
+    import jinja2
+
+FOLDER = Path(__file__).parent
+#: the style sheet of every HTML page
+STYLE = (FOLDER / "page.css").read_text()
 ABOUT = {"source": "Source", "protocol": "Protocol", "departures": "Departures", "cost": "Cost"}
 
 
-def markdown(sheet: Sheet, figures: Sequence[str] = ()) -> str:
-    """GitHub Markdown. figures: file names beside it."""
-    parts = [f"# {_md(sheet.title)}", *(f"**{ABOUT[name]}.** {_md(text)}" for name, text in sheet.about)]
-    parts += [f"> {_md(text)}" for text in sheet.warnings]
-    for section in sheet.sections:
-        head = [_md(text) for text in section.header]
-        lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
-        lines += ["| " + " | ".join(_md_cell(text) for text in row) + " |" for row in section.rows]
-        parts += [*([f"## {_md(section.title)}"] if section.title else []), "\n".join(lines)]
-    parts += [_md(text) for text in sheet.notes]
+def markdown(page: Page, figures: Sequence[str] = ()) -> str:
+    """GitHub Markdown. figures: names of files in the page's folder."""
+    parts = [f"# {_md(page.title)}", *(f"**{ABOUT[name]}.** {_md(text)}" for name, text in page.about)]
+    parts += [f"> {_md(text)}" for text in page.warnings]
+    for section in page.sections:
+        rows = [[_md_cell(text) for text in row] for row in section.rows]
+        parts += [f"## {_md(section.title)}"] if section.title else []
+        parts += [markdown_table([_md(text) for text in section.header], rows)]
+    parts += [_md(text) for text in page.notes]
     parts += [f"![{name.rsplit('.', 1)[0]}]({name})" for name in figures]
     return "\n\n".join(parts) + "\n"
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table of texts that are Markdown already; the first column is aligned left, the others right."""
+    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
 def _md(text: str) -> str:
@@ -42,93 +58,60 @@ LATEX = {
 }  # fmt: skip
 
 
-def latex(sheet: Sheet) -> str:
-    """One table environment a section, for \\usepackage{booktabs}."""
-    head = [f"% {sheet.title}", "% \\usepackage{booktabs,graphicx}"]
-    head += [f"% {ABOUT[name]}: {text}" for name, text in sheet.about] + [f"% {text}" for text in sheet.warnings]
-    parts = ["\n".join(" ".join(line.split()) for line in head)]
-    parts += [_latex_table(sheet, section, number) for number, section in enumerate(sheet.sections, 1)]
-    return "\n\n".join(parts) + "\n"
-
-
-def _latex_table(sheet: Sheet, section: Section, number: int) -> str:
-    title = f"{sheet.title}: {section.title}" if section.title else sheet.title
-    warned = "".join(f" {text}" for text in sheet.warnings if text.startswith(("Not the protocol", "Unfinished")))
-    under = [_tex(text) for text in (*sheet.warnings, *sheet.notes)] if number == len(sheet.sections) else []
-    notes = (
-        [r"\par\medskip\begin{minipage}{\linewidth}\footnotesize", "\n\n".join(under), r"\end{minipage}"]
-        if under
-        else []
-    )
-    rows = [" & ".join(_tex_cell(text) for text in row) + r" \\" for row in section.rows]
-    return "\n".join([
-        r"\begin{table}", r"\centering", f"\\caption{{{_tex(title + '.' + warned)}}}",
-        f"\\label{{tab:{sheet.name}-{number}}}", r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        f"\\begin{{tabular}}{{l{'r' * (len(section.header) - 1)}}}", r"\toprule",
-        " & ".join(_tex(text) for text in section.header) + r" \\", r"\midrule", *rows, r"\bottomrule",
-        r"\end{tabular}}", *notes, r"\end{table}",
-    ])  # fmt: skip
+def latex(page: Page) -> str:
+    """A table environment for each section; needs \\usepackage{booktabs,graphicx}."""
+    caption_warnings = [text for text in page.warnings if text.startswith(("Not the protocol", "Unfinished"))]
+    return _template("table.tex.jinja").render(page=page, about_names=ABOUT, caption_warnings=caption_warnings)
 
 
 def _tex(text: str) -> str:
-    return "".join(LATEX.get(sign, sign) for sign in text)
+    escaped = "".join(LATEX.get(sign, sign) for sign in text)
+    return f"\\textbf{{{escaped}}}" if isinstance(text, Bold) else escaped
 
 
-def _tex_cell(text: str) -> str:
-    return f"\\textbf{{{_tex(text)}}}" if isinstance(text, Bold) else _tex(text)
-
-
-STYLE = """
-:root { --ink: #1a1a1a; --grey: #6b6b6b; --line: #dcdcdc; --blue: #2a6fb0; --amber: #fff6e0; }
-* { box-sizing: border-box }
-body { margin: 0 auto; max-width: 1320px; padding: 2.2rem 1.6rem 4rem; color: var(--ink);
-       font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-h1 { font-size: 1.55rem; margin: 0 0 1rem; letter-spacing: -.01em } h2 { font-size: 1.08rem; margin: 2.2rem 0 .5rem }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; margin: 0 0 1rem; color: var(--grey) }
-dt { font-weight: 600 } dd { margin: 0; overflow-wrap: anywhere }
-.warn { background: var(--amber); border-left: 3px solid #e0a100; padding: .35rem .8rem; margin: .35rem 0;
-        overflow-wrap: anywhere }
-.wide { overflow-x: auto }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; white-space: nowrap }
-th, td { text-align: right; padding: .32rem .48rem; border-bottom: 1px solid var(--line) }
-th { color: var(--grey); font-weight: 600; border-bottom: 2px solid var(--ink) }
-th:first-child, td:first-child { text-align: left; padding-left: 0; position: sticky; left: 0; background: #fff }
-tbody tr:hover td { background: #f5f8fb }
-td b { color: var(--blue) }
-figure { margin: 1.6rem 0 } figure svg, figure img { max-width: 100%; height: auto }
-ul.notes { padding-left: 1.1rem; color: var(--grey); max-width: 62rem } ul.notes li { margin: .4rem 0 }
-footer { margin-top: 2rem; color: var(--grey); font-size: .85rem }
-"""
-
-
-def page(sheet: Sheet, figures: Sequence[str] = ()) -> str:
-    """One HTML page that needs nothing else. figures: <svg> or <img> elements; all other text is escaped."""
-    e = html.escape
-    parts = [f"<h1>{e(sheet.title)}</h1>"]
-    if sheet.about:
-        parts.append("<dl>" + "".join(f"<dt>{ABOUT[n]}</dt><dd>{e(text)}</dd>" for n, text in sheet.about) + "</dl>")
-    parts += [f'<p class="warn">{e(text)}</p>' for text in sheet.warnings]
-    for section in sheet.sections:
-        head = "".join(f"<th>{e(text)}</th>" for text in section.header)
-        rows = "".join("<tr>" + "".join(f"<td>{_html(text)}</td>" for text in row) + "</tr>" for row in section.rows)
-        parts.append(f"<h2>{e(section.title)}</h2>" if section.title else "")
-        parts.append(f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>')
-    parts.append('<ul class="notes">' + "".join(f"<li>{e(text)}</li>" for text in sheet.notes) + "</ul>")
-    parts += [f"<figure>{svg}</figure>" for svg in figures]
-    parts.append(f"<footer>attnlab, table {e(sheet.name)}</footer>")
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{e(sheet.title)}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>\n<body>\n'
-        + "\n".join(part for part in parts if part)
-        + "\n</body></html>\n"
+def html_page(page: Page, figures: Sequence[str] = ()) -> str:
+    """One HTML file that needs no other file. figures: <svg> or <img> elements; all other text is escaped."""
+    tables = [_html_table(section, number) for number, section in enumerate(page.sections, 1)]
+    return _template("page.html.jinja").render(
+        page=page, tables=tables, figures=figures, style=STYLE, about_names=ABOUT
     )
 
 
-def _html(text: str) -> str:
-    return f"<b>{html.escape(text)}</b>" if isinstance(text, Bold) else html.escape(text)
+def _html_table(section: Section, number: int) -> str:
+    """A section's table by great_tables, which escapes the texts."""
+    import pandas as pd
+    from great_tables import GT, loc, style
+
+    names = [f"column{i}" for i in range(len(section.header))]  # headings need not be unique
+    table = GT(pd.DataFrame(section.rows, columns=names, dtype=object), id=f"table{number}")
+    table = table.cols_label(dict(zip(names, section.header, strict=True)))
+    table = table.cols_align("left", names[:1]).cols_align("right", names[1:])
+    for i, name in enumerate(names):
+        bold = [row for row, texts in enumerate(section.rows) if isinstance(texts[i], Bold)]
+        if bold:
+            table = table.tab_style(style.text(weight="bold"), loc.body(name, bold))
+    return table.as_raw_html()
 
 
 def embedded(path: Path, alt: str) -> str:
-    """A PNG as an <img> that needs no file beside the page."""
+    """A PNG as an <img> element that needs no file beside the page."""
     data = base64.b64encode(path.read_bytes()).decode()
     return f'<img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{data}">'
+
+
+def _template(name: str) -> "jinja2.Template":
+    """A template beside this file. jinja2 escapes the texts of HTML; LaTeX has the filter `tex`, and delimiters that
+    LaTeX itself does not use."""
+    import jinja2
+
+    latex_delimiters: dict[str, Any] = {
+        "block_start_string": "<%", "block_end_string": "%>", "variable_start_string": "<<",
+        "variable_end_string": ">>", "comment_start_string": "<#", "comment_end_string": "#>",
+    }  # fmt: skip
+    is_html = ".html" in name
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER), autoescape=is_html, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, **({} if is_html else latex_delimiters),
+    )  # fmt: skip
+    environment.filters |= {"tex": _tex, "oneline": lambda text: " ".join(text.split())}
+    return environment.get_template(name)

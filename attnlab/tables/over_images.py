@@ -1,7 +1,7 @@
-"""Would other test images agree? What the predictions of trained nets say, the nets held fixed: by statsmodels.
+"""Statistics over test images: would other test images agree, for these trained nets? By statsmodels.
 
-Every image is a draw from the images that could have been tested. That is another question than the one of
-attnlab.tables.statistics, which holds the images fixed and asks whether other trainings would agree.
+The test images are treated as a sample of the images that could have been tested, and the nets as fixed.
+attnlab.tables.statistics does the opposite: it treats the images as fixed and the trainings as the sample.
 """
 
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ import numpy as np
 
 from attnlab.errors import ConfigError
 from attnlab.records.predictions import Predictions
-from attnlab.tables.statistics import ALPHA
+from attnlab.tables.power_analysis import ALPHA
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A number in percent, or a difference in points, and its 95 % interval over test images; None without spread."""
+    """A percentage, or a difference in points, with its 95 % interval over test images; None if there is no spread."""
 
     mean: float
     low: float | None = None
@@ -26,8 +26,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of two nets, mean over pairs, in percent. same: images on which both name one class;  shared: of the images that
-    one gets wrong, those that the other gets wrong too;  chance: what `shared` is of nets that err independently."""
+    """How alike two nets predict, in percent, mean over pairs of nets.
+
+    same: images on which both predict one class;  shared: of the images that one net gets wrong, those that the other
+    gets wrong too (Dice coefficient), None without errors;  chance: `shared` if the nets erred independently.
+    """
 
     same: float
     shared: float | None
@@ -36,7 +39,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class McNemar:
-    """Images that both, one alone or neither of two nets gets wrong; p: two-sided, exact (binomial)."""
+    """How many images both, only one or neither of two nets gets wrong; p: two-sided, exact (binomial)."""
 
     both: int
     only_first: int
@@ -46,17 +49,17 @@ class McNemar:
 
 
 def check_same_images(runs: Sequence[Predictions]) -> None:
-    """Raise ConfigError where two runs were not tested on the same images."""
+    """Raise ConfigError if two runs were not tested on the same images."""
     for other in runs[1:]:
         if other.data_hash != runs[0].data_hash or not np.array_equal(other.label, runs[0].label):
             raise ConfigError(
-                f"run={runs[0].run},{other.run}: they saw other images (data_hash {runs[0].data_hash} and "
+                f"run={runs[0].run},{other.run}: different test images (data_hash {runs[0].data_hash} and "
                 f"{other.data_hash}); allowed are runs of the same images"
             )
 
 
 def wilson(wrong: int, images: int) -> Interval:
-    """Error in percent with Wilson's interval (1927, J. Am. Stat. Assoc. 22, 209), which holds for few images too."""
+    """Error in percent with Wilson's interval (1927, J. Am. Stat. Assoc. 22, 209), valid for few images too."""
     from statsmodels.stats.proportion import proportion_confint
 
     low, high = proportion_confint(wrong, images, alpha=ALPHA, method="wilson")
@@ -64,10 +67,10 @@ def wilson(wrong: int, images: int) -> Interval:
 
 
 def difference(row: Sequence[Predictions], baseline: Sequence[Predictions]) -> Interval:
-    """Error of the row minus that of the baseline, in points, each the mean over its runs.
+    """Error of the row minus error of the baseline, in points, each the mean over its runs, with a t interval.
 
-    d_i = mean over the row's runs of [image i is wrong] - the same of the baseline's; the mean of d_i over images, and
-    its t interval: the images are the sample, the nets are these. Raises ConfigError for runs of other images.
+    d_i = mean over the row's runs of [image i is wrong] - the same for the baseline's runs. Returns the mean of d_i
+    over images and its interval: the images are the sample, the nets are fixed. Raises ConfigError if images differ.
     """
     from statsmodels.stats.weightstats import DescrStatsW
 
@@ -81,7 +84,7 @@ def difference(row: Sequence[Predictions], baseline: Sequence[Predictions]) -> I
 
 
 def agreement(runs: Sequence[Predictions]) -> Agreement | None:
-    """How alike the runs' errors are; None of fewer than two. Raises ConfigError for runs of other images."""
+    """How alike the runs predict; None for fewer than two runs. Raises ConfigError for different images."""
     if len(runs) < 2:
         return None
     check_same_images(runs)
@@ -100,7 +103,8 @@ def agreement(runs: Sequence[Predictions]) -> Agreement | None:
 def mcnemar(first: Predictions, second: Predictions) -> McNemar:
     """McNemar's test (1947, Psychometrika 12, 153): is one of two nets wrong more often than the other?
 
-    Exact: of the images that just one gets wrong, half should be either's. Raises ConfigError for other images.
+    Exact: of the images that exactly one net gets wrong, each net should have half. Raises ConfigError for different
+    images.
     """
     from statsmodels.stats.contingency_tables import mcnemar as test
 
@@ -113,7 +117,7 @@ def mcnemar(first: Predictions, second: Predictions) -> McNemar:
 
 @dataclass(frozen=True)
 class Bin:
-    """Images whose confidence lies in one of equally wide bins. confidence, accuracy: their means, 0 to 1."""
+    """The images whose confidence lies in one bin. confidence, accuracy: their means, 0 to 1."""
 
     images: int
     right: int
@@ -125,7 +129,7 @@ class Bin:
 
 
 def bins(run: Predictions, count: int) -> list[Bin | None]:
-    """[low, high) in steps of 1 / count, the last with 1; None for one without images."""
+    """`count` equally wide bins [low, high), the last including 1; None for a bin without images."""
     which = np.minimum((run.confidence * count).astype(int), count - 1)
     found: list[Bin | None] = []
     for number in range(count):
@@ -139,7 +143,7 @@ def bins(run: Predictions, count: int) -> list[Bin | None]:
 
 
 def calibration_error(run: Predictions) -> float:
-    """ECE, 0 to 1, as the record's test/calibration_error, to 1e-5: torchmetrics', over 15 equally wide bins."""
+    """ECE, 0 to 1, by torchmetrics over 15 equally wide bins; equals the record's test/calibration_error to 1e-5."""
     import torch
     from torchmetrics.functional.classification import binary_calibration_error
 

@@ -1,4 +1,4 @@
-"""What the predictions of one run say, or of two: error by class, and McNemar's test between them."""
+"""The page about the predictions of one run or two: error by class, and McNemar's test between two."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,28 +6,32 @@ from typing import Any
 
 import numpy as np
 
-from attnlab.configuration.identity import SECTIONS, name_of
+from attnlab.configuration.identity import SECTIONS
+from attnlab.configuration.names import name_of
 from attnlab.errors import ConfigError
 from attnlab.records.predictions import Predictions, load_predictions
 from attnlab.records.record import Record, find_run, read_record
-from attnlab.tables.footnotes import NOTHING
-from attnlab.tables.over_images import Interval, calibration_error, check_same_images, difference, mcnemar, wilson
-from attnlab.tables.sheet import Section, Sheet
+from attnlab.tables.number_text import DASH, mean_and_interval, p_value
+from attnlab.tables.over_images import calibration_error, check_same_images, difference, mcnemar, wilson
+from attnlab.tables.page import Page, Section
 
 Rows = list[dict[str, Any]]
 DIAGRAM = (
-    "Reliability diagram: 15 equally wide bins of confidence, the images of each counted below. On the diagonal a net "
-    "is right as often as it says; below it, it says too much."
+    "Reliability diagram: 15 equally wide bins of confidence, with the number of images in each below. On the diagonal "
+    "accuracy equals confidence; below it the net is overconfident."
 )
 
 
-def of_runs(names: Sequence[str], output_dir: Path) -> tuple[Sheet, Rows, dict[str, Sequence[Predictions]]]:
-    """(page, rows unrounded, panels of the figure). Raises ConfigError."""
+def of_runs(names: Sequence[str], output_dir: Path) -> tuple[Page, Rows, dict[str, Sequence[Predictions]]]:
+    """(page, unrounded rows, panels of the figure).
+
+    Raises ConfigError for more than two runs, one run twice, runs of other images, and runs without predictions.
+    """
     if len(names) > 2:
-        raise ConfigError(f"run={','.join(names)}: allowed are one run, or two; a table compares more")
+        raise ConfigError(f"run={','.join(names)}: too many runs; allowed are one or two, and table=NAME compares more")
     found = [load_predictions(name, output_dir) for name in names]
     if len({run.run for run in found}) < len(found):
-        raise ConfigError(f"run={','.join(names)}: both are run {found[0].run}; allowed are two runs")
+        raise ConfigError(f"run={','.join(names)}: both are run {found[0].run}; allowed are two different runs")
     check_same_images(found)
     records = [read_record(find_run(run.run, output_dir)) or {} for run in found]
     by_class = _by_class(found)
@@ -43,16 +47,16 @@ def of_runs(names: Sequence[str], output_dir: Path) -> tuple[Sheet, Rows, dict[s
     notes = [f"{run.run}: {title}. {_overall(run)}" for run, title in zip(found, map(_title, records), strict=True)]
     notes.append(
         f"{len(found[0]):,} test images. Intervals are Wilson's, 95 %, over test images: other images of the class, "
-        "this trained net. Another training of it (another seed) is not in them. Not corrected for the number of "
-        "classes."
+        "this trained net. They do not cover another training of it (another seed), and are not corrected for the "
+        "number of classes."
     )
     notes.append(DIAGRAM)
     name = "_".join(["predictions", *(run.run for run in found)])
-    sheet = Sheet(name, "Predictions of " + " and ".join(run.run for run in found), [], [], sections, notes)
+    page = Page(name, "Predictions of " + " and ".join(run.run for run in found), [], [], sections, notes)
     panels: dict[str, Sequence[Predictions]] = {
         f"{run.run} ({_attention(record)})": [run] for run, record in zip(found, records, strict=True)
     }
-    return sheet, by_class, panels
+    return page, by_class, panels
 
 
 def _title(record: Record) -> str:
@@ -67,13 +71,13 @@ def _attention(record: Record) -> str:
 
 
 def _overall(run: Predictions) -> str:
-    whole = wilson(int((~run.correct).sum()), len(run))
+    error = wilson(int((~run.correct).sum()), len(run))
     ece = calibration_error(run)
-    return f"Error {whole.mean:.2f} % [{whole.low:.2f}, {whole.high:.2f}], calibration error {ece:.4f} (15 bins)."
+    return f"Error {error.mean:.2f} % [{error.low:.2f}, {error.high:.2f}], calibration error {ece:.4f} (15 bins)."
 
 
 def _by_class(found: Sequence[Predictions]) -> Rows:
-    """A row a class, unrounded."""
+    """A row a class, unrounded; "mostly" is the class that the wrong images are most often predicted as."""
     rows: Rows = []
     for number in np.unique(found[0].label).tolist():
         of_class = found[0].label == number
@@ -90,25 +94,21 @@ def _by_class(found: Sequence[Predictions]) -> Rows:
 
 def _class_texts(row: dict[str, Any], run: Predictions) -> list[str]:
     error, low, high, most = (row[f"{run.run} {key}"] for key in ("error", "low", "high", "mostly"))
-    return [f"{error:.2f}", f"[{low:.2f}, {high:.2f}]", most or NOTHING]
+    return [f"{error:.2f}", f"[{low:.2f}, {high:.2f}]", most or DASH]
 
 
 def _mcnemar(one: Predictions, other: Predictions) -> Section:
     test = mcnemar(one, other)
-    p = f"{test.p:.3f}" if test.p >= 0.001 else "<0.001"
     rows = [
         ["both wrong", str(test.both)],
         [f"only {one.run} wrong", str(test.only_first)],
         [f"only {other.run} wrong", str(test.only_second)],
         ["both right", str(test.neither)],
-        [f"error of {one.run} minus {other.run}, points [95 % over images]", points(difference([one], [other]))],
-        ["p, McNemar, exact, two-sided", p],
-        ["one class named by both, %", f"{100 * np.mean(one.predicted == other.predicted):.2f}"],
+        [
+            f"error of {one.run} minus {other.run}, points [95 % over images]",
+            mean_and_interval(difference([one], [other])),
+        ],
+        ["p, McNemar, exact, two-sided", p_value(test.p)],
+        ["same class predicted by both, %", f"{100 * np.mean(one.predicted == other.predicted):.2f}"],
     ]
     return Section("McNemar: these two nets, other test images", ["", "images"], rows)
-
-
-def points(found: Interval) -> str:
-    """`-0.20 [-0.55, +0.15]`."""
-    text = f"{found.mean:+.2f}"
-    return text if found.low is None else f"{text} [{found.low:+.2f}, {found.high:+.2f}]"

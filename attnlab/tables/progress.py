@@ -1,4 +1,4 @@
-"""Which runs of a table are recorded, which are to do, and how long these take by what was measured."""
+"""Which runs of a table are recorded, which remain, and an estimate of how long the remaining ones take."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,51 +8,50 @@ from statistics import median
 from attnlab.configuration.digest import digest
 from attnlab.configuration.identity import cell, science
 from attnlab.records.record import Record
-from attnlab.tables.grid import Cell, Grid
-
-Key = tuple[str, str, int]
+from attnlab.tables.grid import Grid, RunKey
 
 
 @dataclass(frozen=True)
-class Ledger:
-    """The runs of a grid, (row, column, seed) -> run id, and the records there are, run id -> record."""
+class Progress:
+    """A grid and the records there are, {run id: record}. Records of other runs only help to estimate durations."""
 
-    ids: Mapping[Key, str]
-    cells: Mapping[str, Cell]
+    grid: Grid
     records: Mapping[str, Record]
 
     @cached_property
-    def done(self) -> dict[Key, Record]:
-        """What is recorded."""
-        return {key: self.records[name] for key, name in self.ids.items() if name in self.records}
+    def done(self) -> dict[RunKey, Record]:
+        """The recorded runs: {(row, column, seed): record}."""
+        return {key: self.records[name] for key, name in self.grid.run_ids.items() if name in self.records}
 
     @cached_property
-    def to_do(self) -> dict[Key, str]:
-        """What is not, each id once."""
-        return {key: name for name, key in {n: k for k, n in self.ids.items() if n not in self.records}.items()}
+    def to_do(self) -> dict[RunKey, str]:
+        """The runs that remain: {(row, column, seed): run id}, each id once."""
+        remaining = {name: key for key, name in self.grid.run_ids.items() if name not in self.records}
+        return {key: name for name, key in remaining.items()}
 
     def expected(self) -> tuple[float, int]:
-        """Seconds that the runs to do take one after another, and how many of them nothing is known about.
+        """(seconds that the remaining runs take one after another, how many of them have no estimate).
 
-        A run takes the median of its cell's other seeds, else of all runs of its dataset, model, head and recipe.
+        The estimate of a run is the median of its cell's other seeds, else of all runs that share its dataset, model,
+        head and recipe.
         """
         known: dict[str, list[float]] = {}
         for record in self.records.values():
-            for key in _like(record["config"]):
+            for key in _estimate_keys(record["config"]):
                 known.setdefault(key, []).append(record["seconds"])
+        configs = {cell.run_id(seed): cell.config for seed in self.grid.seeds for cell in self.grid.cells}
         seconds, unknown = 0.0, 0
         for name in self.to_do.values():
-            found = next((known[key] for key in _like(self.cells[name].config) if key in known), None)
+            found = next((known[key] for key in _estimate_keys(configs[name]) if key in known), None)
             seconds, unknown = (seconds + median(found), unknown) if found else (seconds, unknown + 1)
         return seconds, unknown
 
     def heading(self, name: str, n_jobs: int) -> str:
         """One line: cells, runs, done, to do, expected time."""
         seconds, unknown = self.expected()
-        runs, to_do = len(set(self.ids.values())), len(self.to_do)
-        line = (
-            f"table {name}: {len({key[:2] for key in self.ids})} cells, {runs} runs, {runs - to_do} done, {to_do} to do"
-        )
+        ids = self.grid.run_ids
+        runs, to_do = len(set(ids.values())), len(self.to_do)
+        line = f"table {name}: {len({key[:2] for key in ids})} cells, {runs} runs, {runs - to_do} done, {to_do} to do"
         if to_do == 0:
             return line
         if unknown == to_do:
@@ -61,7 +60,8 @@ class Ledger:
         return f"{line}, about {duration(seconds / n_jobs)}{rest}"
 
 
-def _like(config: Mapping) -> tuple[str, str]:
+def _estimate_keys(config: Mapping) -> tuple[str, str]:
+    """What runs of similar length share: their cell, else everything but attention and seed."""
     rest = {name: item for name, item in science(config).items() if name not in ("attention", "seed")}
     return cell(config), digest(rest)
 
@@ -74,8 +74,6 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def ledger(grid: Grid, records: Iterable[Record]) -> Ledger:
-    """The ledger of a grid."""
-    ids = {(cell.row, cell.column, seed): cell.run_id(seed) for seed in grid.seeds for cell in grid.cells}
-    owner = {cell.run_id(seed): cell for seed in grid.seeds for cell in grid.cells}
-    return Ledger(ids, owner, {record["id"]: record for record in records})
+def progress_of(grid: Grid, records: Iterable[Record]) -> Progress:
+    """The progress of a grid."""
+    return Progress(grid, {record["id"]: record for record in records})

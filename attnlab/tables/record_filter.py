@@ -1,8 +1,8 @@
-"""Which records have what `python -m attnlab.report recipe=quick attention.reduction=8` asks for: by what each holds.
+"""Which records match the arguments of `python -m attnlab.report recipe=quick attention.reduction=8`.
 
-A group (recipe=quick, attention/mask=ignore) is had by a record whose values are those of conf/<group>/<choice>.yaml,
-with ${dataset.mirror} and its like looked up in the record itself; a key (recipe.epochs=9) by one that holds this
-value, which replaces the choice's. Nothing is composed onto another dataset than the record's own.
+A group (recipe=quick, attention/mask=ignore) matches a record whose values equal those of conf/<group>/<choice>.yaml;
+interpolations such as ${dataset.classes} are looked up in the record itself. A key (recipe.epochs=9) matches a record
+with this value, and replaces the value of the choice. No record is compared under another dataset than its own.
 """
 
 from collections import Counter
@@ -14,9 +14,12 @@ import yaml
 from hydra.core.override_parser.types import Override, QuotedString
 from omegaconf import OmegaConf
 
-from attnlab.configuration.compose import CONF, choices, compose_file, no_such_key
+from attnlab.configuration.compose import compose_file
 from attnlab.configuration.digest import canonical
-from attnlab.configuration.identity import SECTIONS, departures, name_of, read_choice, science
+from attnlab.configuration.groups import CONF, choices
+from attnlab.configuration.identity import SECTIONS, science
+from attnlab.configuration.messages import unknown_key
+from attnlab.configuration.names import departures, name_of, read_choice
 from attnlab.configuration.overrides import parse
 from attnlab.errors import ConfigError
 from attnlab.records.record import Record
@@ -26,8 +29,11 @@ PATHS = ("dataset.root", "dataset.cache")
 
 @dataclass(frozen=True, eq=False)
 class Filter:
-    """One condition. key: recipe, attention.mask, recipe.epochs, seed;  value: the value, of a group what its choice
-    sets;  given: the keys below a group that other arguments set."""
+    """One condition.
+
+    key: recipe, attention.mask, recipe.epochs, seed;  value: the value, or what a group's choice sets;  given: the keys
+    below a group that other arguments set.
+    """
 
     argument: str
     key: str
@@ -35,14 +41,14 @@ class Filter:
     is_group: bool = False
     given: tuple[str, ...] = ()
 
-    def fails(self, record: Record) -> list[str]:
-        """The keys in which a record is otherwise; none where it has what is asked for."""
+    def mismatches(self, record: Record) -> list[str]:
+        """The keys in which a record differs; empty if it matches."""
         config = record["config"]
         if not self.is_group:
-            asked, held = canonical(self.value), _at(science(config), self.key)
-            if isinstance(asked, dict) and isinstance(held, dict):
-                held = {name: held.get(name) for name in asked}
-            return [] if asked == held else [self.key]
+            wanted, held = canonical(self.value), _at(science(config), self.key)
+            if isinstance(wanted, dict) and isinstance(held, dict):
+                held = {name: held.get(name) for name in wanted}
+            return [] if wanted == held else [self.key]
         node = _at(config, self.key)
         group = self.key.replace(".", "/")
         if not isinstance(node, dict):
@@ -52,35 +58,35 @@ class Filter:
 
 
 def select(records: Sequence[Record], overrides: Sequence[str]) -> tuple[list[Record], list[str]]:
-    """The records that have all that is asked for; and a line for those that nearly have, of a group's choice.
+    """(the records that match all arguments, lines about records that nearly match a group's choice).
 
-    Raises ConfigError for a key that no record holds, for a choice that there is not, and for what selects nothing.
+    Raises ConfigError for a key that no record has, an unknown choice, and a key that cannot select records.
     """
     filters = read_filters(overrides, records)
     chosen, near = [], Counter[tuple[str, str]]()
     for record in records:
-        failed = {one: keys for one in filters if (keys := one.fails(record))}
+        failed = {one: keys for one in filters if (keys := one.mismatches(record))}
         if not failed:
             chosen.append(record)
         elif len(failed) == 1:
             ((one, keys),) = failed.items()
             if one.is_group and _is_near(one, record):
                 near[one.argument, ", ".join(f"{key}={_at(record['config'], key)}" for key in keys)] += 1
-    told = [
-        f"not selected: {n} run{'s' * (n != 1)} of {argument} but for {what}, which must be asked for as well"
+    near_misses = [
+        f"not selected: {n} run{'s' * (n != 1)} of {argument} but for {what}, which must be given as well"
         for (argument, what), n in near.items()
     ]
-    return chosen, told
+    return chosen, near_misses
 
 
 def _is_near(one: Filter, record: Record) -> bool:
-    """Whether a record's choice is the one asked for, with another value here and there."""
+    """Whether a record has the group's choice, with some values changed."""
     config, choice = record["config"], one.argument.partition("=")[2]
     return name_of(one.key.replace(".", "/"), _at(config, one.key), config).split()[0] == choice
 
 
 def read_filters(overrides: Sequence[str], records: Sequence[Record]) -> list[Filter]:
-    """The conditions that overrides set. Raises ConfigError."""
+    """The conditions of some overrides. Raises ConfigError."""
     found: list[Filter] = []
     for argument, item in zip(overrides, parse(overrides, "the command line"), strict=True):
         key = item.key_or_group
@@ -90,7 +96,7 @@ def read_filters(overrides: Sequence[str], records: Sequence[Record]) -> list[Fi
             found += _of_experiment(argument, str(item.value()))
         elif key in PATHS:
             raise ConfigError(
-                f"{argument}: selects nothing; a record holds no path, dataset.listing=... is of a folder"
+                f"{argument}: cannot select records, which hold no path; dataset.listing=... identifies a folder"
             )
         elif (CONF / key).is_dir() and key.split("/")[0] in SECTIONS:
             if (choice := str(item.value())) not in choices(key):
@@ -100,11 +106,11 @@ def read_filters(overrides: Sequence[str], records: Sequence[Record]) -> list[Fi
             found.append(Filter(argument, key, _value(argument, item)))
         else:
             allowed = ", ".join(("output_dir", "source", "experiment", "seed", "start_from", *SECTIONS))
-            raise ConfigError(f"{key}: selects nothing; allowed are {allowed} and keys below")
+            raise ConfigError(f"{key}: cannot select records; allowed are {allowed} and keys below them")
     held = {key for record in records for key in _keys(record["config"])}
     for one in found:
         if records and not one.is_group and one.value is not None and one.key not in held:
-            raise ConfigError(no_such_key(one.key, sorted(_beside(one.key, held))))
+            raise ConfigError(unknown_key(one.key, sorted(_beside(one.key, held))))
     own = {one.key for one in found}
     return [
         Filter(one.argument, one.key, one.value, one.is_group, tuple(k for k in own if k.startswith(f"{one.key}.")))
@@ -113,7 +119,7 @@ def read_filters(overrides: Sequence[str], records: Sequence[Record]) -> list[Fi
 
 
 def _of_experiment(argument: str, name: str) -> list[Filter]:
-    """The groups that an experiment sets, each as it sets it."""
+    """A condition for each group that an experiment sets, with the values it sets."""
     if name not in choices("experiment"):
         raise ConfigError(f"{argument}: unknown; allowed are {', '.join(choices('experiment'))}")
     body = yaml.safe_load((CONF / "experiment" / f"{name}.yaml").read_text())
@@ -125,7 +131,7 @@ def _of_experiment(argument: str, name: str) -> list[Filter]:
 
 
 def _value(argument: str, item: Override) -> Any:
-    if item.key_or_group == "start_from":  # an id of digits alone is no number
+    if item.key_or_group == "start_from":  # an id of digits only must stay a text
         text = argument.partition("=")[2].strip("'\"")
         return None if text == "null" else text
     value = item.value()
@@ -139,7 +145,7 @@ def _at(node: Any, key: str) -> Any:
 
 
 def _keys(node: Any, above: str = "") -> list[str]:
-    """Every key of a config, those of its groups as well."""
+    """Every key of a config, including those of its groups."""
     if not isinstance(node, dict):
         return []
     names = [f"{above}{name}" for name in node]
@@ -147,7 +153,7 @@ def _keys(node: Any, above: str = "") -> list[str]:
 
 
 def _beside(key: str, held: set[str]) -> list[str]:
-    """The keys that stand beside one, else all of its section."""
+    """The keys in the same group as this one, else all keys of its section."""
     parent = key.rpartition(".")[0]
     beside = [other for other in held if other.rpartition(".")[0] == parent]
     return beside or [other for other in held if other.split(".")[0] == key.split(".")[0]]

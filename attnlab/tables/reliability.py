@@ -1,4 +1,4 @@
-"""Reliability diagrams (Guo et al. 2017, arXiv 1706.04599, figure 1): is a net right as often as it says?"""
+"""Reliability diagrams (Guo et al. 2017, arXiv 1706.04599, figure 1): does accuracy equal confidence?"""
 
 import math
 import textwrap
@@ -17,9 +17,9 @@ EDGES = np.linspace(0, 100, BINS + 1)
 
 
 def reliability(panels: Mapping[str, Sequence[Predictions]], path: Path) -> None:
-    """One panel a title: accuracy against confidence in 15 equally wide bins, images a bin below.
+    """Draw a panel for each title: accuracy against confidence in 15 equally wide bins, with the images a bin below.
 
-    One run: dots with Wilson's 95 % interval over images. Several seeds: each a thin grey line, all their images blue.
+    One run: dots with Wilson's 95 % interval over images. Several seeds: a thin grey line each, pooled in blue.
     """
     across = min(ACROSS, len(panels))
     down = math.ceil(len(panels) / across)
@@ -41,15 +41,15 @@ def _panel(cell: Any, title: str, runs: Sequence[Predictions]) -> None:
         upper.plot(*_points(there), color=GREY, lw=0.7, alpha=0.8, zorder=2)
     pooled = [item for number in range(BINS) if (item := _pooled([one[number] for one in found]))]
     x, y = _points(pooled)
-    spread = None
+    error_bar = None
     if len(runs) == 1:
         around = [wilson(item.right, item.images) for item in pooled]
-        # Wilson's bounds miss 0 and 1 by a rounding error where all are wrong, or right.
-        spread = [[max(0, v - (i.low or 0)) for v, i in zip(y, around, strict=True)],
+        # max: Wilson's bounds miss 0 and 1 by a rounding error if all images are wrong, or all right
+        error_bar = [[max(0, v - (i.low or 0)) for v, i in zip(y, around, strict=True)],
                   [max(0, (i.high or 0) - v) for v, i in zip(y, around, strict=True)]]  # fmt: skip
     dots = {"fmt": "o-", "color": BLUE, "markersize": 4, "lw": 1.2, "elinewidth": 1, "capsize": 2}
-    upper.errorbar(x, y, yerr=spread, zorder=3, clip_on=False, **dots)
-    upper.set(xlim=(0, 100), ylim=(0, 100), ylabel="right, %")
+    upper.errorbar(x, y, yerr=error_bar, zorder=3, clip_on=False, **dots)
+    upper.set(xlim=(0, 100), ylim=(0, 100), ylabel="accuracy, %")
     upper.grid()
     upper.set_axisbelow(True)
     upper.set_title(textwrap.fill(title, 36), fontsize=9)
@@ -68,7 +68,7 @@ def _points(there: Sequence[Bin]) -> tuple[list[float], list[float]]:
 
 
 def _pooled(same: Sequence[Bin | None]) -> Bin | None:
-    """One bin of several runs."""
+    """One bin, pooled over several runs."""
     there = [item for item in same if item]
     images = sum(item.images for item in there)
     if not images:

@@ -1,6 +1,7 @@
-"""Whether a row and its baseline were trained alike, in one precision and on one kind of device.
+"""Whether runs were trained in one precision, on one kind of device, and timed under one machine setup.
 
-Both change the arithmetic: a difference between bf16-mixed on a GPU and 32-true on a CPU is of the machine as well.
+Precision and kind of device change the arithmetic, so a difference between a bf16-mixed run on a GPU and a 32-true run
+on a CPU may come from the machine. Speeds are compared only between runs with the same SETUP.
 """
 
 import re
@@ -9,48 +10,53 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attnlab.records.record import Record
-from attnlab.tables.overview import Row
+from attnlab.tables.cell_runs import CellRuns
 
 #: what a speed depends on besides the net: the machine, and what else ran on it
 SETUP = ("device", "precision", "world_size", "threads", "n_jobs", "runs_per_gpu")
 
 
 def device_kind(record: Record) -> str:
-    """cpu, cuda or mps: machine/hardware.py names a CPU with its cores, and takes mps only when it is asked for."""
+    """cpu, cuda or mps. machine/hardware.py names a CPU with its cores, and uses mps only if the config says mps."""
     if (record["config"].get("machine") or {}).get("accelerator") == "mps":
         return "mps"
     return "cpu" if re.search(r", \d+ cores$", record["device"]) else "cuda"
 
 
-def how_unlike(row: Mapping[int, Record], baseline: Mapping[int, Record]) -> str:
-    """Where the runs of one seed differ, in words: `precision (bf16-mixed, not 32-true)`; empty where they do not."""
+def setup_difference(runs: CellRuns, baseline: CellRuns) -> str:
+    """How runs of one seed differ in setup, e.g. `precision (bf16-mixed, not 32-true)`; empty if they do not."""
+    mine, theirs = ({run["config"]["seed"]: run for run in group.runs} for group in (runs, baseline))
+    seeds = sorted(mine.keys() & theirs.keys())
     found = []
     for name, of in (("precision", lambda run: run["precision"]), ("kind of device", device_kind)):
-        pairs = [(of(row[seed]), of(baseline[seed])) for seed in sorted(row.keys() & baseline.keys())]
-        if odd := [(mine, theirs) for mine, theirs in pairs if mine != theirs]:
-            found.append(f"{name} ({odd[0][0]}, not {odd[0][1]})")
+        pairs = [(of(mine[seed]), of(theirs[seed])) for seed in seeds]
+        if unequal := [(value, other) for value, other in pairs if value != other]:
+            found.append(f"{name} ({unequal[0][0]}, not {unequal[0][1]})")
     return " and ".join(found)
 
 
-def usual_setup(records: Sequence[Record]) -> tuple[Any, ...]:
-    """The set-up of most runs, SETUP; speeds are compared among these alone."""
+def most_common_setup(records: Sequence[Record]) -> tuple[Any, ...]:
+    """The values of SETUP that most runs have; empty without records."""
     return Counter(map(_setup, records)).most_common(1)[0][0] if records else ()
 
 
-def timed_alike(row: Row, usual: tuple[Any, ...]) -> Row:
-    """The runs of a row that had the usual set-up."""
-    return Row(row.attention, [run for run in row.runs if _setup(run) == usual])
+def with_setup(runs: CellRuns, setup: tuple[Any, ...]) -> CellRuns:
+    """The runs that have these values of SETUP."""
+    return CellRuns(runs.label, [run for run in runs.runs if _setup(run) == setup])
 
 
-def how_timed(records: Sequence[Record]) -> str:
-    """Which runs the speeds of a table are of, where not all had one set-up; else empty."""
-    usual = usual_setup(records)
-    there = sum(_setup(run) == usual for run in records)
-    if there == len(records):
+def speed_note(records: Sequence[Record]) -> str:
+    """Which runs the speeds of a table are of, if not all have one setup; else empty."""
+    common = most_common_setup(records)
+    having = sum(_setup(run) == common for run in records)
+    if having == len(records):
         return ""
-    named = ", ".join(f"{name}={value}" for name, value in zip(SETUP, usual, strict=True) if value is not None)
-    return f"images/s and s a run are of the {there} of {len(records)} runs with {named}; others are not compared."
+    named = ", ".join(f"{name}={value}" for name, value in zip(SETUP, common, strict=True) if value is not None)
+    return (
+        f"images/s and s a run: only of the {having} of {len(records)} runs with {named}. "
+        "The speeds of the other runs cannot be compared with these."
+    )
 
 
-def _setup(record: Record) -> tuple[Any, ...]:
+def _setup(record: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(record.get(name) for name in SETUP)

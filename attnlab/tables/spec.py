@@ -1,4 +1,4 @@
-"""What conf/table/NAME.yaml may hold under `table`, checked before anything runs."""
+"""The keys and values that conf/table/NAME.yaml may have under `table`, checked before anything runs."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from attnlab.records import judgement
 KEYS = ("title", "about", "rows", "columns", "seeds", "metrics", "margin", "baseline", "same", "paper")
 ABOUT = ("source", "protocol", "departures", "cost")
 METRICS = ("test/top1_error", "test/top5_error", "test/loss", "test/calibration_error")
-#: what a paper's numbers are: what they count, and on which images it chose the epoch it printed
+#: what a paper's numbers are: error or accuracy, and on which images the paper chose the epoch that it prints
 PAPER: dict[str, tuple[str, ...]] = {
     "source": (), "gives": ("error", "accuracy"), "chosen": ("test", "validation", "last", "unknown"), "runs": (),
     "values": (), "missing": (),
@@ -18,68 +18,68 @@ PAPER: dict[str, tuple[str, ...]] = {
 
 
 def check_table(name: str, table: Any) -> dict[str, Any]:
-    """The declaration, when it makes a table. Raises ConfigError."""
+    """The declaration with its defaults filled in. Raises ConfigError if it is not valid."""
     if isinstance(table, Mapping) and isinstance(rows := table.get("rows"), Mapping):
-        # null: a row that another table declares, whose declaration this one takes over but for that row
+        # null removes a row that this table inherits from another one
         table = {**table, "rows": {label: overrides for label, overrides in rows.items() if overrides is not None}}
     if not isinstance(table, Mapping) or not table.get("rows"):
-        raise ConfigError(f"table={name}: table.rows is missing, {{label: [overrides]}}")
+        raise ConfigError(f"table={name}: table.rows is missing; allowed is {{label: [overrides]}}")
     if unknown := [key for key in table if key not in KEYS]:
         raise ConfigError(f"table.{unknown[0]}: no such key; allowed are {', '.join(KEYS)}")
-    whole = {"columns": {"": []}, "same": [], "metrics": ["test/top1_error"], "about": {}, "paper": {}} | {
+    declared = {"columns": {"": []}, "same": [], "metrics": ["test/top1_error"], "about": {}, "paper": {}} | {
         key: value for key, value in table.items() if value is not None
     }
-    if not isinstance(whole.get("title", ""), str):
-        raise ConfigError(f"table.title={whole['title']}: allowed is a text")
+    if not isinstance(declared.get("title", ""), str):
+        raise ConfigError(f"table.title={declared['title']}: allowed is a text")
     for key, known in (("about", ABOUT), ("paper", METRICS)):
-        node = whole[key]
+        node = declared[key]
         if not isinstance(node, Mapping) or [name for name in node if name not in known]:
             raise ConfigError(f"table.{key}={node}: allowed is a mapping with {', '.join(known)}")
-    metrics = whole["metrics"]
+    metrics = declared["metrics"]
     if not isinstance(metrics, list) or not metrics or metrics[0] not in METRICS:
         raise ConfigError(
-            f"table.metrics={metrics}: allowed is a list; the first is judged, one of {', '.join(METRICS)}"
+            f"table.metrics={metrics}: allowed is a list; the first gets verdicts and is one of {', '.join(METRICS)}"
         )
     if unknown := [name for name in metrics if name not in (*METRICS, *judgement.METRICS)]:
         raise ConfigError(
-            f"table.metrics: {unknown[0]}: unknown; allowed are {', '.join(METRICS)}, and of attnlab.judge "
+            f"table.metrics: {unknown[0]}: unknown; allowed are {', '.join(METRICS)}, and the scores of attnlab.judge: "
             f"{', '.join(judgement.METRICS)}"
         )
-    margin = whole.get("margin")
+    margin = declared.get("margin")
     if margin is not None and (type(margin) not in (int, float) or not 0 < margin < float("inf")):
         raise ConfigError(
             f"table.margin={margin}: allowed is a number above 0, in the units of {metrics[0]} (points of error, say), "
             "within which a row counts as equivalent to the baseline; or null"
         )
-    if not isinstance(whole["same"], list) or not all(isinstance(group, list) for group in whole["same"]):
-        raise ConfigError(f"table.same={whole['same']}: allowed is a list of lists of rows")
+    if not isinstance(declared["same"], list) or not all(isinstance(group, list) for group in declared["same"]):
+        raise ConfigError(f"table.same={declared['same']}: allowed is a list of lists of rows")
     for kind in ("rows", "columns"):
-        if not isinstance(whole[kind], Mapping):
-            raise ConfigError(f"table.{kind}={whole[kind]}: allowed is {{label: [overrides]}}")
-        for label, overrides in whole[kind].items():
+        if not isinstance(declared[kind], Mapping):
+            raise ConfigError(f"table.{kind}={declared[kind]}: allowed is {{label: [overrides]}}")
+        for label, overrides in declared[kind].items():
             if not isinstance(overrides, list) or not all(isinstance(item, str) for item in overrides):
                 raise ConfigError(f"table.{kind}.{label}={overrides}: allowed is a list of overrides, [key=value]")
-    seeds = whole.get("seeds")
+    seeds = declared.get("seeds")
     if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
         raise ConfigError(f"table.seeds={seeds}: allowed is a list of integers from 0")
     if double := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
-        raise ConfigError(f"table.seeds={seeds}: seed {double[0]} stands there twice")
-    rows = list(whole["rows"])
-    baseline = whole.setdefault("baseline", rows[0])
-    named = [baseline, *(label for group in whole["same"] for label in group)]
+        raise ConfigError(f"table.seeds={seeds}: seed {double[0]} is listed twice")
+    rows = list(declared["rows"])
+    baseline = declared.setdefault("baseline", rows[0])
+    named = [baseline, *(label for group in declared["same"] for label in group)]
     for label in named:
         if label not in rows:
             key = "baseline" if label == baseline else "same"
             raise ConfigError(f"table.{key}: {label}: unknown row; the table has {', '.join(rows)}")
-    whole["paper"] = {metric: _check_paper(metric, block, whole) for metric, block in whole["paper"].items()}
-    return dict(whole)
+    declared["paper"] = {metric: _check_paper(metric, block, declared) for metric, block in declared["paper"].items()}
+    return dict(declared)
 
 
 def _check_paper(metric: str, block: Any, table: Mapping[str, Any]) -> dict[str, Any]:
-    """What a paper prints for a metric, by row and column; without columns: by row."""
+    """The numbers that a paper prints for a metric, checked: {row: {column: number}}, column "" without columns."""
     where = f"table.paper.{metric}"
     if not isinstance(block, Mapping) or not block.get("source"):
-        raise ConfigError(f"{where}.source: is missing; no number without one")
+        raise ConfigError(f"{where}.source: missing; every number needs a source")
     if unknown := [key for key in block if key not in PAPER]:
         raise ConfigError(f"{where}.{unknown[0]}: no such key; allowed are {', '.join(PAPER)}")
     for key in ("gives", "chosen"):

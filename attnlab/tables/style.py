@@ -1,4 +1,4 @@
-"""Figures in one house style."""
+"""The house style of figures, and the picture of the overview: accuracy of each attention."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,12 +25,12 @@ STYLE: Any = {
     "grid.color": "#e3e3e3",
     "figure.dpi": 150,
     "savefig.bbox": "tight",
-    "text.parse_math": False,  # a name with a $ in it is a name
+    "text.parse_math": False,  # names may contain a $
 }
 
 
-def accuracies(tables: Sequence[Table], path: Path) -> None:
-    """One panel a table: test accuracy of each attention, every seed a dot, mean ± sample sd beside it."""
+def draw_accuracies(tables: Sequence[Table], path: Path) -> None:
+    """Draw a panel for each table: the test accuracy of each attention, a dot for each seed, mean ± sample sd below."""
     heights = [0.8 + 0.36 * len(table.rows) for table in tables]
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
@@ -50,10 +50,10 @@ def _panel(axis: plt.Axes, table: Table) -> None:
         mean, sd = 100 - (row.mean("test/top1_error") or 0), row.sd("test/top1_error")
         axis.plot(values, [position + 0.18] * len(values), "o", color=GREY, markersize=3.5, alpha=0.8, zorder=2)
         axis.errorbar(mean, position - 0.08, xerr=sd, fmt="o", color=BLUE, markersize=6, capsize=3, lw=1.6, zorder=3)
-    if table.rows and table.rows[0].attention == "none":
+    if table.rows and table.rows[0].label == "none":
         baseline = 100 - (table.rows[0].mean("test/top1_error") or 0)
         axis.axvline(baseline, color=GREY, lw=0.9, ls=(0, (3, 3)), zorder=1)
-    axis.set_yticks(list(positions), [f"{row.attention}  (n={row.n})" for row in table.rows])
+    axis.set_yticks(list(positions), [f"{row.label}  (n={row.n})" for row in table.rows])
     axis.set_ylim(len(table.rows) - 0.5, -0.5)
     axis.margins(x=0.12)
     axis.grid(axis="x")

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint
 
-from attnlab.data.batches import mixed
+from attnlab.data.batches import combined
 from attnlab.errors import ConfigError
-from attnlab.records.checkpoint import SCORE, last_is_best, read
+from attnlab.records.checkpoint import SCORE, copy_last_to_best, read
 from attnlab.records.provenance import joined
 from attnlab.records.source_code import Code, differences
 
@@ -136,7 +136,7 @@ class Best(Checkpoint):
         elif there is None or (
             (there["epoch"], there[SCORE]) != (self.epoch, self.score) and there["global_step"] != trainer.global_step
         ):
-            last_is_best(self.path.parent, self.score)
+            copy_last_to_best(self.path.parent, self.score)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         score = float(trainer.callback_metrics[SCORE])
@@ -162,7 +162,7 @@ class Draws(Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        number = mixed(self.seed, 4, trainer.global_step, trainer.global_rank)
+        number = combined(self.seed, 4, trainer.global_step, trainer.global_rank)
         torch.manual_seed(number)
         np.random.seed(number % 2**32)
         random.seed(number)

@@ -10,7 +10,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from attnlab.records.atomic import written_whole
+from attnlab.records.atomic import atomic_write
 
 COLUMNS = (
     "epoch", "step", "lr", "train/loss", "train/top1_error", "val/loss", "val/top1_error", "val/top5_error",
@@ -72,7 +72,7 @@ class EpochLog(Callback):
         self._epoch_started = time.perf_counter()  # within an epoch, where a run goes on there
         if trainer.is_global_zero:
             rows = kept_rows(self.path, self.epochs)
-            with written_whole(self.path) as part, part.open("w", newline="") as file:
+            with atomic_write(self.path) as part, part.open("w", newline="") as file:
                 writer = csv.DictWriter(file, COLUMNS)
                 writer.writeheader()
                 writer.writerows(rows)

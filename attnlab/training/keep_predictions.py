@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from attnlab.records.atomic import written_whole
+from attnlab.records.atomic import atomic_write
 from attnlab.records.predictions import FILE, STEPS
 from attnlab.records.run_folder import say
 from attnlab.training.classifier import Classifier
@@ -35,7 +35,7 @@ def keep(classifier: Classifier, data: Any, folder: Path) -> dict[str, str]:
     text = BytesIO()
     np.savez_compressed(text, **arrays)
     if classifier.trainer.is_global_zero:
-        with written_whole(folder / FILE) as part:
+        with atomic_write(folder / FILE) as part:
             part.write_bytes(text.getvalue())
     return {"predictions": hashlib.sha256(text.getvalue()).hexdigest()}
 

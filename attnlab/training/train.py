@@ -22,7 +22,7 @@ from attnlab.models.costs import count_macs
 from attnlab.models.network import build
 from attnlab.models.warm_start import parent_of, start_from
 from attnlab.records.atomic import write_text
-from attnlab.records.checkpoint import SCORE, fingerprint, last_is_best, read, to_go_on
+from attnlab.records.checkpoint import SCORE, can_resume, copy_last_to_best, fingerprint, read
 from attnlab.records.provenance import MadeBy, doubts, found_recorded, mixed, read_made_by, stretch, ways_on
 from attnlab.records.record import Record, fault, read_record, seal, write_json
 from attnlab.records.run_folder import (
@@ -151,7 +151,7 @@ def _fit_and_test(
     quiet()
     classifier = make_classifier(values, net)
     validates = recipe["validation"]["images"] > 0
-    goes_on, reason = agreed(f"{name}/resume", lambda: to_go_on(folder, validates), values["output_dir"])
+    goes_on, reason = agreed(f"{name}/resume", lambda: can_resume(folder, validates), values["output_dir"])
     resume = folder / "last.ckpt" if goes_on else None
     if reason:
         say(f"{name}: {reason}; the run begins anew")
@@ -172,9 +172,9 @@ def _fit_and_test(
     watching = (Draws(values["seed"]), log, last, best, progress_of(log))
     callbacks: list[Callback] = [callback for callback in watching if callback is not None]
     if values["tracker"].get("images"):
-        from attnlab.evaluation.drawing.during_training import Watch
+        from attnlab.evaluation.drawing.during_training import DrawMaps
 
-        callbacks.append(Watch(folder, name))
+        callbacks.append(DrawMaps(folder, name))
     trainer = make_trainer(values, folder, callbacks, tracker.loggers())
     if trainer.is_global_zero:
         write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(without_paths(values))))
@@ -191,7 +191,7 @@ def _fit_and_test(
     if best is not None and not log.last_epoch_validated:  # recipe.steps ended within an epoch
         score = float(trainer.validate(classifier, datamodule=data, verbose=False)[0][SCORE])
     if trainer.is_global_zero and (best is None or (score is not None and best.is_better(score))):
-        last_is_best(folder, score)
+        copy_last_to_best(folder, score)
     trainer.strategy.barrier()
     content, weights = read(chosen), fingerprint(chosen)  # before the test: the first rank may end and take it away
     epoch, validation = int(content["epoch"]), content[SCORE]

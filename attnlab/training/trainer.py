@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import Logger
 from torch import nn
 
 from attnlab.machine import hardware
-from attnlab.records.checkpoint import WholeFiles
+from attnlab.records.checkpoint import AtomicCheckpointIO
 from attnlab.training.classifier import Classifier
 from attnlab.training.ddp import DDP
 
@@ -47,7 +47,7 @@ def make_trainer(
         gradient_clip_val=recipe["grad_clip"],
         deterministic=values["deterministic"],
         callbacks=list(callbacks),
-        plugins=[WholeFiles(folder.name)],
+        plugins=[AtomicCheckpointIO(folder.name)],
         logger=list(loggers) or False,
         log_every_n_steps=10**9,  # curves have a point an epoch
         limit_train_batches=machine["batches"],

@@ -26,7 +26,7 @@ def test_a_command_that_succeeds_prints_nothing_more():
 
 
 def test_an_expected_error_is_one_line():
-    assert ends("raise ConfigError('seed=-1: allowed is 0')") == (1, "", "attnlab: seed=-1: allowed is 0\n")
+    assert ends("raise ConfigError('wrong value seed=-1')") == (1, "", "attnlab: wrong value seed=-1\n")
 
 
 def test_a_defect_prints_its_traceback_as_well():
@@ -100,3 +100,26 @@ def test_every_command_names_the_folder_that_cannot_be_read_or_written(door, arg
     assert done.stderr.startswith(f"attnlab: cannot read or write {folder}")
     assert done.stderr.endswith(": File name too long\n")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("door", "arguments"),
+    [
+        ("run", []),
+        ("look", ["run=0123456789ab"]),
+        ("judge", ["run=0123456789ab"]),
+        ("evaluate", ["run=0123456789ab"]),
+        *(("bench", [command]) for command in ("zoo", "gates", "step", "data", "overhead", "roofline")),
+    ],
+)
+def test_every_command_checks_the_keys_of_the_machine(door, arguments, tmp_path):
+    given = [*arguments, "machine.threads=abc", *([] if arguments == ["zoo"] else [f"output_dir={tmp_path}"])]
+    done = warm([sys.executable, "-m", f"attnlab.{door}", *given])
+    assert done.returncode == 1
+    assert done.stderr == "attnlab: wrong value machine.threads=abc; allowed is an integer from 1, or null\n"
+
+
+def test_run_names_output_dir_when_it_is_null():
+    done = warm([sys.executable, "-m", "attnlab.run", "output_dir=null"])
+    assert done.returncode == 1
+    assert done.stderr == "attnlab: wrong value output_dir=null; allowed is a folder\n"

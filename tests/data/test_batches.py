@@ -72,7 +72,7 @@ def test_batches_are_their_plan_with_the_draws_of_their_images():
             lambda epoch, rank=rank: training_batches(23, 10, 5, epoch, rank, 2),
             made,
             epoch=lambda: 3,
-            augment_seed=5,
+            draws=lambda number: torch.rand(23, DRAWS, generator=generator(5, 3, number)),
             passes=2,
         )
         expected = []

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from official import write_cifar
-from test_imagenet_wds import asked, samples
 from test_sources import tree
 
 from attnlab.configuration.compose import check, config, plain
@@ -16,7 +15,7 @@ from attnlab.errors import ConfigError
 from attnlab.models.warm_start import _leak
 
 BY_RUN = "recipe.validation.seed=run"
-KINDS = ("cluttered_digits", "cifar10", "folder", "imagenet", "imagenet_wds")
+KINDS = ("cluttered_digits", "cifar10", "folder", "imagenet")
 
 
 def small_cifar(root, monkeypatch):
@@ -34,8 +33,6 @@ def small(request, tmp_path, monkeypatch):
         return ["dataset.train_size=60", "dataset.test_size=20", held]
     if request.param == "cifar10":
         return [*small_cifar(tmp_path, monkeypatch), held]
-    if request.param == "imagenet_wds":
-        return asked(samples(tmp_path), held=12)
     splits = ("train", "test") if request.param == "folder" else ("train", "val")
     root = tree(tmp_path, each=12, splits=splits)
     size = ["dataset.classes=3", "dataset.image_size=32", "machine.workers=0"] if request.param == "imagenet" else []
@@ -49,18 +46,10 @@ def ready(*overrides):
 
 
 def marks(split):
-    """The images of a split, by their bytes, their files, or their places in the shards."""
-    if isinstance(split, list):
-        return {str(path) for path, _ in split}
-    if hasattr(split, "rows"):
-        return set(split.rows.tolist())
+    """The images of a split, by their files or their bytes."""
+    if hasattr(split, "paths"):
+        return set(split.paths)
     return {image.numpy().tobytes() for image in split.images}
-
-
-def labels(split):
-    if isinstance(split, list):
-        return torch.tensor([label for _, label in split])
-    return torch.as_tensor(split.shards.labels[split.rows] if hasattr(split, "rows") else split.labels)
 
 
 def test_the_draw_follows_the_runs_seed_where_asked(small):
@@ -74,9 +63,9 @@ def test_the_draw_follows_the_runs_seed_where_asked(small):
         assert len(marks(data.val)) == 12
         assert not marks(data.val) & marks(data.train)
         assert marks(data.val) | marks(data.train) == marks(usual[0].val) | marks(usual[0].train)
-        everything = torch.cat([labels(data.val), labels(data.train)])
+        everything = torch.cat([data.labels("val"), data.labels("train")])
         share = 12 / len(everything)
-        counts = torch.bincount(labels(data.val), minlength=int(everything.max()) + 1)
+        counts = torch.bincount(data.labels("val"), minlength=int(everything.max()) + 1)
         assert bool(((counts - share * torch.bincount(everything)).abs() < 1.01).all())
     again = ready(*small, BY_RUN, "seed=1", "attention=se")
     assert marks(again.val) == marks(first.val)
@@ -89,7 +78,7 @@ def test_null_is_no_key_and_old_configs_have_none():
     assert run_id(check(values)) == run_id(config([]))
     assert run_id(config([BY_RUN])) != run_id(config([]))
     assert marks(_set_up(values).val) == marks(_set_up(plain(config([]))).val)
-    with pytest.raises(ConfigError, match=r"^seed: is missing"):
+    with pytest.raises(ConfigError, match=r"^missing key seed; "):
         check({name: value for name, value in values.items() if name != "seed"})
 
 
@@ -104,10 +93,13 @@ def _set_up(values):
     [
         (
             [BY_RUN, "recipe.validation.order=file"],
-            r"^recipe\.validation\.seed=run with recipe\.validation\.order=file: ",
+            r"^nothing to draw: recipe\.validation\.seed=run and recipe\.validation\.order=file, ",
         ),
-        (["recipe.validation.seed=3"], r"^recipe\.validation\.seed=3: allowed is run, null$"),
-        (["recipe.validation.seed=dataset"], r"^recipe\.validation\.seed=dataset: allowed is run, null$"),
+        (["recipe.validation.seed=3"], r"^wrong value recipe\.validation\.seed=3; allowed is run, or null$"),
+        (
+            ["recipe.validation.seed=dataset"],
+            r"^wrong value recipe\.validation\.seed=dataset; allowed is run, or null$",
+        ),
     ],
 )
 def test_what_is_refused(overrides, message):

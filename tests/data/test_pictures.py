@@ -7,7 +7,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from attnlab.configuration.image_formats import FORMATS
-from attnlab.data.decode import decode, open_image, open_pixels
+from attnlab.data.decode import decode, open_image, pixels_of, read_picture
 from attnlab.errors import DataError
 
 GREY = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -28,7 +28,7 @@ def shown(path):
 def test_grey_of_16_bits_is_the_grey_of_8(tmp_path, name, factor):
     path = saved(tmp_path, Image.fromarray(GREY.astype(np.uint16) * factor), name)
     assert np.array_equal(shown(path), np.repeat(GREY[..., None], 3, axis=2))
-    assert np.array_equal(open_pixels(path).permute(1, 2, 0).numpy(), shown(path))
+    assert np.array_equal(pixels_of(*read_picture(path)).permute(1, 2, 0).numpy(), shown(path))
 
 
 def test_grey_of_12_bits_in_a_tiff(tmp_path):
@@ -96,7 +96,7 @@ def test_every_suffix_that_is_listed_is_read(tmp_path, suffix):
 
 def test_a_program_under_the_name_of_a_picture_is_not_run(tmp_path):
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n%%EndComments\nshowpage\n")
-    with pytest.raises(DataError, match=r"/a\.png cannot be read as an image \(none of the formats known\)"):
+    with pytest.raises(DataError, match=r"/a\.png cannot be read as an image \(its format is not known\)"):
         shown(tmp_path / "a.png")
 
 

@@ -82,7 +82,7 @@ def test_damaged_records_logs_and_configs_are_told_in_one_line(tmp_path, record_
 
 
 def test_a_run_does_not_go_on_with_other_images(tmp_path):
-    """Where its id does not know them: CIFAR's own files, ImageNet's shards."""
+    """Where its id does not know them: CIFAR's own files."""
     overrides = [*SMALL, "recipe.epochs=1", "dataset.train_size=200", f"output_dir={tmp_path}"]
     folder = folder_of(overrides)
     attnlab.train(attnlab.config(overrides))

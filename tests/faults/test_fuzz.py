@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import attnlab
 from attnlab import run
-from attnlab.configuration.compose import choices
+from attnlab.configuration.groups import choices
 from attnlab.launch import sweep
 
 SOAK = bool(os.environ.get("ATTNLAB_SOAK"))
@@ -32,7 +32,7 @@ LEFT_ALONE = (
 )  # fmt: skip
 GROUPS = ("attention", "attention/mask", "head", "recipe", "model", "machine", "experiment", "dataset")
 BIG = ("wrn28_10", "wrn40_10", "preact_resnet164", "preresnet110", "resnet110", "preact_resnet110", "vgg16_bn",
-       "resnet101_stem3", "timm", "laakom_imagenet", "sresnet50", "imagenet", "imagenet_wds",
+       "resnet101_stem3", "timm", "laakom_imagenet", "sresnet50", "imagenet", "huggingface",
        "ltpa_jetley")  # fmt: skip
 VALUES = [
     "null", "true", "false", "-1", "0", "1", "2", "3", "7", "64", "0.5", "-0.5", "1e30", "1e-30", "nan", "inf", "-inf",

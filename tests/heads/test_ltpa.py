@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import attnlab
-from attnlab.configuration.compose import choices
+from attnlab.configuration.groups import choices
 from attnlab.errors import ConfigError
 from attnlab.heads.ltpa import Ltpa
 from attnlab.tables.grid import read_grid
@@ -184,7 +184,7 @@ def test_independent_classifiers():
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_independent_classifiers_are_one_model(smoothing):
+def test_independent_classifiers_areare_one_model(smoothing):
     """Their outputs differ by one number an image, which cross entropy cannot see: loss, gradients, probabilities."""
     loss, gradients, outputs = [], [], []
     for combine in ("indep_logits", "indep_log_probabilities"):

@@ -28,8 +28,8 @@ def test_a_table_runs_whatever_can_and_goes_on(tmp_path):
     assert "attention.reduction=77: allowed is" in err.strip().splitlines()[-1]
     records, left_out = gather(tmp_path / "out")
     assert (len(records), left_out) == (2, [])
-    comparison, _ = report_table([a for a in arguments if not a.startswith("tracker")])
-    assert {row: comparison.entries("test/top1_error")[row, ""].runs.n for row in comparison.grid.rows} == {
+    comparison, *_ = report_table([a for a in arguments if not a.startswith("tracker")])
+    assert {row: comparison.results("test/top1_error")[row, ""].runs.n for row in comparison.grid.rows} == {
         "none": 1, "SE": 1, "broken": 0,
     }  # fmt: skip
     assert comparison.missing == 1

@@ -20,8 +20,7 @@ from warm import warm
 import attnlab
 from attnlab.configuration.compose import check
 from attnlab.data.build import make_datamodule
-from attnlab.data.imagenet import ImageNet
-from attnlab.data.imagenet_wds import ImageNetShards
+from attnlab.data.imagenet import FilePictures, ImageNet
 from attnlab.errors import ConfigError
 from attnlab.records.predictions import FILE, Predictions, of_records
 from attnlab.records.record import fault, read_record, seal, write_json
@@ -187,7 +186,7 @@ class _Stand(pl.LightningModule):
 
 @pytest.mark.parametrize("world", [1, 2, 3])
 @pytest.mark.parametrize("count", [1, 7, 31])
-@pytest.mark.parametrize("kind", ["memory", "files", "shards"])
+@pytest.mark.parametrize("kind", ["memory", "files"])
 def test_every_rank_says_which_images_it_has(kind, count, world, monkeypatch):
     """test_order is the order of the batches themselves: of every kind of data, together each image once."""
     orders = []
@@ -209,36 +208,18 @@ def _data(kind, count, rank, world):
         data.preprocess = lambda images, draws: images
     else:
         settings = {"root": "", "mean": [0.5] * 3, "sd": [0.5] * 3}
-        data = ImageNet(**common, **settings) if kind == "files" else ImageNetShards(**common, **settings, lanes=6)
-        data.test = [(Path(str(n)), 0) for n in range(count)] if kind == "files" else _Shards(count)
+        data = ImageNet(**common, **settings)
+        data.test = FilePictures([(Path(str(n)), 0) for n in range(count)])
     data.trainer = type("Trainer", (), {"global_rank": rank, "world_size": world, "current_epoch": 0})()
     return data
-
-
-class _Shards:
-    """Images of three shards, as shard_images.Images has them."""
-
-    def __init__(self, count):
-        self.rows = torch.arange(count)
-        self.shards = type("Index", (), {"shard": torch.arange(count) * 3 // max(count, 1)})()
-
-    def __len__(self):
-        return len(self.rows)
 
 
 def _order_of_batches(kind, data):
     if kind == "memory":
         return torch.cat([images[:, 0, 0, 0] for images, _ in data.test_dataloader()])
-    if kind == "files":
-        from attnlab.data.imagenet import _Order
+    from attnlab.data.pictures import _Order
 
-        return torch.tensor([n for batch in _Order(data, len(data.test), False) for n, _ in batch], dtype=torch.int64)
-    from attnlab.data.imagenet_wds import _Parts
-
-    found = []
-    for part in _Parts(data, data.test, False, 1):
-        found += [image for _, image in sorted(zip(part.places, part.images, strict=True))]
-    return torch.tensor(found, dtype=torch.int64)
+    return torch.tensor([n for batch in _Order(data, len(data.test), False) for n, _ in batch], dtype=torch.int64)
 
 
 def _kept(tmp_path, numbers, count, data):

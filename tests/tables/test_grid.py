@@ -9,7 +9,7 @@ from attnlab.configuration.identity import run_id
 from attnlab.errors import ConfigError
 from attnlab.launch.table_jobs import jobs
 from attnlab.tables.grid import read_grid
-from attnlab.tables.progress import duration, ledger
+from attnlab.tables.progress import duration, progress_of
 from attnlab.tables.spec import check_table
 
 ROWS = {"none": ["attention=none"], "SE": ["attention=se"]}
@@ -42,7 +42,7 @@ def test_a_grid_is_rows_by_columns_by_seeds():
 )
 def test_an_argument_on_a_key_that_the_table_sets_selects(arguments, rows, seeds):
     grid = demo(*arguments)
-    assert (grid.rows, grid.seeds, grid.left) == (rows, seeds, ())
+    assert (grid.rows, grid.seeds, grid.run_overrides) == (rows, seeds, ())
     assert grid.changed == tuple(argument for argument in arguments if argument.startswith("table."))
 
 
@@ -69,7 +69,7 @@ def test_a_row_is_found_by_what_it_has_whether_or_not_it_says_so(arguments, rows
 def test_any_other_argument_changes_every_cell():
     grid = demo("recipe.epochs=1", "machine=cpu", "output_dir=somewhere")
     assert grid.changed == ("recipe.epochs=1",)
-    assert grid.left == ("recipe.epochs=1", "machine=cpu", "output_dir=somewhere")
+    assert grid.run_overrides == ("recipe.epochs=1", "machine=cpu", "output_dir=somewhere")
     assert all(cell.config["recipe"]["epochs"] == 1 for cell in grid.cells)
     for same in ("dataset.cache=null", "machine.threads=1", "recipe.epochs=2"):
         assert demo("attention=none", same).changed == (), same  # nothing else is learnt
@@ -78,13 +78,13 @@ def test_any_other_argument_changes_every_cell():
 
 def test_a_row_without_attention_leaves_out_the_keys_of_attention_that_other_rows_have():
     grid = demo("attention.place=pre", "recipe.epochs=1")
-    assert [cell.given for cell in grid.cells] == [("recipe.epochs=1",), *[grid.left] * 4]
+    assert [cell.run_overrides for cell in grid.cells] == [("recipe.epochs=1",), *[grid.run_overrides] * 4]
     assert grid.cells[0].run_id(0) == run_id(attnlab.config(["experiment=demo", "recipe.epochs=1"]))
     se = attnlab.config(
         ["experiment=demo", "recipe.epochs=1", "attention=se", "attention.reduction=4", "attention.place=pre"]
     )
     assert grid.cells[1].run_id(0) == run_id(se)
-    assert demo("attention=none", "attention.place=pre").cells[0].given == ()  # other rows of the table have it
+    assert demo("attention=none", "attention.place=pre").cells[0].run_overrides == ()  # other rows of the table have it
     with pytest.raises(ConfigError, match=r"^table=demo, row SE: attention\.plac: .*did you mean attention\.place\?"):
         demo("attention.plac=pre")
 
@@ -92,21 +92,21 @@ def test_a_row_without_attention_leaves_out_the_keys_of_attention_that_other_row
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["attention=eca"], r"attention=eca: unknown to table=demo, which has cbam, icbam, ise, none, se"),
-        (["seed=7"], r"seed=7: unknown to table=demo, which has 0, 1; table\.seeds=\[\.\.\.\] sets others"),
-        (["recipe.epochs=1,2"], r"recipe\.epochs=1,2: a table takes one value"),
-        (["experiment=demo"], r"experiment=demo with table=demo: a table says itself what it runs"),
-        (["table.seeds=[0,0]"], r"table\.seeds=\[0, 0\]: seed 0 stands there twice"),
+        (["attention=eca"], r"attention=eca: not in table=demo, which has cbam, icbam, ise, none, se"),
+        (["seed=7"], r"seed=7: not in table=demo, which has 0, 1; table\.seeds=\[\.\.\.\] sets others"),
+        (["recipe.epochs=1,2"], r"recipe\.epochs=1,2: several values; a table allows one"),
+        (["experiment=demo"], r"experiment=demo with table=demo: the table decides what runs"),
+        (["table.seeds=[0,0]"], r"table\.seeds=\[0, 0\]: seed 0 is listed twice"),
         (["table.seeds=[-1]"], r"table\.seeds=\[-1\]: allowed is a list of integers from 0"),
         (["+table.baseline=non"], r"table\.baseline: non: unknown row; the table has none, SE"),
-        (["recipe.epoch=1"], r"recipe\.epoch: no such key"),
-        (["table=demo"], r"table=demo table=demo: allowed is one, table=NAME"),
+        (["recipe.epoch=1"], r"unknown key recipe\.epoch; "),
+        (["table=demo"], r"not one table: table=demo table=demo; allowed is one, table=NAME"),
         (["+table.colour=red"], r"table\.colour: no such key"),
-        (["attention=SE"], r"attention=SE: unknown to table=demo, which has cbam"),
+        (["attention=SE"], r"attention=SE: not in table=demo, which has cbam"),
         (["hydra/sweeper=basic"], r"hydra/sweeper=basic with table=demo"),
         (
             ["table.metrics=[val/top1_error]"],
-            r"table\.metrics=\['val/top1_error'\]: allowed is a list; the first is judged",
+            r"table\.metrics=\['val/top1_error'\]: allowed is a list; the first gets verdicts",
         ),
         (["table.metrics=[]"], r"table\.metrics=\[\]: allowed"),
         (["table.metrics=test/top1_error"], r"table\.metrics=test/top1_error: allowed is a list"),
@@ -180,12 +180,11 @@ def mine(monkeypatch):
 
 def test_rows_that_are_one_run_must_be_declared_the_same(mine):
     rows = ROWS | {"SE again": ["attention=se", "attention/mask=attend"]}
-    with pytest.raises(ConfigError, match=r"SE and SE again are the same runs; .* table\.same must say so"):
+    with pytest.raises(ConfigError, match=r"SE and SE again are the same runs; .* add their rows to table\.same"):
         mine(table(rows=rows))
     grid = mine(table(rows=rows, same=[["SE", "SE again"]]))
-    book = ledger(grid, [])
-    assert len(book.ids) == 6
-    assert len(book.to_do) == 4
+    assert len(grid.run_ids) == 6
+    assert len(progress_of(grid, []).to_do) == 4
 
 
 def test_a_row_and_a_column_set_no_key_twice(mine):

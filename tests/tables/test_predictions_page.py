@@ -84,7 +84,7 @@ def test_a_table_has_an_interval_over_images_beside_the_one_over_seeds(outputs):
         })  # fmt: skip
         assert over_images.mean == pytest.approx(over_seeds.mean, abs=1e-4)
     # the table itself says the same over seeds
-    entries = compare(read_grid(DEMO), gather(outputs)[0]).entries("test/top1_error")
+    entries = compare(read_grid(DEMO), gather(outputs)[0]).results("test/top1_error")
     assert entries["SE", ""].difference.low == pytest.approx(float(rows["SE"]["low_over_seeds"]))
     text = next(path for path in paths if path.suffix == ".md").read_text()
     for words in (

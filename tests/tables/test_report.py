@@ -11,7 +11,8 @@ from masked_tree import tree
 import attnlab
 from attnlab.errors import ConfigError
 from attnlab.records.record import gather, seal
-from attnlab.report import report, show
+from attnlab.report import report
+from attnlab.tables.terminal import print_overview
 
 ERRORS = {("none", 0): 20.0, ("none", 1): 22.0, ("none", 2): 21.0, ("ise", 0): 19.0, ("ise", 1): 18.0}
 
@@ -33,11 +34,11 @@ def test_rows_means_and_sample_sds(outputs, capsys):
     tables, paths = report([f"output_dir={outputs}"])
     assert len(tables) == 1
     none, ise = tables[0].rows
-    assert (none.attention, none.n, ise.attention, ise.n) == ("none", 3, "ise", 2)
+    assert (none.label, none.n, ise.label, ise.n) == ("none", 3, "ise", 2)
     assert none.mean("test/top1_error") == pytest.approx(21)
     assert none.sd("test/top1_error") == pytest.approx(np.std([20, 21, 22], ddof=1))
     assert tables[0].chance == pytest.approx(90)
-    show(tables)
+    print_overview(tables)
     printed = capsys.readouterr().out
     assert "21.00 ± 1.00" in printed
     assert "18.50 ± 0.71" in printed
@@ -96,7 +97,7 @@ def test_overrides_select(outputs):
     assert [row.n for row in tables[0].rows] == [1, 1]
     with pytest.raises(ConfigError, match="holds no finished run that these overrides select"):
         report([f"output_dir={outputs}", "model=resnet56"])
-    with pytest.raises(ConfigError, match=r"machine\.threads: selects nothing"):
+    with pytest.raises(ConfigError, match=r"machine\.threads: cannot select records"):
         report([f"output_dir={outputs}", "machine.threads=1"])
 
 
@@ -144,10 +145,10 @@ def test_a_mask_is_a_group_below_its_attention(tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("recipe.epoch=9", r"^recipe\.epoch: no such key; .*recipe\.epochs"),
+        ("recipe.epoch=9", r"^unknown key recipe\.epoch; did you mean recipe\.epochs\?"),
         ("recipe=quik", r"^recipe=quik: unknown; allowed are .*quick"),
         ("experiment=dem", r"^experiment=dem: unknown; allowed are .*demo"),
-        ("dataset.root=/data", r"^dataset\.root=/data: selects nothing; a record holds no path"),
+        ("dataset.root=/data", r"^dataset\.root=/data: cannot select records, which hold no path"),
         ("attention=none,se", r"^attention=none,se: allowed here is one value"),
         ("source=wandb:me/attnlab", r"^source=wandb:me/attnlab: is for table=NAME"),
         ("source=no/such", r"^source=no/such: allowed is wandb:ENTITY/PROJECT, or a folder"),

@@ -13,13 +13,15 @@ import yaml
 
 import attnlab
 from attnlab.attention.excitation import Excitation
-from attnlab.configuration.compose import CONF, choices
 from attnlab.configuration.digest import digest
-from attnlab.configuration.identity import name_of, run_id
+from attnlab.configuration.groups import CONF, choices
+from attnlab.configuration.identity import run_id
+from attnlab.configuration.names import name_of
 from attnlab.records.record import gather
-from attnlab.tables.comparison import _one_model, _twins, compare
+from attnlab.tables.comparison import compare
 from attnlab.tables.grid import Grid, read_grid
-from attnlab.tables.progress import ledger
+from attnlab.tables.noise_floor import are_one_model, are_twins
+from attnlab.tables.progress import progress_of
 from attnlab.tables.spec import check_table
 
 TABLES = choices("table")
@@ -49,9 +51,9 @@ def grid(name: str) -> Grid:
 
 
 def declared(name: str) -> dict:
-    """What a table's file says, and the one it takes over, if any: its rows but for those set to null."""
+    """What a table's file declares, with the files that it includes; rows set to null are left out."""
     content = yaml.safe_load((CONF / "table" / f"{name}.yaml").read_text())
-    parents = [entry for entry in content["defaults"] if isinstance(entry, str) and entry != "_self_"]
+    parents = [entry for entry in content.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
     table = {name: item for parent in parents for name, item in declared(parent).items()}
     rows = table.get("rows", {}) | content["table"].get("rows", {})
     return table | content["table"] | {"rows": {label: given for label, given in rows.items() if given is not None}}
@@ -86,8 +88,8 @@ def ids_of(name: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_the_runs_of_a_table_keep_their_ids(name):
-    """tests/golden/table_ids.csv; `python tests/test_shipped_tables.py` writes it anew, for a table that is meant to
-    have other runs than before."""
+    """As in tests/golden/table_ids.csv. `python tests/tables/test_shipped_tables.py` rewrites it, for a table whose
+    runs were changed on purpose."""
     with GOLDEN.open() as file:
         known = {row["table"]: (int(row["cells"]), row["ids"]) for row in csv.DictReader(file)}
     assert ids_of(name) == known[name]
@@ -153,15 +155,15 @@ def test_attend_and_ignore_come_with_a_noise_floor(name):
     if name in OF_MASKS:
         for column in grid(name).columns:
             cells = [cell for cell in grid(name).cells if cell.column == column]
-            pairs = {(a.row, b.row) for a, b in combinations(cells, 2) if _one_model(a.config, b.config)}
+            pairs = {(a.row, b.row) for a, b in combinations(cells, 2) if are_one_model(a.config, b.config)}
             assert {("SE", "ISE"), ("CBAM", "ICBAM")} <= pairs
 
 
 @pytest.mark.parametrize("name", ["placebo", "where_they_look"])
 def test_a_twin_is_the_noise_floor(name):
-    (twins,) = [pair for pair in combinations(grid(name).cells, 2) if _twins(*(cell.config for cell in pair))]
+    (twins,) = [pair for pair in combinations(grid(name).cells, 2) if are_twins(*(cell.config for cell in pair))]
     assert [cell.row for cell in twins] == ["SE", "SE twin"]
-    assert compare(grid(name), []).has_floor
+    assert compare(grid(name), []).has_noise_floor
 
 
 @pytest.mark.parametrize("name", sorted({name.removesuffix("_ratio16") for name in KEPT}))
@@ -180,7 +182,7 @@ def test_what_was_run_at_a_ratio_of_16_is_still_declared(name, folder):
     there, left_out = gather(CONF.parent / "results" / folder)
     assert there
     assert not left_out
-    found = {record["id"] for record in ledger(grid(name), there).done.values()}
+    found = {record["id"] for record in progress_of(grid(name), there).done.values()}
     names = {name_of("attention", cell.config["attention"]) for cell in grid(name).cells}
     expected = {
         record["id"]

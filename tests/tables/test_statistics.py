@@ -10,19 +10,16 @@ from attnlab.errors import ConfigError
 from attnlab.tables.comparison import Comparison
 from attnlab.tables.grid import read_grid
 from attnlab.tables.power import power
-from attnlab.tables.progress import Ledger, ledger
-from attnlab.tables.statistics import (
+from attnlab.tables.power_analysis import (
     ALPHA,
     POWER,
-    Difference,
-    against_published,
+    Design,
     equivalence_power,
-    holm,
-    paired,
     seeds_for_equivalence,
     seeds_needed,
-    welch,
 )
+from attnlab.tables.progress import Progress
+from attnlab.tables.statistics import Difference, against_published, holm, paired, welch
 
 SEEDS = range(5)
 
@@ -138,7 +135,7 @@ def test_equivalence_is_the_90_percent_interval_within_the_margin():
 def test_the_power_of_equivalence_is_powertosts(cv, n, ratio, published):
     """R's PowerTOST, whose manual prints these (2x2 crossover, log scale, limits 0.8 and 1.25): by Owen's Q."""
     sd = np.log(1 + cv**2) ** 0.5
-    power = equivalence_power(np.log(1.25) / sd, n - 2, (n / 2) ** 0.5, 0.05, true=np.log(ratio) / sd)
+    power = equivalence_power(np.log(1.25) / sd, Design(n - 2, (n / 2) ** 0.5), 0.05, true=np.log(ratio) / sd)
     assert power == pytest.approx(published, abs=1e-6)
 
 
@@ -162,8 +159,8 @@ def test_the_seeds_for_equivalence_show_it(margin, comparisons):
         n = seeds_for_equivalence(margin, 1, design, comparisons)
         assert shown(n, design) >= POWER - 0.008  # four standard errors
         assert n == 2 or shown(n - 1, design) < POWER + 0.008
-        df, scale = (n - 1, n**0.5) if design == "paired" else (2 * n - 2, (n / 2) ** 0.5)
-        assert shown(n, design) == pytest.approx(equivalence_power(margin, df, scale, alpha), abs=0.008)
+        of_n = Design(n - 1, n**0.5) if design == "paired" else Design(2 * n - 2, (n / 2) ** 0.5)
+        assert shown(n, design) == pytest.approx(equivalence_power(margin, of_n, alpha), abs=0.008)
 
 
 def test_power_says_seeds_and_what_they_cost(tmp_path, monkeypatch):
@@ -205,13 +202,13 @@ def test_power_says_seeds_and_what_they_cost(tmp_path, monkeypatch):
             power(["effect=0.2", "sd=0.18", wrong])
 
 
-def simulated_records(book, seeds, rng, shifts):
+def simulated_records(grid, seeds, rng, shifts):
     """Records by id: errors of 8 and a row's shift, with what a seed does to all rows, and 0.2 of each run's own."""
     luck = {seed: rng.normal(scale=0.3) for seed in seeds}
     return {
         name: {"id": name, "config": {"seed": seed}, "precision": "32-true", "device": "a CPU, 2 cores",
                "metrics": {"test/top1_error": 8 + shifts.get(row, 0) + luck[seed] + rng.normal(scale=0.2)}}
-        for (row, _, seed), name in book.ids.items()
+        for (row, _, seed), name in grid.run_ids.items()
     }  # fmt: skip
 
 
@@ -220,19 +217,18 @@ def simulated(monkeypatch):
     """A function: the demo's table with five seeds, its errors drawn anew, some rows shifted."""
     monkeypatch.setattr("gc.collect", lambda: 0)  # multipletests collects at every call, 0.07 s of a big process
     grid = read_grid(["table=demo", "table.seeds=[0,1,2,3,4]"])
-    book = ledger(grid, [])
     rng = np.random.default_rng(0)
 
     def draw(shift=()):
-        records = simulated_records(book, SEEDS, rng, dict(shift))
-        return Comparison(grid, Ledger(book.ids, book.cells, records)).entries("test/top1_error")
+        records = simulated_records(grid, SEEDS, rng, dict(shift))
+        return Comparison(grid, Progress(grid, records)).results("test/top1_error")
 
     return draw
 
 
 def test_a_table_without_effect_has_no_bold_cell(simulated):
     """2,000 tables of four rows without any effect: Holm holds 5 %, so at most 6.5 % of them have a bold cell."""
-    bold = sum(any(entry.bold for entry in simulated().values()) for _ in range(2000))
+    bold = sum(any(result.bold for result in simulated().values()) for _ in range(2000))
     assert 0.02 * 2000 <= bold <= 0.065 * 2000  # fewer than 2 % would be a test that never calls anything
 
 

@@ -11,10 +11,10 @@ from test_statistics import simulated_records
 from attnlab.errors import ConfigError
 from attnlab.tables.comparison import Comparison, compare
 from attnlab.tables.grid import read_grid
-from attnlab.tables.progress import Ledger, ledger
-from attnlab.tables.sheet import sheet
+from attnlab.tables.power_analysis import Design, equivalence_power, seeds_for_equivalence
+from attnlab.tables.progress import Progress
 from attnlab.tables.spec import check_table
-from attnlab.tables.statistics import equivalence_power, seeds_for_equivalence
+from attnlab.tables.table_page import table_page
 from attnlab.tables.write import report_table
 
 TOP1 = "test/top1_error"
@@ -30,24 +30,20 @@ def demo(seeds, margin=None):
 
 @pytest.fixture
 def tables(monkeypatch):
-    """tables(grid, shifts, rng) -> what a table says of simulated runs, some of the rows shifted: row -> entry."""
+    """tables(grid, shifts, rng) -> {row: result} of a table of simulated runs, some of the rows shifted."""
     monkeypatch.setattr("gc.collect", lambda: 0)  # multipletests collects at every call, 0.07 s of a big process
-    books = {}
 
-    def entries(grid, rng, shift=(), looked_at=None):
-        book = books.setdefault(id(grid), ledger(grid, []))
-        records = simulated_records(book, grid.seeds, rng, dict(shift))
+    def results(grid, rng, shift=(), looked_at=None):
+        records = simulated_records(grid, grid.seeds, rng, dict(shift))
         if looked_at is None:
-            return by_row(grid, book, records)
-        return [
-            by_row(grid, book, {name: r for name, r in records.items() if r["config"]["seed"] < n}) for n in looked_at
-        ]
+            return by_row(grid, records)
+        return [by_row(grid, {name: r for name, r in records.items() if r["config"]["seed"] < n}) for n in looked_at]
 
-    def by_row(grid, book, records):
-        found = Comparison(grid, Ledger(book.ids, book.cells, records)).entries(TOP1)
-        return {row: entry for (row, _), entry in found.items()}
+    def by_row(grid, records):
+        found = Comparison(grid, Progress(grid, records)).results(TOP1)
+        return {row: result for (row, _), result in found.items()}
 
-    return entries
+    return results
 
 
 def test_the_margin_is_checked():
@@ -83,10 +79,10 @@ def test_a_verdict_in_words(errors, margin, verdict):
         for cell in grid.cells for seed in range(5)
     ]  # fmt: skip
     comparison = compare(grid, records)
-    entry = comparison.entries(TOP1)["SE", ""]
+    entry = comparison.results(TOP1)["SE", ""]
     assert entry.verdict == verdict
     assert entry.bold == verdict.startswith(("better", "worse"))
-    text = sheet(comparison)
+    text = table_page(comparison)
     rows = {row[0]: dict(zip(text.sections[0].header, row, strict=True)) for row in text.sections[0].rows}
     assert rows["SE"]["verdict"] == verdict
     assert rows["none"]["verdict"] == "–"
@@ -149,7 +145,7 @@ def test_equivalence_has_the_power_that_report_power_states(tables):
     far = dict.fromkeys(("ISE", "CBAM", "ICBAM"), 10.0)  # so Holm's first step decides
     # "better, within", by a difference found where there is none, is found equivalent as well
     shown = np.mean(["within" in tables(grid, rng, far)["SE"].verdict for _ in range(600)])
-    stated = equivalence_power(margin / SD, n - 1, n**0.5, 0.05 / 4)
+    stated = equivalence_power(margin / SD, Design(n - 1, n**0.5), 0.05 / 4)
     assert stated >= 0.8
     assert shown == pytest.approx(stated, abs=0.05)  # three standard errors
     together = [
@@ -195,12 +191,12 @@ def few(comparison_arguments, seeds, rows=None):
 )
 def test_fewer_seeds_than_declared_show_differences_and_no_verdict(arguments):
     comparison = compare(*few(arguments, range(4)))
-    entry = comparison.entries(TOP1)["SE", ""]
+    entry = comparison.results(TOP1)["SE", ""]
     assert entry.difference.low < -2.5 < entry.difference.high or entry.difference.mean < -2.5
     assert entry.p_holm < 0.001
     assert not entry.bold
     assert entry.verdict is None
-    text = sheet(comparison)
+    text = table_page(comparison)
     (why,) = [line for line in (*text.warnings, *text.notes) if "No bold and no verdict" in line]
     assert "the table declares 12 seeds a row, and not all are here" in why
     header, rows = text.sections[0].header, text.sections[0].rows
@@ -211,15 +207,15 @@ def test_fewer_seeds_than_declared_show_differences_and_no_verdict(arguments):
 
 def test_one_run_that_is_missing_holds_the_table_back():
     grid, records = few(["table=demo", "table.seeds=[0,1,2,3]"], range(4))
-    assert compare(grid, records).entries(TOP1)["SE", ""].bold
+    assert compare(grid, records).results(TOP1)["SE", ""].bold
     for gone in ("none", "ICBAM"):
         lost = next(r["id"] for r in records if r["id"] in {c.run_id(0) for c in grid.cells if c.row == gone})
-        assert not any(e.bold for e in compare(grid, [r for r in records if r["id"] != lost]).entries(TOP1).values())
+        assert not any(e.bold for e in compare(grid, [r for r in records if r["id"] != lost]).results(TOP1).values())
 
 
 def test_rows_of_a_part_are_judged_when_their_seeds_are_all_there():
     grid, records = few(["table=demo", "table.seeds=[0,1,2,3]", "attention=none,se"], range(4))
-    assert compare(grid, records).entries(TOP1)["SE", ""].verdict == "better"
+    assert compare(grid, records).results(TOP1)["SE", ""].verdict == "better"
 
 
 CPU, GPU = "AMD EPYC 9R14, 16 cores", "NVIDIA H200"
@@ -252,10 +248,10 @@ def test_a_row_trained_otherwise_than_its_baseline_is_not_judged(odd, words):
             record |= other
             record["config"] = record["config"] | {"machine": {"accelerator": odd.get("machine", "auto")}}
     comparison = compare(grid, records)
-    se, cbam = (comparison.entries(TOP1)[row, ""] for row in ("SE", "CBAM"))
+    se, cbam = (comparison.results(TOP1)[row, ""] for row in ("SE", "CBAM"))
     assert (cbam.bold, cbam.verdict) == (True, "better")
     assert (se.bold, se.verdict) == ((True, "better") if words is None else (False, None))
-    said = [line for line in sheet(comparison).warnings if "No bold and no verdict" in line]
+    said = [line for line in table_page(comparison).warnings if "No bold and no verdict" in line]
     assert len(said) == (words is not None)
     if words:
         assert said[0].startswith("No bold and no verdict for SE: trained otherwise than none at equal seeds, ")
@@ -270,11 +266,11 @@ def test_a_machine_that_changes_between_seeds_is_no_difference_between_rows():
     for record in records:
         record |= {"device": GPU if record["config"]["seed"] > 1 else CPU}
     comparison = compare(grid, records)
-    assert comparison.entries(TOP1)["SE", ""].verdict == "better"
-    assert any(line.startswith("Mixed devices: ") for line in sheet(comparison).warnings)
+    assert comparison.results(TOP1)["SE", ""].verdict == "better"
+    assert any(line.startswith("Mixed devices: ") for line in table_page(comparison).warnings)
 
 
 def test_one_seed_has_no_verdict_and_no_column_for_it():
     comparison = compare(*few(["table=demo", "table.seeds=[0]"], [0]))
-    assert comparison.entries(TOP1)["SE", ""].verdict is None
-    assert "verdict" not in sheet(comparison).sections[0].header
+    assert comparison.results(TOP1)["SE", ""].verdict is None
+    assert "verdict" not in table_page(comparison).sections[0].header

@@ -1,0 +1,79 @@
+"""What stands above a table: what a reader must know before the numbers."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from attnlab.records.record import Record
+from attnlab.tables.comparison import Comparison
+from attnlab.tables.judgement_notes import judge_warnings
+from attnlab.tables.number_text import number_of_runs
+from attnlab.tables.provenance_notes import provenance_warnings
+
+#: what all runs of a table should share: its name, and its value in a record
+SHARED: dict[str, Callable[[Record], str]] = {
+    "commits": lambda run: (run["commit"] or "unknown")[:7],
+    "devices": lambda run: run["device"],
+    "precisions": lambda run: run["precision"],
+    "numbers of processes": lambda run: str(run["world_size"]),
+    # over the global batch, or over each rank's part of it; a net without BN ("none") mixes with both
+    "batch statistics": lambda run: {"rank": "rank", "mixed": "mixed"}.get(str(run.get("batch_statistics")), "batch"),
+    "versions of torch": lambda run: run["versions"]["torch"],
+}
+#: files that one line about rejected records names
+MOST_FILES = 3
+
+
+def page_warnings(comparison: Comparison) -> Iterator[str]:
+    """A line each."""
+    grid = comparison.grid
+    if grid.changed:
+        yield f"Not the protocol: {' '.join(grid.changed)}."
+    if grid.is_part:
+        yield "A part of the table: the other rows, columns or seeds were not selected."
+    if comparison.missing:
+        runs = len(set(grid.run_ids.values()))
+        yield f"Unfinished: {runs - comparison.missing} of {runs} runs are recorded."
+    yield from _without_verdict(comparison)
+    for name, of in SHARED.items():
+        if len(counted := Counter(of(run) for run in comparison.records)) > 1:
+            values = ", ".join(f"{value} ({number_of_runs(n)})" for value, n in counted.most_common())
+            yield f"Mixed {name}: {values}."
+    if dirty := sum(bool(run["dirty"]) for run in comparison.records):
+        yield f"{dirty} of {len(comparison.records)} runs come from a working tree with uncommitted changes."
+    yield from provenance_warnings(comparison.records, comparison.progress.records)
+    yield from judge_warnings(comparison.records, comparison.metrics)
+    yield from _left_out(comparison.left_out)
+
+
+def _without_verdict(comparison: Comparison) -> Iterator[str]:
+    """Why the table, or some of its rows, have no verdict."""
+    if not comparison.is_complete and comparison.baseline in comparison.grid.rows:
+        yield (
+            f"No bold and no verdict yet: the table declares {comparison.declared_seeds} seeds a row, and not all are "
+            "recorded. Verdicts are given once, when all are: testing after each new seed, and stopping at the first "
+            "difference, finds differences where there are none. The p values hold for a table that is tested once."
+        )
+    rows: dict[tuple[str, str], list[str]] = {}
+    for (row, column), how in comparison.other_setup.items():
+        rows.setdefault((column, how), []).append(row)
+    for (column, how), names in rows.items():
+        yield (
+            f"No bold and no verdict for {', '.join(names)}{in_column(column)}: trained under another setup than "
+            f"{comparison.baseline} at equal seeds, in {how}, so a difference may come from the machine."
+        )
+
+
+def _left_out(lines: tuple[str, ...]) -> Iterator[str]:
+    """The rejected records, one line a reason."""
+    reasons: dict[str, list[str]] = {}
+    for line in lines:
+        path, _, reason = line.partition(": ")
+        reasons.setdefault(reason, []).append(path)
+    for reason, paths in reasons.items():
+        rest = f" and {len(paths) - MOST_FILES} more" if len(paths) > MOST_FILES else ""
+        yield f"Left out: {', '.join(paths[:MOST_FILES])}{rest}: {reason}."
+
+
+def in_column(column: str) -> str:
+    """` in ResNet-20`, or nothing in a table without named columns."""
+    return f" in {column}" if column else ""
