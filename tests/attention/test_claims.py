@@ -1,4 +1,4 @@
-"""What README and tests/reference/README.md say of the reference files, counted from these."""
+"""What docs/attentions.md and tests/reference/README.md say of the reference files, counted from these."""
 
 import re
 import sys
@@ -35,7 +35,7 @@ def header(attention: str) -> str:
     return (CONF / "attention" / f"{attention}.yaml").read_text().partition("\n")[0]
 
 
-@pytest.mark.parametrize("page", ["README.md", "tests/reference/README.md"])
+@pytest.mark.parametrize("page", ["docs/attentions.md", "tests/reference/README.md"])
 def test_a_page_says_how_many_modules_are_held_to_whose_code(page):
     """Counted from what the reference files record, so that the sentence cannot drift."""
     text = " ".join((REFERENCE.parent.parent / page).read_text().split())
