@@ -146,7 +146,7 @@ def _reason(error: BaseException) -> str:
     text = hide(" ".join(str(error).split())) or type(error).__name__
     cause: BaseException | None = error
     while cause is not None:
-        if "gated" in str(cause).lower():
+        if "gated dataset" in str(cause) or type(cause).__name__ == "GatedRepoError":
             return f"is gated; accept its terms on the hub, then log in by `hf auth login` or HF_TOKEN ({text})"
         if type(cause).__name__ in UNREACHABLE:
             return f"is not in the cache, and the hub cannot be reached; dataset.root=DIR reads a folder ({text})"

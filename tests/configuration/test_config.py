@@ -31,17 +31,20 @@ def test_the_groups_are_found():
 
 
 @pytest.mark.parametrize("name", YAMLS)
-def test_every_yaml_composes_and_passes_its_checks(name, tmp_path):
+def test_every_yaml_composes_and_passes_its_checks(name, tmp_path, monkeypatch):
     group, choice = name.rsplit("/", 1)
     overrides = [f"{group}={choice}"]
     if group == "attention/mask":
         overrides.insert(0, "attention=se")
-    if name == "dataset/folder":
+    if name == "dataset/huggingface":
+        pytest.importorskip("datasets")
+        monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    if name in ("dataset/folder", "dataset/huggingface"):
         for split in ("train", "test"):
             for label in ("a", "b"):
-                (tmp_path / split / label).mkdir(parents=True)
-                (tmp_path / split / label / "0.png").touch()
-        overrides.append(f"dataset.root={tmp_path}")
+                (tmp_path / "tree" / split / label).mkdir(parents=True)
+                (tmp_path / "tree" / split / label / "0.png").touch()
+        overrides.append(f"dataset.root={tmp_path / 'tree'}")
     cfg = check(attnlab.config(overrides))
     assert len(run_id(cfg)) == 12
 
