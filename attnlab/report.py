@@ -20,8 +20,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from attnlab.configuration.cli import command_line
 from attnlab.configuration.compose import compose_file
-from attnlab.errors import AttnlabError, ConfigError
+from attnlab.errors import ConfigError
 from attnlab.records.conflicts import folder_named
 from attnlab.records.record import gather
 from attnlab.tables.csv_rows import write_csv
@@ -61,24 +62,18 @@ def _write(tables: Sequence[Table], folder: Path) -> list[Path]:
     return paths
 
 
+@command_line()
 def main() -> None:
     """The command line."""
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__)
         return
-    try:
-        if sys.argv[1:2] == ["power"]:
-            from attnlab.tables.power import power
+    if sys.argv[1:2] == ["power"]:
+        from attnlab.tables.power import power
 
-            print("\n".join(power(sys.argv[2:])))
-            return
-        print("wrote " + ", ".join(str(path) for path in _report(sys.argv[1:])))
-    except AttnlabError as error:
-        print(f"attnlab: {error}", file=sys.stderr)
-        sys.exit(1)
-    except OSError as error:
-        print(f"attnlab: output_dir: {error.filename} cannot be written ({error.strerror})", file=sys.stderr)
-        sys.exit(1)
+        print("\n".join(power(sys.argv[2:])))
+        return
+    print("wrote " + ", ".join(str(path) for path in _report(sys.argv[1:])))
 
 
 def _report(arguments: Sequence[str]) -> list[Path]:

@@ -1,38 +1,36 @@
 """Train: `python -m attnlab.run attention=cbam`, or a sweep: `python -m attnlab.run -m attention=se,ise,cbam,icbam`."""
 
-import atexit
 import os
 import re
-import signal
 import sys
 import textwrap
 import time
 import traceback
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from attnlab.configuration.compose import CONF, PACKAGES, check, choices, explain, register_resolvers
+from attnlab.configuration.cli import EXPECTED, command_line
+from attnlab.configuration.compose import check
+from attnlab.configuration.explain import explain
+from attnlab.configuration.groups import CONF, PACKAGES, choices
 from attnlab.configuration.identity import run_id
+from attnlab.configuration.resolvers import register_resolvers
 from attnlab.configuration.secrets import hide
 from attnlab.configuration.sweep_arguments import for_hydra
-from attnlab.errors import AttnlabError, ConfigError
+from attnlab.errors import ConfigError
 from attnlab.launch.sweep import failures
 from attnlab.machine import ranks
-from attnlab.machine.processes import die_with, ignore_stops, raise_interrupt
+from attnlab.machine.processes import die_with
 from attnlab.records.provenance import doubts, ways_on
 from attnlab.records.record import read_record
 from attnlab.records.source_code import print_warnings
 
 HEARD = 3.0  # seconds after which another rank of the run that has failed speaks for itself
-EXPECTED = (AttnlabError, HydraException, OmegaConfBaseException)
 #: what Hydra raises besides, for a group set to null
 UNEXPECTED_OF_HYDRA = (ValueError, TypeError, AttributeError)
 
@@ -113,15 +111,15 @@ def print_configs(arguments: list[str]) -> bool:
     return True
 
 
+@command_line(interrupted="interrupted; the same command goes on from here", expected=(*EXPECTED, *UNEXPECTED_OF_HYDRA))
 def main() -> None:
-    """The command line: Hydra's, with every error of the user's as one message; its traceback: ATTNLAB_TRACEBACK=1."""
+    """The command line of Hydra."""
     if ranks.is_further() or ranks.by_torchrun():  # it ends with whoever started it
         die_with(os.getppid())
     ranks.alone()
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the message is ours to write
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors, and command_line explains them
     if {"-h", "--help"} & set(sys.argv[1:]):
-        with suppress(BrokenPipeError):
-            print(help_text(), flush=True)
+        print(help_text())
         return
     for flag in ("-m", "--multirun"):  # Hydra's parser takes it in front of the overrides only
         if flag in sys.argv[1:]:
@@ -129,31 +127,11 @@ def main() -> None:
             sys.argv.insert(1, flag)
     register_resolvers()
     print_warnings()
-    signal.signal(signal.SIGTERM, raise_interrupt)
-    try:
-        if is_sweep(sys.argv[1:]):
-            if print_configs(sys.argv[1:]):
-                return
-            sys.argv[1:] = for_hydra(sys.argv[1:])
-        job()
-    except (*EXPECTED, *UNEXPECTED_OF_HYDRA) as error:
-        if os.environ.get("ATTNLAB_TRACEBACK"):
-            raise
-        if ranks.is_first():
-            print(f"attnlab: {hide(explain(error, sys.argv[1:]))}", file=sys.stderr)
-        sys.exit(1)
-    except BrokenPipeError:  # `| head`: nobody listens any more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(141)
-    except OSError as error:  # jobs tell their own; what is left is Hydra making its folder
-        print(f"attnlab: output_dir: {error.filename} cannot be written ({error.strerror})", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        ignore_stops()  # once more is not needed: it ends
-        if ranks.is_first():
-            print("attnlab: interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
-    atexit.register(ignore_stops)
+    if is_sweep(sys.argv[1:]):
+        if print_configs(sys.argv[1:]):
+            return
+        sys.argv[1:] = for_hydra(sys.argv[1:])
+    job()
     if failures:
         sys.exit(1)
 

@@ -19,6 +19,7 @@ TRIED = {
         "faults/test_provenance.py::test_the_checkpoint_of_another_run_is_refused",
         "faults/test_provenance.py::test_an_older_last_ckpt_never_tests_the_weights_of_a_lost_epoch",
         "faults/test_provenance.py::test_a_kill_between_last_and_best_costs_nothing",
+        "faults/test_provenance.py::test_a_kill_between_last_and_best_of_the_last_epoch_costs_nothing",
     ],
     "speeds of unequal runs": [
         "tables/test_same_setup.py::test_a_row_that_shared_the_machine_otherwise_shows_no_speed",
@@ -53,14 +54,14 @@ TRIED = {
     ],
     "masks": [
         "data/test_object_masks.py::test_any_channel_that_is_not_zero_is_the_object",
-        "evaluation/test_judges.py::test_how_many_images_have_a_mask_is_beside_the_score",
+        "evaluation/test_suite.py::test_how_many_images_have_a_mask_is_beside_the_score",
     ],
     "a part judged otherwise": [
-        "evaluation/test_judge_stands.py::test_other_masks_are_judged_again",
-        "evaluation/test_judge_stands.py::test_another_transfer_set_of_the_same_name_is_judged_again",
-        "evaluation/test_judge_stands.py::test_another_judges_code_judges_again",
+        "evaluation/test_judged_again.py::test_other_masks_are_judged_again",
+        "evaluation/test_judged_again.py::test_another_transfer_set_of_the_same_name_is_judged_again",
+        "evaluation/test_judged_again.py::test_another_judges_code_judges_again",
     ],
-    "two judges of one run": ["evaluation/test_judge_stands.py::test_two_judges_of_one_run_lose_nothing"],
+    "two judges of one run": ["evaluation/test_judged_again.py::test_two_judges_of_one_run_lose_nothing"],
     "report filters": ["tables/test_report.py::test_a_filter_asks_each_record_not_the_default_dataset"],
     "maps of other runs": [
         "tables/test_maps_picture.py::test_a_picture_of_runs_that_were_trained_anew_is_left_out",

@@ -169,17 +169,17 @@ def test_a_sweep_runs_is_skipped_and_reports(tiny):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["attention=sse"], "attention=sse: unknown; allowed are a2"),
-        (["recipe=null"], "recipe=null: allowed are gam2021, he2016, hu2018, jetley2018"),
+        (["attention=sse"], "attnlab: unknown choice attention=sse; did you mean se? allowed are a2"),
+        (["recipe=null"], "attnlab: unknown choice recipe=null; allowed are quick, he2016, hu2018"),
         (
             ["attention=se", "attention.reduction=64"],
             "attention.reduction=64: allowed is an integer from 1 to 16",
         ),
-        (["recipe.batch_size=0"], "recipe.batch_size=0: allowed is an integer from 1"),
+        (["recipe.batch_size=0"], "attnlab: wrong value recipe.batch_size=0; allowed is an integer from 1"),
         (["recipe.optimizer.lr=-1"], "recipe.optimizer"),
-        (["machine.precision=8"], "machine.precision=8: allowed is auto, 32-true"),
-        (["machine.accelerator=tpu"], "machine.accelerator=tpu: allowed is auto, cpu"),
-        (["output_dir=FILE/outputs"], "cannot be written"),
+        (["machine.precision=8"], "attnlab: wrong value machine.precision=8; allowed is auto, 32-true"),
+        (["machine.accelerator=tpu"], "attnlab: wrong value machine.accelerator=tpu; allowed is auto, cpu"),
+        (["output_dir=FILE/outputs"], "cannot read or write"),
     ],
 )
 def test_bad_input_from_the_command_line(tiny, tmp_path, overrides, message):
@@ -201,7 +201,7 @@ def test_a_class_count_that_does_not_match(tmp_path):
             Image.new("RGB", (32, 32)).save(tmp_path / "pets" / split / name / "0.png")
     given = ["dataset=folder", f"dataset.root={tmp_path / 'pets'}", f"output_dir={tmp_path / 'outputs'}"]
     for override, message in (
-        ("head.classes=3", "head.classes=3: allowed is 2"),
+        ("head.classes=3", "attnlab: wrong value head.classes=3; allowed is 2"),
         ("dataset.classes=3", "dataset.classes=3"),
     ):
         code, _, err = command(*given, override, "recipe.validation.images=0")

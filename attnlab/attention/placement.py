@@ -13,8 +13,10 @@ from torch import nn
 
 from attnlab.attention.gate import Gate
 from attnlab.attention.rezero import Eased
-from attnlab.configuration.compose import choices
-from attnlab.configuration.identity import NOTHING, OF_SLOTS, name_of
+from attnlab.configuration.groups import choices
+from attnlab.configuration.identity import OF_SLOTS
+from attnlab.configuration.names import name_of
+from attnlab.configuration.schema import NO_ATTENTION
 from attnlab.configuration.targets import construct, target
 from attnlab.errors import ConfigError
 
@@ -77,7 +79,7 @@ class AttentionSlots:
     """
 
     def __init__(self, node: Mapping[str, Any], image_size: int) -> None:
-        self.name = "none" if node["_target_"] == NOTHING else name_of("attention", node).split()[0]
+        self.name = "none" if node["_target_"] == NO_ATTENTION else name_of("attention", node).split()[0]
         self.place: str | None = node.get("place")
         self.stages: list[int] | None = node.get("stages")
         self.start: str | None = node.get("start")

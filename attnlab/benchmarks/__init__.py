@@ -1,1 +1,1 @@
-"""Benchmarks, one file a command of attnlab.bench: what is compared, always turn by turn within one run."""
+"""Benchmarks, one file per command of attnlab.bench. All sides of a comparison are timed in turn in one process."""

@@ -1,7 +1,7 @@
-"""The same runs done twice, on other hardware or in another precision: are their errors the same within seed noise?
+"""Compare runs that were repeated on other hardware or in another precision: do their errors agree within seed noise?
 
-Runs are paired by id, so by seed too. For each cell the mean of the paired differences of the test error, its 95 %
-interval, p of the paired t test (attnlab.tables.statistics), and how large a difference so many seeds would have found.
+Runs are paired by id, hence also by seed. Each cell gets the mean of the paired differences of the test error, its 95 %
+interval, p of the paired t test (attnlab.tables.statistics), and the difference that so many seeds could detect.
 """
 
 from collections.abc import Sequence
@@ -9,19 +9,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from attnlab.configuration.identity import SECTIONS, cell, name_of
+from attnlab.configuration.identity import SECTIONS, cell
+from attnlab.configuration.names import name_of
 from attnlab.errors import ConfigError
 from attnlab.records.record import Record, gather
 from attnlab.tables.statistics import paired
 
 METRIC = "test/top1_error"
-#: what may differ between the two, of a record
+#: keys of a record that may differ between the two runs of a pair
 WHERE = ("device", "precision", "world_size", "batch_statistics", "commit")
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """One cell: the errors of both sides, by seed."""
+    """One cell: the errors of both sides, in the order of the seeds."""
 
     name: str
     seeds: tuple[int, ...]
@@ -29,7 +30,7 @@ class Pairs:
     other: tuple[float, ...]
 
     def row(self) -> list[str]:
-        """As printed: name, n, both means, difference [95 %], p, detectable."""
+        """The printed columns: name, n, both means, difference [95 %], p, detectable."""
         d = paired(self.one, self.other)
         means = [f"{sum(errors) / len(errors):.2f}" for errors in (self.one, self.other)]
         if d.low is None or d.high is None or d.p is None:
@@ -40,14 +41,14 @@ class Pairs:
 
 
 def same(one: str | Path, other: str | Path) -> dict[str, Any]:
-    """The runs that are recorded below both folders, as plain data: cells of pairs, and where each side ran.
+    """Compare the runs that are recorded in both folders, as JSON data: {cells: pairs, sides: {key of WHERE: value}}.
 
-    Raises ConfigError where the folders have no finished run in common.
+    Raises ConfigError if the folders have no finished run in common.
     """
     sides = [{record["id"]: record for record in gather(folder)[0]} for folder in (one, other)]
     common = sorted(sides[0].keys() & sides[1].keys())
     if not common:
-        raise ConfigError(f"same: {one} and {other} have no finished run in common")
+        raise ConfigError(f"same: no finished run is in both folders, {one} and {other}")
     cells: dict[str, list[str]] = {}
     for name in common:
         cells.setdefault(cell(sides[0][name]["config"]), []).append(name)
@@ -67,12 +68,12 @@ def same(one: str | Path, other: str | Path) -> dict[str, Any]:
 
 
 def _where(records: Sequence[Record]) -> dict[str, str]:
-    """What all of a side's runs ran on; several, one after the other."""
+    """{key of WHERE: the values of a side's runs, joined by commas}."""
     return {name: ", ".join(sorted({str(record.get(name)) for record in records})) for name in WHERE}
 
 
 def markdown(found: dict[str, Any]) -> str:
-    """The table, and below it what was compared."""
+    """The comparison as a Markdown table; below it what all runs have in common."""
     sides = found["sides"]
     differ = [name for name in WHERE if sides[0][name] != sides[1][name]] or ["device"]
     labels = ["; ".join(side[name] for name in differ) for side in sides]

@@ -1,10 +1,11 @@
-"""Augmented images into the step: torchvision's v2 transforms in a DataLoader over attnlab's loaders.
+"""Loading augmented images: torchvision's v2 transforms in a DataLoader over attnlab's loaders.
 
-CIFAR size: crop by 4, flip, normalise, batch 128; random bytes, or the training images of dataset=NAME; and what our
-batch is of a step of model=resnet20 under `machine`. ImageNet size: photographs of 500x375 px, JPEG, in a folder made
-for it: random resized crop to 224, flip, normalise, batch 32.
-Both sides have machine.workers workers (2), ours at CIFAR size none; give it as many cores. A pass is timed from its
-start to its last batch on the device, so that nothing is fetched before, and what the main process does counts.
+CIFAR size: crop by 4, flip, normalise, batch 128, on random bytes or on the training images of dataset=NAME; also the
+time of our batch as a share of a training step of model=resnet20 under `machine`. ImageNet size: JPEG photographs of
+500x375 px in a temporary folder; random resized crop to 224, flip, normalise, batch 32.
+Both sides use machine.workers workers (2), except ours at CIFAR size, which uses none; run it on as many cores. A pass
+is timed from its start until its last batch is on the device, so that no batch is fetched before the clock starts and
+the work of the main process counts.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,16 +32,16 @@ from attnlab.errors import ConfigError
 DEFAULTS = ("recipe=modern", "model=resnet20")
 WORKERS = 2
 SMALL, SMALL_BATCH = 50_000, 128  # images, a batch
-PASS = 64  # batches of torchvision's pass at CIFAR size
+PASS = 64  # batches of a pass of torchvision at CIFAR size
 LARGE, LARGE_BATCH, LARGE_SIZE = 320, 32, 224  # photographs, a batch, px
-#: side -> its crop_fill and normalize: torchvision's are the first, He et al.'s (recipe=he2016) the second
+#: side -> (crop_fill, normalize): first those of torchvision, second those of He et al. (recipe=he2016)
 OURS = {"attnlab": ("black", "channel"), "attnlab, mean image": ("mean", "mean_image")}
 
 Pass = Callable[[], Iterable[tuple[Tensor, ...]]]
 
 
 def seconds_a_batch(batches: Pass, device: torch.device) -> float:
-    """Seconds for a batch of a pass, each moved to the device."""
+    """Seconds per batch of one pass, with each batch moved to the device."""
     count = 0
 
     def all_of_them() -> None:
@@ -54,9 +55,9 @@ def seconds_a_batch(batches: Pass, device: torch.device) -> float:
 
 
 def small_images(asked: Asked, values: Mapping[str, Any]) -> tuple[str, Images]:
-    """(what they are, the training images of `dataset=`), or random bytes where none is named.
+    """(description, images): the training images of `dataset=`, or random bytes if no dataset is named.
 
-    Raises ConfigError for a dataset that is read file by file.
+    Raises ConfigError for a dataset that is not held in memory.
     """
     if not any(o.partition("=")[0] in ("dataset", "experiment", "table") for o in asked.overrides):
         draw = torch.Generator().manual_seed(0)
@@ -64,14 +65,15 @@ def small_images(asked: Asked, values: Mapping[str, Any]) -> tuple[str, Images]:
         return "random bytes, 32 px", Images(images, torch.randint(10, (SMALL,), generator=draw))
     data = make_datamodule(values)
     if not isinstance(data, MemoryData):
-        raise ConfigError("dataset=imagenet: allowed here are datasets held in memory; large pictures are made")
+        name = type(data).__name__
+        raise ConfigError(f"not in memory: the dataset is {name}; allowed here are datasets held in memory")
     data.setup()
     name = next((o for o in asked.overrides if o.startswith("dataset=")), "the experiment's dataset")
     return f"{name}, {data.train.images.shape[-1]} px", data.train
 
 
 def small(asked: Asked, values: Mapping[str, Any], here: Setting, workers: int) -> list[Row]:
-    """The rows at CIFAR size; all sides are timed in the same rounds."""
+    """The rows for CIFAR size; all sides are timed in the same rounds."""
     what, split = small_images(asked, values)
     size, part = split.images.shape[-1], split.take(torch.arange(min(len(split), PASS * SMALL_BATCH)))
     reference = torchvision_loader.loader(
@@ -94,12 +96,12 @@ def small(asked: Asked, values: Mapping[str, Any], here: Setting, workers: int) 
             facts(seconds, "torchvision", side, SMALL_BATCH, workers))
         for side, (fill, normalize) in OURS.items()
     ]  # fmt: skip
-    step_case = f"of a training step, {name_of(asked)}, {here.precision}, batch {values['recipe']['batch_size']}"
+    step_case = f"of a training step, {model_override(asked)}, {here.precision}, batch {values['recipe']['batch_size']}"
     return compared + [Row(step_case, seconds, side, "step", "share", "< 2 %") for side in OURS]
 
 
 def in_memory(split: Images, preprocess: Preprocess) -> Pass:
-    """Passes of attnlab's loader for what is held in memory, each an epoch of its own."""
+    """Passes of attnlab's loader for images in memory; each pass is a new epoch."""
     epochs = iter(range(2**31))
     batches = Batches(
         split,
@@ -112,7 +114,7 @@ def in_memory(split: Images, preprocess: Preprocess) -> Pass:
 
 
 def large(asked: Asked, here: Setting, workers: int, root: Path) -> list[Row]:
-    """The rows at ImageNet size."""
+    """The rows for ImageNet size."""
     torchvision_loader.write_photographs(root, LARGE)
     data = ImageNet(
         classes=4, image_size=LARGE_SIZE, root=str(root), mean=torchvision_loader.MEAN, sd=torchvision_loader.SD,
@@ -148,12 +150,12 @@ def large(asked: Asked, here: Setting, workers: int, root: Path) -> list[Row]:
 
 
 def timing(batches: Pass, device: torch.device) -> Callable[[], float]:
-    """A side of a comparison."""
+    """A function that times one pass, in seconds per batch."""
     return lambda: seconds_a_batch(batches, device)
 
 
 def warm_up(sides: Mapping[str, Callable[[], float]]) -> None:
-    """Once each: workers start, caches fill."""
+    """Call each side once, so that workers are started and caches are filled."""
     for side in sides.values():
         side()
 
@@ -161,20 +163,20 @@ def warm_up(sides: Mapping[str, Callable[[], float]]) -> None:
 def facts(
     seconds: Mapping[str, Sequence[float]], theirs: str, mine: str, batch: int, workers: int
 ) -> dict[str, str | int | float]:
-    """Workers, and the images a second of both sides."""
+    """The number of workers, and the images per second of both sides."""
     found: dict[str, str | int | float] = {"workers": workers}
     for side in (theirs, mine):
         found[side.split(",")[0]] = f"{batch / median(seconds[side]):,.0f} images/s"
     return found
 
 
-def name_of(asked: Asked) -> str:
-    """The model that was typed."""
+def model_override(asked: Asked) -> str:
+    """The override `model=` as given, or the default."""
     return next((o for o in asked.overrides if o.startswith("model=")), "model=resnet20")
 
 
 def data(asked: Asked) -> Report:
-    """torchvision over attnlab, at both sizes; and the share of the training step."""
+    """torchvision over attnlab at both sizes, and our batch as a share of the training step."""
     values = asked.values(*DEFAULTS)
     here = setting(values)
     given = values["machine"]["workers"]
@@ -182,5 +184,5 @@ def data(asked: Asked) -> Report:
     rows = small(asked, values, here, workers)
     with TemporaryDirectory() as root:
         rows += large(asked, here, workers, Path(root))
-    title = "augmented images into the step: torchvision in a DataLoader over attnlab"
+    title = "loading augmented images: torchvision in a DataLoader over attnlab"
     return Report("data", title, rows, describe(here))

@@ -1,7 +1,7 @@
-"""Whole training loops that take turns: each in a thread of its own, one at a time, some steps a turn.
+"""Training loops that run in turn, some steps at a time; each has its own thread, and only one thread runs at a time.
 
-A loop cannot be called step by step, Lightning's least of all; but it must ask its loader for every batch, and there it
-can be made to wait. So what slows the machine for some seconds slows all of them.
+A training loop such as Lightning's cannot be called step by step, but it must request every batch from its loader, and
+the loader can make it wait there. In this way a slow phase of the machine affects all loops that are compared.
 """
 
 import threading
@@ -13,10 +13,10 @@ from attnlab.benchmarks.timing import synchronise
 
 
 class Turns:
-    """One loop, `run(loader)`, that goes on for `steps` steps whenever `take` is called.
+    """One training loop, `run(loader)`, which runs `steps` more steps whenever `take` is called.
 
-    batches: what the loader gives, from the start again where there are too few;  turns: that will be taken; the loader
-    has turns * steps batches, and one for the end.
+    batches: the loader's batches, repeated from the start when they run out;  turns: how often `take` is called. The
+    loader has turns * steps batches, and one more for `end`.
     """
 
     def __init__(self, run: Callable[["Turns"], Any], batches: Iterable[Any], steps: int, turns: int) -> None:
@@ -31,20 +31,20 @@ class Turns:
         self._go.acquire()
         try:
             run(self)
-        except BaseException as error:  # told by `take`, in the thread that asked
+        except BaseException as error:  # raised again by `take`, in the calling thread
             self._error = error
         self._done.release()
 
     def take(self) -> float:
-        """One turn; seconds a step, from the request for its first batch to that for the next turn's first.
+        """Run one turn and return its seconds per step, up to the request for the next turn's first batch.
 
-        Raises what the loop raised.
+        Raises the exception that the loop raised.
         """
         self._run()
         return self._seconds
 
     def end(self) -> None:
-        """After all turns: one step more, and whatever the loop does at its end."""
+        """After all turns, run one more step and let the loop finish."""
         self._run()
         self._thread.join()
 
@@ -55,10 +55,10 @@ class Turns:
             raise self._error
 
     def __len__(self) -> int:
-        return self.steps * self.turns + 1  # who knows the length does not ask beyond it
+        return self.steps * self.turns + 1  # Lightning stops at this length and requests no further batch
 
     def __iter__(self) -> Iterator[Any]:
-        number, start = 0, self._now()  # the first turn began with the loop
+        number, start = 0, self._now()  # the first turn starts with the loop
         while True:
             for batch in self.batches:
                 yield batch

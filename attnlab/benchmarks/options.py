@@ -1,4 +1,4 @@
-"""What a benchmark was asked for, and the settings of the machine it measures."""
+"""The parsed arguments of a benchmark, and the settings of the machine under which it runs a net."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,8 +17,11 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed")
 
 @dataclass(frozen=True)
 class Asked:
-    """The arguments of one command: overrides of attnlab.run, the attentions of `attention=NAME,NAME`, the rounds of
-    `repeats=N`, and the keys that are the command's own, as typed."""
+    """The parsed arguments of one command.
+
+    overrides: those of attnlab.run;  attentions: of `attention=NAME,NAME`;  repeats: rounds, of `repeats=N`;
+    own: {key: value} of the command's own keys, as text.
+    """
 
     overrides: tuple[str, ...] = ()
     attentions: tuple[str, ...] = ()
@@ -26,8 +29,10 @@ class Asked:
     own: Mapping[str, str] = field(default_factory=dict)
 
     def values(self, *defaults: str, attention: str = "none") -> dict[str, Any]:
-        """The checked config of `attention`. defaults: overrides that the user's own come after; one of a group that
-        the user chose, or that a chosen experiment or table may choose, is left out."""
+        """The checked config with this attention.
+
+        defaults: overrides that the user's overrides replace; with experiment= or table= they are not used at all.
+        """
         named = {override.partition("=")[0] for override in self.overrides}
         composed = {"experiment", "table"} & named
         kept = [d for d in defaults if not composed and d.partition("=")[0] not in named]
@@ -36,10 +41,10 @@ class Asked:
         return check(compose_file("run", [*kept, f"attention={attention}", *own]))
 
     def flag(self, key: str) -> bool:
-        """true or false of an own key, false by default. Raises ConfigError."""
+        """The boolean value of an own key, false by default. Raises ConfigError."""
         text = self.own.get(key, "false").lower()
         if text not in ("true", "false"):
-            raise ConfigError(f"{key}={self.own[key]}: allowed are true, false")
+            raise ConfigError(f"wrong value {key}={self.own[key]}; allowed is true or false")
         return text == "true"
 
 
@@ -54,7 +59,7 @@ class Setting:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the features between layers."""
+        """The dtype of the features between layers."""
         return torch.bfloat16 if self.precision == "bf16-mixed" else torch.float32
 
     @property
@@ -62,17 +67,17 @@ class Setting:
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """What Lightning's precision puts around the training step."""
+        """The autocast context that Lightning uses for this precision."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16-mixed")
 
 
 def setting(values: Mapping[str, Any]) -> Setting:
-    """The settings of a config's `machine`, its threads given to torch. Raises ConfigError for a precision that a
-    benchmark does not know."""
+    """The settings of a config's `machine`; torch's number of threads is set to it. Raises ConfigError for a precision
+    that benchmarks do not support."""
     machine = values["machine"]
     if machine["precision"] not in PRECISIONS:
         raise ConfigError(
-            f"machine.precision={machine['precision']}: allowed in a benchmark are {', '.join(PRECISIONS)}"
+            f"wrong value machine.precision={machine['precision']}; allowed in a benchmark are {', '.join(PRECISIONS)}"
         )
     hardware.set_threads(machine)
     hardware.keep_memory(machine)
@@ -82,14 +87,15 @@ def setting(values: Mapping[str, Any]) -> Setting:
 
 
 def plain_setting(here: Setting) -> Setting:
-    """Float32, NCHW, eager, on the same device: what the others are measured against."""
+    """The baseline of comparisons: float32, NCHW, eager, on the same device."""
     return Setting(here.device, "32-true", False, False)
 
 
 def describe(here: Setting) -> dict[str, Any]:
-    """Device, threads, settings, versions, commit and command, for a Report."""
+    """Device, threads, settings, versions, commit and command, as `machine` of a Report."""
     commit, dirty = versions.commit()
-    typed = [a for a in sys.argv[1:] if a.partition("=")[0] not in ("json", "dataset.root", "output_dir")]  # no paths
+    no_paths = ("json", "dataset.root", "output_dir")  # paths of this machine are not recorded
+    typed = [a for a in sys.argv[1:] if a.partition("=")[0] not in no_paths]
     return {
         "device": hardware.device_name(here.device),
         "threads": torch.get_num_threads(),
@@ -104,8 +110,9 @@ def describe(here: Setting) -> dict[str, Any]:
 
 
 def one_of(names: Sequence[str], allowed: Sequence[str]) -> list[str]:
-    """The names, all of them allowed; none = all that are. Raises ConfigError."""
+    """The names if all are allowed, or all allowed names if `names` is empty. Raises ConfigError."""
     for name in names:
         if name not in allowed:
-            raise ConfigError(f"attention={name}: allowed here are {', '.join(allowed)}")
+            known = ", ".join(sorted(allowed, key=len))
+            raise ConfigError(f"wrong value attention={name}; allowed in this benchmark are {known}")
     return list(names or allowed)

@@ -1,10 +1,10 @@
-"""What Lightning and our classifier cost a training step, over a bare PyTorch loop that does the same work.
+"""The cost of Lightning and of our classifier per training step, against a bare PyTorch loop with the same work.
 
-`ours`: the Trainer, classifier and callbacks of attnlab.train with tracker=csv;  `lightning`: a Trainer around the
-shortest LightningModule, no callbacks;  `bare`: a loop. All have the same net, the same batches of the same loader,
-autocast, loss, backward, optimizer and schedule, and end with the same weights; `ours` and `bare` sum the loss and the
-errors of the epoch. They take turns of some steps; what comes once a run or once an epoch is in none of their times.
-Recipe: modern, unless another is named.
+`ours`: the Trainer, classifier and callbacks of attnlab.train with tracker=csv;  `lightning`: a Trainer with a minimal
+LightningModule and no callbacks;  `bare`: a loop without Lightning. All three have the same net, batches, loader,
+autocast, loss, optimizer and schedule, and end with the same weights; `ours` and `bare` also sum the loss and the
+errors of the epoch. They run in turn, some steps at a time. Work done once per run or per epoch is in none of the
+times. Recipe: modern, unless another is named.
 """
 
 import io
@@ -37,12 +37,12 @@ from attnlab.training.lightning_noise import quiet
 from attnlab.training.trainer import make_classifier, make_trainer
 
 DEFAULTS = ("recipe=modern", "tracker=csv", "dataset.train_size=2000", "recipe.validation.images=0")
-STEPS = {"linear": 50, "net": 3}  # of a turn
+STEPS = {"linear": 50, "net": 3}  # per turn
 WARM_UP = 2  # turns
 
 
-class Loaded(pl.LightningDataModule):
-    """A loader of training batches, and none to validate on: what MemoryData gives a recipe that holds none out."""
+class TrainingOnly(pl.LightningDataModule):
+    """Training batches and no validation loader, like MemoryData for a recipe that holds no images out."""
 
     def __init__(self, loader: Turns) -> None:
         super().__init__()
@@ -55,8 +55,8 @@ class Loaded(pl.LightningDataModule):
         return []
 
 
-class Shortest(pl.LightningModule):
-    """The least that Lightning needs to train a net as the recipe says."""
+class MinimalModule(pl.LightningModule):
+    """The minimal LightningModule that trains a net with a recipe."""
 
     def __init__(self, values: Mapping[str, Any], net: nn.Module, steps: int) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class Shortest(pl.LightningModule):
 
 
 def scheduler(found: torch.optim.Optimizer, values: Mapping[str, Any], steps: int) -> torch.optim.lr_scheduler.LambdaLR:
-    """The recipe's schedule over one epoch of `steps`."""
+    """The recipe's schedule over one epoch of `steps` steps."""
     node = values["recipe"]["schedule"]
     knobs = {name: value for name, value in node.items() if name != "_target_"}
     factor = partial(target(node, "recipe.schedule"), steps_per_epoch=steps, total_steps=steps, **knobs)
@@ -84,7 +84,7 @@ def scheduler(found: torch.optim.Optimizer, values: Mapping[str, Any], steps: in
 
 
 def bare(values: Mapping[str, Any], net: nn.Module, loader: Turns, here: Setting) -> None:
-    """The loop without Lightning."""
+    """Train in a loop without Lightning."""
     step = Step(net, values["recipe"], here)
     schedule = scheduler(step.optimizer, values, len(loader))
     sums = torch.zeros(3, device=here.device)  # loss * images, errors, images
@@ -96,7 +96,7 @@ def bare(values: Mapping[str, Any], net: nn.Module, loader: Turns, here: Setting
 
 
 def lightning(values: Mapping[str, Any], net: nn.Module, loader: Turns, here: Setting) -> None:
-    """A Trainer without our module and callbacks."""
+    """Train with Lightning, without our module and callbacks."""
     trainer = pl.Trainer(
         accelerator="gpu" if here.device.type == "cuda" else here.device.type,
         devices=1,
@@ -108,17 +108,17 @@ def lightning(values: Mapping[str, Any], net: nn.Module, loader: Turns, here: Se
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(Shortest(values, net, len(loader)), train_dataloaders=loader)
+    trainer.fit(MinimalModule(values, net, len(loader)), train_dataloaders=loader)
 
 
 def ours(values: Mapping[str, Any], net: nn.Module, loader: Turns, here: Setting) -> None:
-    """What attnlab.training.train does between the build of the net and its test."""
+    """Train as attnlab.training.train does between building the net and testing it."""
     recipe = values["recipe"] | {"steps": len(loader)}
     with tempfile.TemporaryDirectory() as folder:
         last = Last(Path(folder), values["machine"]["checkpoint_minutes"], "batch", None, {}, {})
         callbacks = [Draws(values["seed"]), EpochLog(Path(folder) / "log.csv", "bench"), last]
         trainer = make_trainer(dict(values) | {"recipe": recipe}, Path(folder), callbacks, [])
-        trainer.fit(make_classifier(values, net), datamodule=Loaded(loader))
+        trainer.fit(make_classifier(values, net), datamodule=TrainingOnly(loader))
 
 
 KINDS = {"bare": bare, "lightning": lightning, "ours": ours}
@@ -127,7 +127,7 @@ KINDS = {"bare": bare, "lightning": lightning, "ours": ours}
 def loops(
     make: Callable[[], nn.Module], values: Mapping[str, Any], batches: Batches, here: Setting, steps: int, turns: int
 ) -> dict[str, tuple[nn.Module, Turns]]:
-    """{kind of KINDS: (a new net of `make`, the loop that trains it)}, the nets with equal weights."""
+    """{kind of KINDS: (a new net of `make`, the loop that trains it)}; the nets start with equal weights."""
 
     def loop(kind: Callable[..., None]) -> tuple[nn.Module, Turns]:
         net = as_set(make(), here)
@@ -137,9 +137,9 @@ def loops(
 
 
 def in_turns(found: Mapping[str, tuple[nn.Module, Turns]], repeats: int) -> dict[str, list[float]]:
-    """Seconds a step of each loop, one number a round; the turns beyond `repeats` are taken first, to warm up."""
+    """Seconds per step of each loop, one number per round; turns beyond `repeats` are run first, as a warm-up."""
     takes = {name: turns.take for name, (_, turns) in found.items()}
-    with redirect_stdout(io.StringIO()):  # no terminal: no bar
+    with redirect_stdout(io.StringIO()):  # without a terminal, no progress bar is drawn
         for _ in range(next(iter(found.values()))[1].turns - repeats):
             in_turn(takes, 1)
         seconds = in_turn(takes, repeats)
@@ -149,11 +149,14 @@ def in_turns(found: Mapping[str, tuple[nn.Module, Turns]], repeats: int) -> dict
 
 
 def overhead(asked: Asked) -> Report:
-    """`ours` over `bare`, `lightning` over `bare`, `ours` over `lightning`: of a linear net, in which the net itself
-    costs next to nothing, and of the model."""
+    """`ours` over `bare`, `lightning` over `bare`, `ours` over `lightning`, for a linear net and for the model.
+
+    The linear net itself costs almost nothing, so its row shows the overhead without the net.
+    """
     values = asked.values(*DEFAULTS, attention=asked.attentions[0] if asked.attentions else "none")
     if values["recipe"]["grad_clip"] is not None:
-        raise ConfigError(f"recipe.grad_clip={values['recipe']['grad_clip']}: allowed in this benchmark is null")
+        clip = values["recipe"]["grad_clip"]
+        raise ConfigError(f"wrong value recipe.grad_clip={clip}; allowed in this benchmark is null")
     here = setting(values)
     data = make_datamodule(values)
     data.setup()
@@ -172,6 +175,6 @@ def overhead(asked: Asked) -> Report:
             more = spread([a - b for a, b in zip(seconds[of], seconds[over], strict=True)]).median
             target_ = "<= +5 %" if (of, over) == ("ours", "bare") and name != "a linear net" else ""
             case = f"{name}, batch {values['recipe']['batch_size']}"
-            rows.append(Row(case, seconds, of, over, "extra", target_, {"us a step": round(1e6 * more)}))
+            rows.append(Row(case, seconds, of, over, "extra", target_, {"us per step": round(1e6 * more)}))
     title = "a step of Lightning and our classifier over a bare PyTorch loop doing the same work"
     return Report("overhead", title, rows, describe(here))

@@ -1,4 +1,4 @@
-"""What a benchmark found: rows of times taken turn by turn, their ratios, and the machine they hold for."""
+"""The report of a benchmark: rows of times, their ratios, and the machine on which they were measured."""
 
 import json
 import statistics
@@ -16,7 +16,7 @@ UNITS = ("x", "extra", "share")
 
 @dataclass(frozen=True)
 class Spread:
-    """Median and quartiles of some numbers."""
+    """Median, first quartile (low) and third quartile (high)."""
 
     median: float
     low: float
@@ -24,7 +24,7 @@ class Spread:
 
 
 def spread(numbers: Sequence[float]) -> Spread:
-    """Median, first and third quartile (inclusive: the least and the most are the 0 and 100 % points)."""
+    """Median and quartiles, by the inclusive method: minimum and maximum are the 0 % and 100 % points."""
     if len(numbers) == 1:
         return Spread(numbers[0], numbers[0], numbers[0])
     low, middle, high = statistics.quantiles(numbers, n=4, method="inclusive")
@@ -33,12 +33,12 @@ def spread(numbers: Sequence[float]) -> Spread:
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison of two sides, among those that were timed in the same rounds.
+    """One comparison of two sides that were timed in the same rounds.
 
-    case: what was timed;  seconds: side -> seconds a call, one number a round, equally many of all sides;
-    of, over: the sides whose ratio it is, seconds[of] / seconds[over] in each round;
-    unit: how it is printed, `x`: 2.50x, `extra`: the ratio - 1, +15.0 %, `share`: 2.0 %;
-    target: what the ratio should reach, as printed, "" = nothing;  facts: more to print: sizes, knobs, rates.
+    case: what was timed;  seconds: {side: seconds per call, one number per round}, equally many for all sides;
+    of, over: the two sides; the ratio is seconds[of] / seconds[over] in each round;
+    unit: the printed form of the ratio: `x` as 2.50x, `extra` as ratio - 1, +15.0 %, `share` as 2.0 %;
+    target: the ratio that should be reached, as text, "" = none;  facts: other values to print: sizes, settings, rates.
     """
 
     case: str
@@ -51,27 +51,27 @@ class Row:
 
     def __post_init__(self) -> None:
         assert self.unit in UNITS, self.unit
-        assert len({len(times) for times in self.seconds.values()}) == 1, "a time of every side in every round"
+        assert len({len(times) for times in self.seconds.values()}) == 1, "every side needs one time per round"
 
     def ratios(self) -> list[float]:
-        """seconds[of] / seconds[over], round by round: what slows the machine for a while slows both."""
+        """seconds[of] / seconds[over] of each round; a slow phase of the machine affects both and cancels."""
         return [a / b for a, b in zip(self.seconds[self.of], self.seconds[self.over], strict=True)]
 
     def ratio(self) -> Spread:
-        """Median and quartiles of the ratios of the rounds."""
+        """Median and quartiles of the ratios over the rounds."""
         return spread(self.ratios())
 
     def times(self) -> dict[str, Spread]:
-        """Median and quartiles of the seconds of each side."""
+        """{side: median and quartiles of its seconds over the rounds}."""
         return {side: spread(times) for side, times in self.seconds.items()}
 
 
 @dataclass(frozen=True)
 class Report:
-    """What one command of attnlab.bench measured.
+    """The measurements of one command of attnlab.bench.
 
-    command: its name;  title: what is compared;  rows: in the order they are printed;
-    summary: a line each below the table;  machine: what it was measured on, of `attnlab.benchmarks.options.describe`.
+    command: its name;  title: what is compared;  rows: in the printed order;  machine: from
+    `attnlab.benchmarks.options.describe`;  summary: {name: value}, one line each below the table.
     """
 
     command: str
@@ -82,7 +82,7 @@ class Report:
 
 
 def content(report: Report) -> dict[str, Any]:
-    """The report as plain data: everything of it, and of every row the medians and quartiles."""
+    """The report as JSON data; each row also has its medians and quartiles."""
     rows = [
         asdict(row)
         | {"ratio": asdict(row.ratio()), "median_seconds": {side: s.median for side, s in row.times().items()}}
@@ -95,16 +95,16 @@ def content(report: Report) -> dict[str, Any]:
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write the JSON beside the table. Raises ConfigError where it cannot be written."""
+    """Write the report as JSON. Raises ConfigError if the file cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, content(report))
     except OSError as error:
-        raise ConfigError(f"json={path}: cannot be written ({error.strerror})") from error
+        raise ConfigError(f"cannot be written ({error.strerror}): json={path}") from error
 
 
 def read_report(path: Path) -> Report:
-    """A written report; medians are formed anew from its raw times."""
+    """Read a written report; medians and quartiles are computed again from its times."""
     kept = json.loads(path.read_text())
     names = ("case", "seconds", "of", "over", "unit", "target", "facts")
     rows = [Row(**{name: row[name] for name in names}) for row in kept["rows"]]
@@ -112,7 +112,7 @@ def read_report(path: Path) -> Report:
 
 
 def ratio_text(spread: Spread, unit: str) -> tuple[str, str]:
-    """(median, quartiles) of a ratio as printed."""
+    """(median, quartiles) of a ratio as text; unit: see Row."""
     if unit == "x":
         return f"{spread.median:.2f}x", f"{spread.low:.2f}-{spread.high:.2f}"
     less = 1 if unit == "extra" else 0
@@ -126,13 +126,13 @@ def _scale(seconds: float) -> tuple[float, str]:
 
 
 def median_text(spread: Spread) -> str:
-    """A time, in the unit that suits it."""
+    """The median of a time in s, ms or us, as text."""
     scale, unit = _scale(spread.median)
     return f"{spread.median * scale:.3g} {unit}"
 
 
 def time_text(spread: Spread) -> str:
-    """A time with its quartiles, in the unit that suits it."""
+    """The median of a time with its quartiles in s, ms or us, as text."""
     scale, unit = _scale(spread.median)
     return f"{spread.median * scale:.3g} ({spread.low * scale:.3g}-{spread.high * scale:.3g}) {unit}"
 

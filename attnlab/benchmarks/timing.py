@@ -1,4 +1,4 @@
-"""Times of several sides, turn by turn: what slows the machine for a while slows all of them."""
+"""Time several sides in turn, so that a slow phase of the machine affects all of them."""
 
 import gc
 import time
@@ -8,13 +8,13 @@ from functools import partial
 
 import torch
 
-LEAST = 0.02  # seconds that one measurement lasts at least
+MIN_SECONDS = 0.02  # least duration of one measurement
 
 
 def in_turn(sides: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
-    """What each side says it took, one number a round, of `repeats` rounds.
+    """{side: the seconds that it returns, one number per round} over `repeats` rounds.
 
-    In every round each side is called once; odd rounds go backwards, so that none always comes first.
+    Each round calls every side once. Every second round goes in reverse order, so that no side is always first.
     """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(repeats):
@@ -24,12 +24,12 @@ def in_turn(sides: Mapping[str, Callable[[], float]], repeats: int) -> dict[str,
 
 
 def interleaved(
-    sides: Mapping[str, Callable[[], object]], repeats: int, *, least: float = LEAST, warm_up: int = 2
+    sides: Mapping[str, Callable[[], object]], repeats: int, *, least: float = MIN_SECONDS, warm_up: int = 2
 ) -> dict[str, list[float]]:
-    """Seconds a call of each side, timed `in_turn`.
+    """{side: seconds per call, one number per round}, timed `in_turn`.
 
-    Each side is called `warm_up` times first. One measurement is as many calls as last `least` seconds; that number is
-    of the side and the same in all rounds. A GPU is waited for before and after each.
+    Each side is first called `warm_up` times. One measurement makes enough calls to last `least` seconds; their number
+    is chosen per side and is the same in all rounds. Before and after each measurement, the GPU's queue is emptied.
     """
     calls = {name: _calls(side, least, warm_up) for name, side in sides.items()}
     with _no_collection():
@@ -37,7 +37,7 @@ def interleaved(
 
 
 def timed(side: Callable[[], object], calls: int = 1) -> float:
-    """Seconds a call, of `calls` in a row."""
+    """Seconds per call, averaged over `calls` calls in a row."""
     synchronise()
     start = time.perf_counter()
     for _ in range(calls):
@@ -53,14 +53,14 @@ def _calls(side: Callable[[], object], least: float, warm_up: int) -> int:
 
 
 def synchronise() -> None:
-    """Wait for the GPU, where one is in use."""
+    """Wait until the GPU has finished, if one is in use."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.synchronize()
 
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Garbage is collected before, not while: as timeit does."""
+    """Collect garbage once, then switch the collector off while the context is open, as timeit does."""
     was_on = gc.isenabled()
     gc.collect()
     gc.disable()

@@ -1,4 +1,4 @@
-"""The usual way to feed a network: torchvision's v2 transforms, picture by picture, in a DataLoader's workers."""
+"""The reference loader: torchvision's v2 transforms, image by image, in the workers of a DataLoader."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ MEAN, SD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 class Pictures(Dataset[tuple[Any, int]]):
-    """Images uint8 (N, 3, H, W) and labels as torchvision's CIFAR10 hands them out: each a PIL image, transformed."""
+    """Images uint8 (N, 3, H, W) and labels as torchvision's CIFAR10 returns them: a transformed PIL image each."""
 
     def __init__(self, images: Tensor, labels: Tensor, transform: Callable[[Image.Image], Tensor]) -> None:
         self.data, self.labels = images.permute(0, 2, 3, 1).contiguous().numpy(), labels.tolist()
@@ -30,19 +30,19 @@ class Pictures(Dataset[tuple[Any, int]]):
 
 
 def crops_and_flips(size: int) -> v2.Compose:
-    """CIFAR's: padded by 4 black pixels, cut anywhere, mirrored or not, normalised."""
+    """The transforms for CIFAR: pad by 4 black pixels, random crop, random flip, normalise."""
     moved = [v2.RandomCrop(size, padding=4), v2.RandomHorizontalFlip()]
     return v2.Compose([*moved, v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, SD)])
 
 
 def resized_crops(size: int, interpolation: str) -> v2.Compose:
-    """ImageNet's. The interpolation of torchvision's reference training is `bilinear`, attnlab's is `bicubic`."""
+    """The transforms for ImageNet. torchvision's reference training interpolates `bilinear`, attnlab `bicubic`."""
     moved = [v2.RandomResizedCrop(size, interpolation=InterpolationMode(interpolation)), v2.RandomHorizontalFlip()]
     return v2.Compose([*moved, v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, SD)])
 
 
 def loader(dataset: Dataset[Any], batch_size: int, workers: int) -> DataLoader[Any]:
-    """Shuffled, its workers kept between epochs, pinned where there is a GPU."""
+    """A shuffling DataLoader with persistent workers, and with pinned memory if there is a GPU."""
     pinned, kept = torch.cuda.is_available(), workers > 0
     return DataLoader(
         dataset, batch_size, shuffle=True, num_workers=workers, persistent_workers=kept, pin_memory=pinned
@@ -50,13 +50,16 @@ def loader(dataset: Dataset[Any], batch_size: int, workers: int) -> DataLoader[A
 
 
 def folder(root: Path, size: int, interpolation: str) -> ImageFolder:
-    """ROOT/train as torchvision reads it."""
+    """The images of ROOT/train as torchvision reads them, with `resized_crops`."""
     return ImageFolder(str(root / "train"), resized_crops(size, interpolation))
 
 
 def write_photographs(root: Path, count: int, size: tuple[int, int] = (500, 375), classes: int = 4) -> None:
-    """ROOT/{train,val}/<class>/<number>.jpg: cuts of photographs that scikit-image and scikit-learn bring along,
-    quality 90, at ImageNet's usual size (width, height); `count` to train, one a class to test."""
+    """Write ROOT/{train,val}/<class>/<number>.jpg: random crops of the photographs of scikit-image and scikit-learn.
+
+    count: training images, beside one validation image per class;  size: (width, height) in px, ImageNet's usual one.
+    JPEG quality is 90.
+    """
     import skimage.data
     from sklearn.datasets import load_sample_images
 

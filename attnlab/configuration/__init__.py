@@ -1,1 +1,1 @@
-"""Configuration: yaml and command line -> checked plain values, and the id of a run. Nothing here imports torch."""
+"""From yaml files and the command line to checked plain values and a run's id. Only targets.py imports torch."""

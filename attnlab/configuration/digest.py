@@ -1,4 +1,4 @@
-"""Digests of plain values, by which runs, cells and caches are named."""
+"""Digests of plain values: the names of runs, cells and caches."""
 
 import hashlib
 import json
@@ -7,7 +7,10 @@ from typing import Any
 
 
 def canonical(value: Any) -> Any:
-    """The value without nulls and what they leave empty (a new key arrives as null = as before); 1.0 becomes 1."""
+    """The value without nulls and the mappings that only held nulls; 1.0 becomes 1.
+
+    A new config key whose default is null therefore changes no digest.
+    """
     if isinstance(value, Mapping):
         items = {str(name): canonical(item) for name, item in value.items()}
         return {name: item for name, item in items.items() if item is not None and item != {}}
@@ -19,6 +22,6 @@ def canonical(value: Any) -> Any:
 
 
 def digest(value: Any) -> str:
-    """12 hexadecimal digits of the SHA-256 of a value's canonical JSON."""
+    """The first 12 hexadecimal digits of the SHA-256 of a value's canonical JSON."""
     text = json.dumps(canonical(value), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Image trees, ROOT/<split>/<class>/*: what is in them, and what is missing. Imports no torch."""
+"""Folders of images, ROOT/<split>/<class>/*: their files, their fingerprints, what is missing. Imports no torch."""
 
 import hashlib
 import re
@@ -11,7 +11,7 @@ from attnlab.configuration.image_formats import SUFFIXES, in_words, is_image, un
 from attnlab.errors import DataError
 
 IMAGENET = 1000  # classes
-LOOKED_AT = 2**30  # bytes of a large tree's files that are read, to tell it from another one
+MOST_READ = 2**30  # bytes of a large tree that its digest reads
 LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif")
 
 
@@ -19,42 +19,43 @@ def classes_of(root: str | Path, split: str) -> list[str]:
     """The class folders of ROOT/<split>, sorted. Raises DataError when there are none."""
     folder = Path(root) / split
     if not folder.is_dir():
-        raise DataError(f"dataset.root={root}: has no folder {split}/; allowed is a tree {split}/<class>/<image>")
+        raise DataError(f"no folder {split}/ in dataset.root={root}; allowed is a folder with {split}/<class>/<image>")
     classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not classes:
-        raise DataError(f"dataset.root={root}: {split}/ holds no class folders; allowed is {split}/<class>/<image>")
+        raise DataError(f"no class folders in {split}/ of dataset.root={root}; allowed is {split}/<class>/<image>")
     return classes
 
 
 def images_of(root: str | Path, split: str, classes: Sequence[str]) -> list[tuple[Path, int]]:
     """(path, class number) of every image, sorted by class and name.
 
-    Raises DataError naming a class folder that is missing or empty, or whose files are mostly no images that are read.
+    Raises DataError for a class folder that is missing, that is empty, or most of whose files would not be read.
     """
     found = classes_of(root, split)
     if missing := sorted(set(classes) ^ set(found)):
-        raise DataError(f"dataset.root={root}: {split}/ and the class list differ in {', '.join(missing[:5])}")
+        raise DataError(f"classes differ: {', '.join(missing[:5])}; {split}/ of dataset.root={root} and the class list")
     images = []
     for number, name in enumerate(classes):
         folder = Path(root) / split / name
         entries = list(folder.iterdir())
-        paths, lost = sorted(path for path in entries if is_image(path)), unread(entries)
-        if len(lost) > len(paths):
+        paths, ignored = sorted(path for path in entries if is_image(path)), unread(entries)
+        where, suffixes = f"{split}/{name}/ of dataset.root={root}", ", ".join(sorted(SUFFIXES))
+        if len(ignored) > len(paths):
             raise DataError(
-                f"dataset.root={root}: {split}/{name}/ would lose most of its files: {in_words(folder, lost)}; "
-                f"{len(paths)} are read ({', '.join(sorted(SUFFIXES))}, not in subfolders)"
+                f"most files would not be read in {where}: {in_words(folder, ignored)}; {len(paths)} would be; allowed "
+                f"are files of {suffixes}, not in subfolders"
             )
         if not paths:
-            raise DataError(f"dataset.root={root}: {split}/{name}/ holds no images ({', '.join(sorted(SUFFIXES))})")
+            raise DataError(f"no images in {where}; allowed are files of {suffixes}")
         images += [(path, number) for path in paths]
     return images
 
 
 def masks_of(root: str | Path, images: Sequence[Path]) -> list[Path | None]:
-    """The mask of each image ROOT/<split>/<class>/<name>.*, ROOT/masks/<split>/<class>/<name>.*, or None.
+    """The mask of each image, or None: ROOT/masks/<split>/<class>/<name>.* for ROOT/<split>/<class>/<name>.*.
 
-    Raises DataError when there are masks of the split and none belongs to an image, for two masks of one name, and for
-    JPEG, whose compression leaves pixels around the object that are not black.
+    Raises DataError if no mask of the split belongs to an image, for two masks of one name, and for a JPEG, whose
+    compression leaves pixels around the object that are not black.
     """
     if not images:
         return []
@@ -62,31 +63,31 @@ def masks_of(root: str | Path, images: Sequence[Path]) -> list[Path | None]:
     known: dict[Path, Path] = {}
     for path in sorted(path for path in folder.glob("*/*") if is_image(path)):
         other = known.setdefault(path.relative_to(folder).with_suffix(""), path)
-        where = f"dataset.root={root}: masks/{path.relative_to(folder.parent)}"
+        where = f"masks/{path.relative_to(folder.parent)} in dataset.root={root}"
         if other is not path:
-            raise DataError(f"{where}: is the second mask of one name, beside {other.name}; allowed is one")
+            raise DataError(f"two masks of one image: {other.name} and {where}; allowed is one")
         if path.suffix.lower() in LOSSY:
-            raise DataError(f"{where}: is a JPEG, which changes pixels; allowed are PNG and others without loss")
+            raise DataError(f"lossy mask {where}: JPEG changes pixels; allowed are PNG and other lossless formats")
     found = [known.get(Path(image.parent.name, image.stem)) for image in images]
     if known and not any(found):
-        raise DataError(f"dataset.root={root}: {folder.name} has masks, but none named as an image, <class>/<name>")
+        raise DataError(f"no mask has an image: masks/{folder.name}/ of dataset.root={root}; allowed is <class>/<name>")
     return found
 
 
 def class_count(root: str) -> int:
-    """How many classes ROOT/train has: `dataset.classes` of a folder dataset."""
+    """The number of classes of ROOT/train: `dataset.classes` of a folder dataset."""
     return len(classes_of(root, "train"))
 
 
 def listing_digest(root: str | Path, listed: Sequence[tuple[Path, int]]) -> str:
-    """16 hexadecimal digits for the names and sizes of listed files."""
+    """16 hexadecimal digits that identify the names and sizes of listed files."""
     lines = [f"{path.relative_to(root).as_posix()} {path.stat().st_size}" for path, _ in listed]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def own_listing(root: str, classes: int) -> str | None:
-    """16 hexadecimal digits for the names and sizes of an ImageNet that is somebody's own: a tree, or shards (of URLs
-    the names alone). None for the one of 1,000 classes, which is the same everywhere, and where nothing lies yet."""
+    """16 hexadecimal digits that identify an own ImageNet by the names and sizes of its images or shards, of URLs by
+    the names. None for the ImageNet of 1,000 classes, which is the same everywhere, and if there are no files yet."""
     folder = Path(root)
     if classes == IMAGENET:
         return None
@@ -109,7 +110,7 @@ def _contents(paths: Sequence[Path]) -> list[str]:
     def read(part: Sequence[Path]) -> list[str]:
         return [hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest() for path in part]
 
-    with ThreadPoolExecutor() as pool:  # a task a file would cost more than to read it
+    with ThreadPoolExecutor() as pool:  # 64 files a task: starting a task costs more than reading one file
         parts = pool.map(read, (paths[first : first + 64] for first in range(0, len(paths), 64)))
         return [found for part in parts for found in part]
 
@@ -122,27 +123,28 @@ def _digest(root: str | Path, paths: Sequence[Path]) -> str:
 
 
 def fingerprint(root: str) -> str:
-    """16 hexadecimal digits for the names and contents of a tree: two folders are two datasets, wherever they lie."""
+    """16 hexadecimal digits that identify the names and contents of a tree, independent of its place."""
     return _digest(root, _files(root))
 
 
 def masks_fingerprint(root: str | Path) -> str:
-    """As `fingerprint`, of masks/."""
+    """As `fingerprint`, for masks/."""
     return _digest(root, sorted(path for path in (Path(root) / "masks").rglob("*") if path.is_file()))
 
 
 def is_in_the_id(dataset: Mapping[str, Any]) -> bool:
-    """Whether a run's id tells the images of its dataset: generated ones, and those of a tree whose contents it has."""
+    """Whether a run's id identifies the images: generated ones, and a folder's, whose fingerprint is in the id."""
     return "root" not in dataset or str(dataset["_target_"]).endswith("folder.Folder")
 
 
 def content_digest(root: str | Path, listed: Sequence[tuple[Path, int]]) -> tuple[str, list[str] | None]:
-    """(16 hexadecimal digits for names, sizes and contents of listed files, the digest of each file's content).
+    """(16 hexadecimal digits that identify names, sizes and contents of listed files, the digest of each content).
 
-    Of more than LOOKED_AT bytes every k-th file is read, as many as have that size; then the digests are None.
+    Of a tree of more than MOST_READ bytes only every k-th file is read, so that about MOST_READ bytes are; the second
+    value is None then.
     """
     paths = [path for path, _ in listed]
-    every = -(-sum(path.stat().st_size for path in paths) // LOOKED_AT) or 1
+    every = -(-sum(path.stat().st_size for path in paths) // MOST_READ) or 1
     contents = _contents(paths[::every])
     total = hashlib.sha256("\n".join([listing_digest(root, listed), *contents]).encode()).hexdigest()[:16]
     return total, contents if every == 1 else None

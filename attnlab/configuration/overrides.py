@@ -6,13 +6,17 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from attnlab.configuration.explain import cannot_parse
 from attnlab.errors import ConfigError
 
 
 def parse(overrides: Sequence[str], where: str) -> list[Override]:
-    """Overrides as Hydra reads them. Raises ConfigError, saying where they stand."""
+    """Overrides as Hydra reads them. where: where they are written, e.g. `the command line`.
+
+    Raises ConfigError for one that cannot be parsed.
+    """
     try:
         return OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:
-        text = " ".join(str(error).split("\nSee https")[0].split())
-        raise ConfigError(f"{where}: {text}") from error
+        typed = getattr(error, "override", None) or " ".join(overrides)
+        raise ConfigError(f"{cannot_parse(typed, str(error))}; it is from {where}") from error

@@ -1,125 +1,130 @@
-"""What config keys may hold: a test and its words for each value, and the keys of every section that is read."""
+"""What config keys may hold: a test and its words for each value, and the keys of each section."""
 
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 Test = Callable[[Any], bool]
+Rule = tuple[Test, str]  # the test of a value, and what is allowed in words
 
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true", "16-true")
+#: the `_target_` of attention=none
+NO_ATTENTION = "torch.nn.Identity"
 
 
-def _integer(value: Any, least: int) -> bool:
+def _is_integer(value: Any, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def _optional(test: Test) -> Test:
-    return lambda value: value is None or test(value)
-
-
-def _number(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _stages(value: Any) -> bool:
-    increasing = isinstance(value, list) and all(_integer(item, 1) for item in value) and value == sorted({*value})
-    return increasing and bool(value)  # one order: one science, one id
+def _is_stages(value: Any) -> bool:
+    """Sorted integers from 1, so that one science has one id."""
+    return isinstance(value, list) and all(_is_integer(i, 1) for i in value) and value == sorted({*value}) != []
 
 
-def _decays(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(_number(decay) and decay >= 0 for decay in value.values())
+def _is_layer_decays(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(_is_number(decay) and decay >= 0 for decay in value.values())
 
 
-def _run(value: Any) -> bool:
-    return isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{12}", value))  # it is hashed: no abbreviation
+def _is_run_id(value: Any) -> bool:
+    """All 12 digits: start_from is part of a run's id, so that it has one spelling."""
+    return isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{12}", value))
 
 
-_seed = (lambda value: _integer(value, 0) and value < 2**32, "an integer from 0 to 4294967295")
-_positive = (lambda value: _integer(value, 1), "an integer from 1")
-_positive_or_null = (_optional(lambda value: _integer(value, 1)), "an integer from 1, or null")
-_boolean = (lambda value: isinstance(value, bool), "true, false")
+def _integer(least: int, note: str = "") -> Rule:
+    return lambda value: _is_integer(value, least), f"an integer from {least}{note}"
 
-#: key -> (test, what is allowed). Knobs of attentions, and of one model, are checked by their constructors.
-CHECKS: dict[str, tuple[Test, str]] = {
+
+def _number(test: Test, words: str) -> Rule:
+    return lambda value: _is_number(value) and test(value), words
+
+
+def _one_of(*names: str) -> Rule:
+    return lambda value: value in names, f"{', '.join(names[:-1])} or {names[-1]}" if names[1:] else names[0]
+
+
+def _or_null(rule: Rule) -> Rule:
+    test, words = rule
+    return lambda value: value is None or test(value), f"{words}, or null"
+
+
+_seed: Rule = (lambda value: _is_integer(value, 0) and value < 2**32, "an integer from 0 to 4294967295")
+_boolean: Rule = (lambda value: isinstance(value, bool), "true or false")
+_folder: Rule = (lambda value: isinstance(value, str) and bool(value), "a folder")
+_above_zero = _number(lambda value: value > 0, "a number above 0")
+_from_zero = _number(lambda value: value >= 0, "a number from 0")
+_named: Rule = (lambda value: isinstance(value, Mapping) and "_target_" in value, "a group with _target_")
+
+#: key -> its rule. The keys of one attention, model or head are checked by its constructor (targets.py).
+CHECKS: dict[str, Rule] = {
     "seed": _seed,
-    "start_from": (
-        _optional(_run),
-        "a finished run's whole id; of digits alone, or d...ed..., in quotes: \"start_from='...'\"",
+    "start_from": _or_null(
+        (_is_run_id, "all 12 digits of a finished run's id, in quotes if it looks like a number: \"start_from='...'\"")
     ),
-    "output_dir": (lambda value: isinstance(value, str) and bool(value), "a folder"),
+    "output_dir": _folder,
     "force": _boolean,
-    "code": (lambda value: value in (None, "recorded"), "recorded, null"),
+    "code": _or_null(_one_of("recorded")),
     "deterministic": _boolean,
     "dry_run": _boolean,
-    "n_jobs": _positive_or_null,
-    "runs_per_gpu": _positive,
-    "dataset.classes": (lambda value: _integer(value, 2), "an integer from 2"),
-    "dataset.image_size": _positive,
+    "n_jobs": _or_null(_integer(1)),
+    "runs_per_gpu": _integer(1),
+    "dataset.classes": _integer(2),
+    "dataset.image_size": _integer(1),
     "dataset.seed": _seed,
-    "dataset.lanes": _positive,
-    "dataset.shuffle": _positive,
-    "dataset.root": (lambda value: isinstance(value, str) and bool(value), "a folder"),
-    "model.stem": _positive,
-    "model.norm_eps": (lambda value: _number(value) and value > 0, "a number above 0"),
-    "model.norm_momentum": (lambda value: _number(value) and 0 < value <= 1, "a number above 0, to 1"),
-    "attention.start": (lambda value: value in (None, "identity"), "identity, null"),
-    "attention.draw": _positive_or_null,
-    "attention.stages": (_optional(_stages), "increasing integers from 1, e.g. [2,3], or null"),
-    "recipe.epochs": _positive_or_null,
-    "recipe.steps": _positive_or_null,
-    "recipe.passes_per_epoch": _positive_or_null,
-    "recipe.drop_last": (_optional(lambda value: isinstance(value, bool)), "true, false, null"),
-    "recipe.batch_size": _positive,
-    "recipe.validation.images": (lambda value: _integer(value, 0), "an integer from 0 (0: train on all images)"),
-    "recipe.validation.order": (lambda value: value in ("seed", "file"), "seed, file"),
-    "recipe.validation.seed": (lambda value: value in (None, "run"), "run, null"),
-    "recipe.label_smoothing": (lambda value: _number(value) and 0 <= value < 1, "a number from 0 to below 1"),
-    "recipe.grad_clip": (_optional(lambda value: _number(value) and value > 0), "a number above 0, or null"),
-    **{
-        f"recipe.{name}": (lambda value: isinstance(value, Mapping) and "_target_" in value, "a group with _target_")
-        for name in ("optimizer", "schedule")
-    },
-    "recipe.optimizer.lr": (lambda value: _number(value) and value > 0, "a number above 0"),
-    "recipe.augment": (_optional(lambda value: isinstance(value, Mapping)), "a group, or null"),
-    "recipe.augment.flip": (_optional(lambda value: isinstance(value, bool)), "true, false, null"),
-    "recipe.augment.crop": (_optional(lambda value: _integer(value, 0)), "an integer from 0 (pixels), or null"),
-    "recipe.augment.shift": (_optional(lambda value: _number(value) and 0 <= value < 1), "0 to below 1, or null"),
-    **{
-        f"recipe.weight_decay.{kind}": (
-            _optional(lambda value: _number(value) and value >= 0),
-            "a number from 0, or null",
-        )
-        for kind in ("default", "norm", "bias", "attention")
-    },
-    "recipe.weight_decay.layers": (
-        _optional(_decays),
-        "{layer: a number from 0}, `*` for any part of its name, or null",
+    "dataset.lanes": _integer(1),
+    "dataset.shuffle": _integer(1),
+    "dataset.root": _folder,
+    "model.stem": _integer(1),
+    "model.norm_eps": _above_zero,
+    "model.norm_momentum": _number(lambda value: 0 < value <= 1, "a number above 0, to 1"),
+    "attention.start": _or_null(_one_of("identity")),
+    "attention.draw": _or_null(_integer(1)),
+    "attention.stages": _or_null((_is_stages, "increasing integers from 1, e.g. [2,3]")),
+    "recipe.epochs": _or_null(_integer(1)),
+    "recipe.steps": _or_null(_integer(1)),
+    "recipe.passes_per_epoch": _or_null(_integer(1)),
+    "recipe.drop_last": _or_null(_boolean),
+    "recipe.batch_size": _integer(1),
+    "recipe.validation.images": _integer(0, " (0: train on all images)"),
+    "recipe.validation.order": _one_of("seed", "file"),
+    "recipe.validation.seed": _or_null(_one_of("run")),
+    "recipe.label_smoothing": _number(lambda value: 0 <= value < 1, "a number from 0 to below 1"),
+    "recipe.grad_clip": _or_null(_above_zero),
+    "recipe.optimizer": _named,
+    "recipe.schedule": _named,
+    "recipe.optimizer.lr": _above_zero,
+    "recipe.augment": _or_null((lambda value: isinstance(value, Mapping), "a group")),
+    "recipe.augment.flip": _or_null(_boolean),
+    "recipe.augment.crop": _or_null(_integer(0, " (pixels)")),
+    "recipe.augment.shift": _or_null(_number(lambda value: 0 <= value < 1, "a number from 0 to below 1")),
+    **{f"recipe.weight_decay.{kind}": _or_null(_from_zero) for kind in ("default", "norm", "bias", "attention")},
+    "recipe.weight_decay.layers": _or_null(
+        (_is_layer_decays, "{layer: a number from 0}, where `*` in the layer's name stands for any text")
     ),
-    "machine.strategy": (lambda value: value in ("auto", "ddp"), "auto, ddp"),
+    "machine.strategy": _one_of("auto", "ddp"),
     "machine.devices": (
-        lambda value: _integer(value, 1) or value == "auto" or (isinstance(value, list) and bool(value)),
-        "an integer from 1, a list of device numbers, auto",
+        lambda value: _is_integer(value, 1) or value == "auto" or (isinstance(value, list) and bool(value)),
+        "an integer from 1, a list of device numbers, or auto",
     ),
-    "machine.accelerator": (lambda value: value in ACCELERATORS, ", ".join(ACCELERATORS)),
-    "machine.precision": (lambda value: value in PRECISIONS, ", ".join(PRECISIONS)),
-    "machine.nodes": _positive,
+    "machine.accelerator": _one_of(*ACCELERATORS),
+    "machine.precision": _one_of(*PRECISIONS),
+    "machine.nodes": _integer(1),
     "machine.sync_batchnorm": _boolean,
-    "machine.compile": (lambda value: isinstance(value, bool) or value == "auto", "auto, true, false"),
+    "machine.compile": (lambda value: isinstance(value, bool) or value == "auto", "auto, true or false"),
     "machine.channels_last": _boolean,
     "machine.detect_anomaly": _boolean,
+    "machine.threads": _or_null(_integer(1)),
+    "machine.workers": _or_null(_integer(0)),
+    "machine.batches": _or_null(_integer(1)),
+    "machine.checkpoint_minutes": _or_null(_number(lambda value: value >= 0, "a number from 0 (0: after each step)")),
     "tracker.images": _boolean,
-    "machine.threads": _positive_or_null,
-    "machine.workers": (_optional(lambda value: _integer(value, 0)), "an integer from 0, or null"),
-    "machine.batches": _positive_or_null,
-    "machine.checkpoint_minutes": (
-        _optional(lambda value: _number(value) and value >= 0),
-        "a number from 0 (0: after each step), or null",
-    ),
 }
 
-
-#: sections whose keys are read one by one; the others are handed to a constructor, which knows its own
+#: section -> all its keys. The other sections are the arguments of a constructor, which checks them.
 KEYS = {
     "": (
         "dataset", "model", "attention", "head", "recipe", "machine", "tracker", "seed", "start_from", "force", "code",
@@ -139,7 +144,8 @@ KEYS = {
 }  # fmt: skip
 
 
-# what a saved config.yaml does not have, or may be older than; in full where another section has such a key as well
+#: keys that the config.yaml of a finished run may lack, since it does not store them or is older than they are; written
+#: in full where another section has a key of the same name
 MAY_LACK = (
     "experiment", "table", "start_from", "force", "code", "dry_run", "n_jobs", "output_dir", "workers",
     "passes_per_epoch", "drop_last", "layers", "checkpoint_minutes", "runs_per_gpu", "nodes", "sync_batchnorm",

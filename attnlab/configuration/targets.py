@@ -1,4 +1,4 @@
-"""Build the object that a config node names by `_target_`, and say which key is wrong when that fails."""
+"""Build the object that a config node names by `_target_`; an error names the config key that is wrong."""
 
 import inspect
 import os
@@ -11,15 +11,18 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from attnlab.configuration.messages import unknown_key, wrong_value
 from attnlab.errors import ConfigError
 
 TYPE_NAMES = {
     int: "an integer", float: "a number", bool: "true or false", str: "a word", NoneType: "null",
 }  # fmt: skip
-#: packages that a config may name; an own package: ATTNLAB_TRUST=mine,ours in the environment, never in a config
+#: packages that a config may name. Other packages are added by ATTNLAB_TRUST=mine,ours in the environment, never by a
+#: config, which may come from someone else.
 TRUSTED = ("attnlab", "torch", "torchvision", "timm", "torchmetrics")
 DATASETS, SCHEDULES = ("attnlab.data",), ("attnlab.schedules",)
-FAMILIES = ("attnlab.models", "attnlab.attention", "attnlab.heads")
+#: whose functions a config may name: attentions that compose gates; not those that build from a config
+ATTENTIONS, BUILDERS = ("attnlab.attention",), ("attnlab.attention.placement",)
 
 
 def _is(found: Any, kind: type) -> bool:
@@ -34,8 +37,8 @@ def _within(module: str, packages: tuple[str, ...]) -> bool:
     return any(module == package or module.startswith(f"{package}.") for package in packages)
 
 
-#: what each key may name: a test of the object, given own packages, and its words. Not all that a trusted package has:
-#: torch.load and torch.hub.load would run what a config brings along.
+#: key -> (a test of the object that it names, given the packages of ATTNLAB_TRUST; what is allowed in words). Not every
+#: object of a trusted package is allowed: torch.load and torch.hub.load would run code that a config brings.
 KINDS: dict[str, tuple[Callable[[Any, tuple[str, ...]], bool], str]] = {
     "dataset": (
         lambda found, own: _is(found, LightningDataModule) and _within(found.__module__, DATASETS + own),
@@ -46,36 +49,40 @@ KINDS: dict[str, tuple[Callable[[Any, tuple[str, ...]], bool], str]] = {
 }
 MODULE = (
     lambda found, own: (
-        (_is(found, nn.Module) and not _is(found, LightningModule)) or _function_of(found, FAMILIES + own)
+        (_is(found, nn.Module) and not _is(found, LightningModule))
+        or (_function_of(found, ATTENTIONS + own) and not _function_of(found, BUILDERS))
     ),
-    "a network module, or a function of attnlab's models, attention or heads",
+    "a network module, or a function of attnlab.attention",
 )
 
 
 def target(node: Mapping[str, Any], key: str) -> Callable[..., Any]:
-    """The callable that `node._target_` names; `key` is where the node stands in the config.
+    """The callable that `node._target_` names. key: the config key of the node.
 
-    Raises ConfigError for one that is not of the kind the key asks for, or not defined in a trusted package, however
-    it is spelt: what a config names is called.
+    Raises ConfigError for an object that is not of the key's kind, and for one that no trusted package defines, even if
+    a trusted module imports it: what a config names will be called.
     """
     path = str(node.get("_target_"))
     own = tuple(name for name in os.environ.get("ATTNLAB_TRUST", "").split(",") if name)
     packages = TRUSTED + own
     if not _within(path, packages) or path in packages:
-        names = ", ".join(f"{name}." for name in packages)
-        raise ConfigError(f"{key}._target_={path}: allowed are names that begin with {names}")
+        names = " or ".join(f"{name}." for name in packages)
+        raise ConfigError(wrong_value(f"{key}._target_", path, f"a name that begins with {names}"))
     try:
         found = get_object(path)
     except Exception as error:
-        raise ConfigError(f"{key}._target_={path}: cannot be imported ({str(error).splitlines()[0]})") from error
+        raise ConfigError(f"cannot import {key}._target_={path}: {str(error).splitlines()[0]}") from error
     fits, kind = KINDS.get(key, MODULE)
     if not fits(found, own) or not _within(found.__module__, packages):
-        raise ConfigError(f"{key}._target_={path}: allowed is {kind}")
+        raise ConfigError(wrong_value(f"{key}._target_", path, kind))
     return found
 
 
 def check_types(make: Callable[..., Any], knobs: Mapping[str, Any], key: str) -> None:
-    """Raise ConfigError when a knob's value is not of the plain type that the callable's signature names."""
+    """Raise ConfigError for an argument whose value has another type than the callable's signature says.
+
+    Only plain types are checked: int, float, bool, str and None.
+    """
     try:
         hints = get_type_hints(make.__init__ if inspect.isclass(make) else make)
     except (NameError, TypeError, AttributeError):
@@ -88,13 +95,14 @@ def check_types(make: Callable[..., Any], knobs: Mapping[str, Any], key: str) ->
         fits = {type(value)} & allowed or (float in allowed and type(value) is int)
         if not fits:
             names = " or ".join(sorted(TYPE_NAMES[part] for part in allowed if part in TYPE_NAMES))
-            raise ConfigError(f"{key}.{name}={'null' if value is None else value}: allowed is {names}")
+            raise ConfigError(wrong_value(f"{key}.{name}", value, names))
 
 
 def construct(node: Mapping[str, Any], key: str, *args: Any, **context: Any) -> Any:
-    """Call `node._target_` with `args`, the node's own keys and `context`.
+    """Call `node._target_` with `args`, the node's other keys and `context`.
 
-    Raises ConfigError naming `key.KNOB` for a knob that the target does not have.
+    Raises ConfigError for a key that is no argument of the target, for a value of a wrong type, and for one that the
+    target refuses.
     """
     make = target(node, key)
     knobs = {name: value for name, value in node.items() if name != "_target_"}
@@ -104,7 +112,7 @@ def construct(node: Mapping[str, Any], key: str, *args: Any, **context: Any) -> 
         allowed = [name for name in accepted if name not in context and name not in positional]
         for name in knobs:
             if name not in allowed:
-                raise ConfigError(f"{key}.{name}: no such key; allowed are {', '.join(allowed) or 'none'}")
+                raise ConfigError(unknown_key(f"{key}.{name}", [f"{key}.{other}" for other in allowed]))
     check_types(make, knobs, key)
     try:
         return make(*args, **knobs, **context)

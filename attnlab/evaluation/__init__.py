@@ -1,1 +1,1 @@
-"""Evaluation: a finished run is tested again, its maps are recorded and judged."""
+"""Evaluate a finished run: record its masks, compute its maps, judge them, draw them."""

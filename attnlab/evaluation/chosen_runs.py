@@ -1,4 +1,4 @@
-"""What `run=ID` or `table=NAME` asks for, of commands that read finished runs: attnlab.judge and attnlab.look."""
+"""The finished runs that `run=ID` or `table=NAME` chooses, for the commands attnlab.judge and attnlab.look."""
 
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -17,10 +17,13 @@ FOLDERS = ("dataset.root", "dataset.cache")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """output_dir, machine: of the config;  folders: overrides of where the images lie;  own: the command's own keys;
-    records: the runs that are there, with a checkpoint, in the table's order;  grid: of the table, if one was named;
-    absent: runs of the table without one."""
+class ChosenRuns:
+    """The runs that a command line chooses, and the settings for reading them.
+
+    output_dir, machine: of the composed config;  folders: overrides that name image folders;  own: {key: value} of the
+    command's own keys;  records: the finished runs that have a checkpoint, in the table's order;  grid: the table's
+    grid, None for a single run;  missing: number of the table's runs without a record or without a checkpoint.
+    """
 
     output_dir: Path
     machine: Mapping[str, Any]
@@ -28,13 +31,13 @@ class Asked:
     own: Mapping[str, Any]
     records: tuple[Record, ...]
     grid: Grid | None = None
-    absent: int = 0
+    missing: int = 0
 
 
-def read_asked(arguments: Sequence[str], own: Collection[str]) -> Asked:
-    """The meaning of the arguments. own: the keys that are the command's, besides run.
+def choose_runs(arguments: Sequence[str], own: Collection[str]) -> ChosenRuns:
+    """Parse a command line and find its runs. own: the command's own keys, besides run and table.
 
-    Raises ConfigError for a run or a table that is not there, and for a key that means nothing here.
+    Raises ConfigError for a run or a table that is not found, and for a key that the command does not have.
     """
     items = dict(zip(arguments, parse(arguments, "the command line"), strict=True))
     mine = {
@@ -47,41 +50,42 @@ def read_asked(arguments: Sequence[str], own: Collection[str]) -> Asked:
     folders = tuple(argument for argument in rest if argument.partition("=")[0] in FOLDERS)
     table = [argument for argument in rest if argument.startswith("table=")]
     if len(runs) + len(table) != 1:
-        raise ConfigError("run=ID or table=NAME: one of them must be given")
+        raise ConfigError(f"{len(runs) + len(table)} runs or tables are named; allowed is one, run=ID or table=NAME")
     general = [a for a in rest if a.split("=")[0].split(".")[0] in ("machine", "output_dir")]
     cfg = check(compose_file("run", general))
     output_dir = Path(cfg["output_dir"])
     if runs:
         if unknown := [argument for argument in rest if argument not in (*general, *folders)]:
-            allowed = ", ".join(("run", "table", *own, "output_dir", "machine", *FOLDERS))
-            raise ConfigError(f"{unknown[0]}: allowed are {allowed} and keys below machine")
+            allowed = ", ".join(sorted(("run", "table", *own, "output_dir", "machine", *FOLDERS), key=len))
+            raise ConfigError(
+                f"unknown key {unknown[0].partition('=')[0]}; allowed are {allowed} and keys below machine"
+            )
         folder = find_run(runs[0], output_dir)
-        return Asked(output_dir, cfg["machine"], folders, mine, (read_valid_record(folder),))
+        return ChosenRuns(output_dir, cfg["machine"], folders, mine, (read_valid_record(folder),))
     grid = read_grid(rest)
     found, left_out = gather(output_dir)
     progress = progress_of(grid, found)
     for reason in (line for line in left_out if any(name in line for name in grid.run_ids.values())):
         print(f"left out: {reason}", file=sys.stderr)
-    there = [record for record in progress.done.values() if (output_dir / record["id"] / "best.ckpt").exists()]
-    records = tuple({record["id"]: record for record in there}.values())
+    ready = [record for record in progress.done.values() if (output_dir / record["id"] / "best.ckpt").exists()]
+    records = tuple({record["id"]: record for record in ready}.values())
     if not records:
-        raise ConfigError(f"table={grid.name}: none of its runs is in output_dir={output_dir} with its checkpoint")
-    return Asked(
-        output_dir, cfg["machine"], folders, mine, records, grid, len(set(grid.run_ids.values())) - len(records)
-    )
+        raise ConfigError(f"no run of table={grid.name} has a record and a checkpoint in output_dir={output_dir}")
+    missing = len(set(grid.run_ids.values())) - len(records)
+    return ChosenRuns(output_dir, cfg["machine"], folders, mine, records, grid, missing)
 
 
-def positive(own: Mapping[str, Any], key: str, default: int) -> int:
-    """An integer from 1 of the command's own keys. Raises ConfigError."""
+def read_positive(own: Mapping[str, Any], key: str, default: int) -> int:
+    """The value of one of the command's own keys, an integer from 1. Raises ConfigError."""
     value = own.get(key, default)
     if type(value) is not int or value < 1:
-        raise ConfigError(f"{key}={value}: allowed is an integer from 1")
+        raise ConfigError(f"wrong value {key}={value}; allowed is an integer from 1")
     return value
 
 
-def boolean(own: Mapping[str, Any], key: str) -> bool:
-    """true or false of the command's own keys, false by default. Raises ConfigError."""
+def read_boolean(own: Mapping[str, Any], key: str) -> bool:
+    """The value of one of the command's own keys, true or false; false by default. Raises ConfigError."""
     value = own.get(key, False)
     if not isinstance(value, bool):
-        raise ConfigError(f"{key}={value}: allowed are true, false")
+        raise ConfigError(f"wrong value {key}={value}; allowed is true or false")
     return value

@@ -1,7 +1,7 @@
-"""The masks of a network, seen without touching it: `with record(net) as seen: net(images)`.
+"""Record the masks of a network during a forward pass: `with record_masks(net) as masks: net(images)`.
 
-Every module that has a `mask` (a Gate, a level of Learn To Pay Attention, PAN's gate, GC's pooling) turns scores z into
-masks m there; both are kept under the module's name.
+A gate has a submodule `mask` that turns scores z into masks m (also a level of Learn To Pay Attention, PAN's gate and
+GC's pooling). A forward hook on this submodule keeps both z and m under the gate's name.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,15 +15,15 @@ Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What one mask did to one batch: scores z and masks m = mask(z), both (B, C or 1, H or 1, W or 1), float32."""
+class RecordedMask:
+    """One gate on one batch: scores z and masks m = mask(z), both (B, C or 1, H or 1, W or 1), float32."""
 
     z: Tensor
     m: Tensor
 
     @property
     def kind(self) -> str:
-        """What m varies over: channel, spatial, both; rows or columns: (B, C, H, 1), (B, C, 1, W)."""
+        """The axes over which m varies: channel, spatial, both; rows (B, C, H, 1) or columns (B, C, 1, W)."""
         _, channels, height, width = self.m.shape
         if height == width == 1:
             return "channel"
@@ -32,49 +32,49 @@ class Seen:
         return "spatial" if channels == 1 else "both"
 
 
-def gates(net: nn.Module) -> dict[str, nn.Module]:
-    """{name: the module that turns its scores into masks}, in the order of the network."""
+def mask_modules(net: nn.Module) -> dict[str, nn.Module]:
+    """{gate's name: its submodule `mask`}, in the order of the network."""
     found = {name: getattr(module, "mask", None) for name, module in net.named_modules()}
     return {name: mask for name, mask in found.items() if isinstance(mask, nn.Module)}
 
 
 @contextmanager
-def record(net: nn.Module) -> Iterator[dict[str, Seen]]:
-    """{gate's name: what it did in the last forward pass}, filled while the context is open.
+def record_masks(net: nn.Module) -> Iterator[dict[str, RecordedMask]]:
+    """{gate's name: its masks in the last forward pass}, filled while the context is open; detached from the graph.
 
-    Nothing of the network changes: hooks that return nothing, removed at the end however it ends. A compiled network
-    runs uncompiled meanwhile, since its graph knows no hooks; its graph stays. What is kept has no gradient.
+    The hooks do not change the network's output, and they are removed when the context ends, also after an error. A
+    compiled network runs eagerly meanwhile, since its compiled graph calls no hooks; the graph is kept.
     """
-    seen: dict[str, Seen] = {}
+    masks: dict[str, RecordedMask] = {}
 
     def keep(name: str) -> Hook:
-        def hook(_: nn.Module, given: tuple[Tensor, ...], m: Tensor) -> None:
-            seen[name] = Seen(given[0].detach().float(), m.detach().float())
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...], m: Tensor) -> None:
+            masks[name] = RecordedMask(inputs[0].detach().float(), m.detach().float())
 
         return hook
 
-    with hooked({mask: keep(name) for name, mask in gates(net).items()}):
-        yield seen
+    with forward_hooks({mask: keep(name) for name, mask in mask_modules(net).items()}):
+        yield masks
 
 
 @contextmanager
-def replaced(net: nn.Module, masks: Mapping[str, Tensor]) -> Iterator[None]:
-    """While the context is open, the named gates give these masks, (1, C, H, W), whatever they see."""
-    known = gates(net)
+def replace_masks(net: nn.Module, masks: Mapping[str, Tensor]) -> Iterator[None]:
+    """While the context is open, each named gate uses the given mask (1, C, H, W) for every image."""
+    modules = mask_modules(net)
 
     def give(constant: Tensor) -> Hook:
-        def hook(_: nn.Module, given: tuple[Tensor, ...], m: Tensor) -> Tensor:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...], m: Tensor) -> Tensor:
             return constant.to(m).expand_as(m)
 
         return hook
 
-    with hooked({known[name]: give(constant) for name, constant in masks.items()}):
+    with forward_hooks({modules[name]: give(constant) for name, constant in masks.items()}):
         yield
 
 
 @contextmanager
-def hooked(hooks: Mapping[nn.Module, Hook]) -> Iterator[None]:
-    """Forward hooks for as long as the context is open, in which compiled modules run uncompiled."""
+def forward_hooks(hooks: Mapping[nn.Module, Hook]) -> Iterator[None]:
+    """Register forward hooks while the context is open; compiled modules run eagerly meanwhile."""
     handles = [module.register_forward_hook(hook) for module, hook in hooks.items()]
     try:
         with torch.compiler.set_stance("force_eager"):

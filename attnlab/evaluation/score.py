@@ -1,15 +1,21 @@
-"""A score of a judgement: a value, its standard error over images, and what it is to be held against."""
+"""One score of a judgement: a value, its standard error over images, and the reference value it is compared with."""
 
 from typing import Any
 
 from torch import Tensor
 
-#: what a part of a judgement returns: {scores: {name: score}, details: {...}}
+#: what judging one part returns: {"scores": {name: score}, "details": {...}}
 Part = dict[str, Any]
 
 
-def score(values: Tensor | float, beside: Tensor | float | None, meaning: str, scale: float = 1.0) -> dict[str, Any]:
-    """One score; of a tensor the mean over images with its standard error. beside: None where there is none."""
+def make_score(
+    values: Tensor | float, beside: Tensor | float | None, meaning: str, scale: float = 1.0
+) -> dict[str, Any]:
+    """{"value", "se", "beside", "meaning"}, the numbers multiplied by `scale`.
+
+    values: one per image, whose mean and standard error are taken, or a single number, which has no standard error;
+    beside: the reference value, of which a tensor's mean is taken, None if there is none;  meaning: what `beside` is.
+    """
     found: dict[str, Any] = {"meaning": meaning, "se": None}
     if isinstance(values, Tensor):
         if len(values) > 1:

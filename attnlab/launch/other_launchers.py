@@ -14,7 +14,10 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from attnlab.configuration.compose import PACKAGES, check, explain, register_resolvers
+from attnlab.configuration.compose import check
+from attnlab.configuration.explain import explain
+from attnlab.configuration.groups import PACKAGES
+from attnlab.configuration.resolvers import register_resolvers
 from attnlab.configuration.secrets import hide
 from attnlab.errors import AttnlabError, ConfigError
 from attnlab.launch.sweep import Sweep, failures

@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from attnlab.configuration.digest import canonical
-from attnlab.configuration.identity import name_of
+from attnlab.configuration.names import name_of
 from attnlab.configuration.targets import target
 from attnlab.configuration.validation_seed import draw_seed
 from attnlab.errors import ConfigError

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from attnlab.configuration.compose import choices
+from attnlab.configuration.groups import choices
 from attnlab.records.record import Record, seal, write_json
 from attnlab.records.record_check import checksum
 

@@ -21,6 +21,7 @@ PACKAGES = (
     "attnlab.evaluation.maps",
     "attnlab.evaluation.score",
     "attnlab.evaluation.finished_run",
+    "attnlab.evaluation.mask_recorder",
     "attnlab.data.subset",
     "attnlab.data.batches",
     "attnlab.data.cluttered_digits_images",

@@ -160,7 +160,8 @@ def load_results(output_dir: str | Path = "outputs") -> "pd.DataFrame":
     """A DataFrame with a row for each finished run: id, seed, names of its parts, metrics, costs, device."""
     import pandas as pd
 
-    from attnlab.configuration.identity import SECTIONS, cell, name_of
+    from attnlab.configuration.identity import SECTIONS, cell
+    from attnlab.configuration.names import name_of
 
     rows = []
     for record in records(output_dir):

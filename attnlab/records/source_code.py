@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from attnlab.configuration.compose import NO_ATTENTION
+from attnlab.configuration.schema import NO_ATTENTION
 from attnlab.records.source_files import PACKAGES, installed_version, is_own, path_of, root_of
 from attnlab.records.syntax import syntax, syntax_digest
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from attnlab.configuration.digest import digest
-from attnlab.configuration.identity import SECTIONS, cell, name_of, science
+from attnlab.configuration.identity import SECTIONS, cell, science
+from attnlab.configuration.names import name_of
 from attnlab.records.record import Record
 from attnlab.tables.cell_runs import CellRuns
 from attnlab.tables.formats import markdown_table

@@ -9,7 +9,8 @@ baseline in one table, over which Holm corrects.
 from collections.abc import Sequence
 from statistics import median
 
-from attnlab.configuration.identity import SECTIONS, name_of
+from attnlab.configuration.identity import SECTIONS
+from attnlab.configuration.names import name_of
 from attnlab.errors import ConfigError
 from attnlab.records.record import RESULTS, Record, gather
 from attnlab.tables.power_analysis import ALPHA, MOST_SEEDS, POWER, seeds_for_equivalence, seeds_needed

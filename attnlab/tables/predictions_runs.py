@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from attnlab.configuration.identity import SECTIONS, name_of
+from attnlab.configuration.identity import SECTIONS
+from attnlab.configuration.names import name_of
 from attnlab.errors import ConfigError
 from attnlab.records.predictions import Predictions, load_predictions
 from attnlab.records.record import Record, find_run, read_record

@@ -14,9 +14,12 @@ import yaml
 from hydra.core.override_parser.types import Override, QuotedString
 from omegaconf import OmegaConf
 
-from attnlab.configuration.compose import CONF, choices, compose_file, no_such_key
+from attnlab.configuration.compose import compose_file
 from attnlab.configuration.digest import canonical
-from attnlab.configuration.identity import SECTIONS, departures, name_of, read_choice, science
+from attnlab.configuration.groups import CONF, choices
+from attnlab.configuration.identity import SECTIONS, science
+from attnlab.configuration.messages import unknown_key
+from attnlab.configuration.names import departures, name_of, read_choice
 from attnlab.configuration.overrides import parse
 from attnlab.errors import ConfigError
 from attnlab.records.record import Record
@@ -107,7 +110,7 @@ def read_filters(overrides: Sequence[str], records: Sequence[Record]) -> list[Fi
     held = {key for record in records for key in _keys(record["config"])}
     for one in found:
         if records and not one.is_group and one.value is not None and one.key not in held:
-            raise ConfigError(no_such_key(one.key, sorted(_beside(one.key, held))))
+            raise ConfigError(unknown_key(one.key, sorted(_beside(one.key, held))))
     own = {one.key for one in found}
     return [
         Filter(one.argument, one.key, one.value, one.is_group, tuple(k for k in own if k.startswith(f"{one.key}.")))

@@ -5,7 +5,8 @@ from typing import Any
 
 from hydra.core.override_parser.types import Glob, Override, QuotedString
 
-from attnlab.configuration.compose import CONF, chosen
+from attnlab.configuration.compose import chosen
+from attnlab.configuration.groups import CONF
 from attnlab.configuration.overrides import parse
 from attnlab.errors import ConfigError
 

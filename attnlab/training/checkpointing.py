@@ -120,6 +120,14 @@ class Best(Checkpoint):
         self.score, self.epoch = state_dict["score"], state_dict["epoch"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._make_up(trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """After a kill in the last epoch no training starts, so on_train_start is not called."""
+        self._make_up(trainer)
+
+    def _make_up(self, trainer: pl.Trainer) -> None:
+        """Write the best.ckpt that last.ckpt names, where a kill came between the two."""
         if not trainer.is_global_zero:
             return
         there = read(self.path) if self.path.exists() else None

@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
-from attnlab.configuration.identity import cell, name_of
+from attnlab.configuration.identity import cell
+from attnlab.configuration.names import name_of
 from attnlab.configuration.secrets import hide
 from attnlab.errors import ConfigError
 from attnlab.machine.ranks import is_first

@@ -172,9 +172,9 @@ def _fit_and_test(
     watching = (Draws(values["seed"]), log, last, best, progress_of(log))
     callbacks: list[Callback] = [callback for callback in watching if callback is not None]
     if values["tracker"].get("images"):
-        from attnlab.evaluation.drawing.during_training import Watch
+        from attnlab.evaluation.drawing.during_training import DrawMaps
 
-        callbacks.append(Watch(folder, name))
+        callbacks.append(DrawMaps(folder, name))
     trainer = make_trainer(values, folder, callbacks, tracker.loggers())
     if trainer.is_global_zero:
         write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(without_paths(values))))

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from attnlab.configuration.compose import CONF
+from attnlab.configuration.groups import CONF
 from attnlab.configuration.targets import target
 from tests.attention.test_parity import PAIRS, REFERENCE, node_of, stored
 

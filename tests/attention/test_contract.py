@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from attnlab.attention.placement import make_attention
-from attnlab.configuration.compose import choices, compose_file, plain
+from attnlab.configuration.compose import compose_file, plain
+from attnlab.configuration.groups import choices
 from attnlab.configuration.targets import target
 
 SIZES = [(1, 1), (2, 3), (5, 9), (7, 7), (32, 32)]  # height, width: tiny, odd, non-square, usual

@@ -14,7 +14,8 @@ import torch
 
 import attnlab
 from attnlab.bench import COLUMNS, zoo
-from attnlab.configuration.compose import choices, compose_file, plain
+from attnlab.configuration.compose import compose_file, plain
+from attnlab.configuration.groups import choices
 from attnlab.models.costs import count_macs
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "attention_costs.csv"
@@ -230,9 +231,9 @@ def test_bad_input_of_the_menu():
 
     command = [sys.executable, "-m", "attnlab.bench"]
     for arguments, message in (
-        (["speed"], "attnlab: speed: no such benchmark; allowed are zoo, gates, step"),
-        (["zoo", "format=tex"], "attnlab: format=tex: allowed are table, csv"),
-        (["zoo", "attention=sse"], "attnlab: attention=sse: unknown"),
+        (["speed"], "attnlab: unknown command speed; allowed are zoo, gates, step"),
+        (["zoo", "format=tex"], "attnlab: unknown choice format=tex; allowed are csv, table, markdown"),
+        (["zoo", "attention=sse"], "attnlab: unknown choice attention=sse; did you mean se?"),
     ):
         done = warm([*command, *arguments])
         assert done.returncode == 1

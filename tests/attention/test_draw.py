@@ -4,8 +4,10 @@ import pytest
 import torch
 
 import attnlab
-from attnlab.configuration.compose import choices, plain
-from attnlab.configuration.identity import name_of, run_id
+from attnlab.configuration.compose import plain
+from attnlab.configuration.groups import choices
+from attnlab.configuration.identity import run_id
+from attnlab.configuration.names import name_of
 from attnlab.errors import ConfigError
 
 ATTENTIONS = [name for name in choices("attention") if name != "none"]
@@ -109,5 +111,7 @@ def test_null_is_no_key_and_none_has_no_draw():
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "x"])
 def test_what_a_draw_may_be(value):
-    with pytest.raises(ConfigError, match=rf"^attention\.draw={value}: allowed is an integer from 1, or null$"):
+    with pytest.raises(
+        ConfigError, match=rf"^wrong value attention\.draw={value}; allowed is an integer from 1, or null$"
+    ):
         build("attention=se", f"attention.draw={value}")

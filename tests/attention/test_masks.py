@@ -6,7 +6,8 @@ from torch import nn
 
 from attnlab.attention import masks
 from attnlab.attention.gate import Gate, spread
-from attnlab.configuration.compose import choices, compose_file, plain
+from attnlab.configuration.compose import compose_file, plain
+from attnlab.configuration.groups import choices
 from attnlab.configuration.targets import construct
 from attnlab.errors import ConfigError
 

@@ -23,7 +23,8 @@ from attnlab.attention.pfaam import PfAAM
 from attnlab.attention.pse import CPSE, PSE
 from attnlab.attention.rezero import Eased
 from attnlab.attention.se import SE
-from attnlab.configuration.compose import check, choices
+from attnlab.configuration.compose import check
+from attnlab.configuration.groups import choices
 from attnlab.data.build import make_datamodule
 from attnlab.errors import ConfigError
 
@@ -266,7 +267,7 @@ def test_at_amount_1_it_is_the_attention():
         ConfigError, match=r"^attention=sk: attention\.start=identity: .* begin as one; allowed is null$"
     ):
         attnlab.build(attnlab.config(["attention=sk", "attention.start=identity"]))
-    with pytest.raises(ConfigError, match=r"attention\.start=zero: allowed is identity, null"):
+    with pytest.raises(ConfigError, match=r"^wrong value attention\.start=zero; allowed is identity, or null$"):
         attnlab.config(["attention=se", "attention.start=zero"])
 
 

@@ -1,4 +1,4 @@
-"""The command line of the benchmarks: keys, errors, the JSON beside the table. Each by itself: tests/benches."""
+"""The command line of the benchmarks: keys, errors, the JSON file, and the shipped results."""
 
 import json
 import subprocess
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from warm import warm
 
-from attnlab.bench import COMMANDS, main, measure, read_arguments, show_again
+from attnlab.bench import COMMANDS, main, measure
+from attnlab.benchmarks.commands import read_arguments, show_again
 from attnlab.benchmarks.report import markdown, read_report
 from attnlab.errors import ConfigError
 
@@ -23,28 +24,32 @@ def test_arguments():
     )
     assert asked.flag("compiled")
     assert not read_arguments("step", [])[0].flag("compiled")
-    assert read_arguments("startup", [])[0].repeats == 3
+    assert read_arguments("step", [])[0].repeats == 11
 
 
 @pytest.mark.parametrize(
     ("command", "argument", "message"),
     [
-        ("gates", "repeats=0", "repeats=0: allowed is an integer from 1"),
-        ("gates", "repeats=x", "repeats=x: allowed is an integer from 1"),
-        ("gates", "compiled=true", "compiled=true: no such key of gates"),
-        ("step", "compiled=1", "compiled=1: allowed are true, false"),
-        ("gates", "loud", "loud: no such key of gates"),
-        ("gates", "json=", "json=: allowed is a file"),
+        ("gates", "repeats=0", "wrong value repeats=0; allowed is an integer from 1"),
+        ("gates", "repeats=x", "wrong value repeats=x; allowed is an integer from 1"),
+        ("gates", "compiled=true", "unknown key compiled of gates; allowed is KEY=VALUE with "),
+        ("step", "compiled=1", "wrong value compiled=1; allowed is true or false"),
+        ("gates", "loud", "unknown key loud of gates; allowed"),
+        ("gates", "json=", "wrong value json=; allowed is the name of a file"),
         ("gates", "shapes=1x16x4", "shapes=1x16x4: allowed are BxCxHxW"),
         ("roofline", "shapes=1x16x0x0", "shapes=1x16x0x0: allowed are BxCxHxW"),
-        ("step", "shapes=1x16x4x4", "shapes=1x16x4x4: no such key of step"),
-        ("gates", "attention=sk", "attention=sk: allowed here are se, eca, cbam"),
-        ("roofline", "attention=sk", "attention=sk: allowed here are se, eca, cbam"),
-        ("step", "machine.thread=1", "machine.thread: no such key"),
-        ("step", "attention=sse", "attention=sse: unknown; allowed are"),
-        ("overhead", "machine.precision=64-true", "machine.precision=64-true: allowed in a benchmark are auto"),
-        ("overhead", "recipe.grad_clip=1", "recipe.grad_clip=1: allowed in this benchmark is null"),
-        ("startup", "model=resnet21", "model=resnet21: unknown"),
+        ("step", "shapes=1x16x4x4", "unknown key shapes of step; allowed"),
+        ("gates", "attention=sk", "wrong value attention=sk; allowed in this benchmark are se, gc, eca, cbam"),
+        ("roofline", "attention=sk", "wrong value attention=sk; allowed in this benchmark are se, gc, eca, cbam"),
+        ("step", "machine.thread=1", "unknown key machine.thread; did you mean machine.threads?"),
+        ("step", "attention=sse", "unknown choice attention=sse; did you mean se? allowed are"),
+        (
+            "overhead",
+            "machine.precision=64-true",
+            "wrong value machine.precision=64-true; allowed in a benchmark are",
+        ),
+        ("overhead", "recipe.grad_clip=1", "wrong value recipe.grad_clip=1; allowed in this benchmark is null"),
+        ("data", "model=resnet21", "unknown choice model=resnet21; did you mean "),
     ],
 )
 def test_errors_name_key_value_and_what_is_allowed(command, argument, message):
@@ -56,7 +61,7 @@ def test_errors_name_key_value_and_what_is_allowed(command, argument, message):
 
 def test_a_file_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match=r"json=.*cannot be written"):
+    with pytest.raises(ConfigError, match=r"^cannot be written \(.*\): json="):
         measure("roofline", ["attention=se", "shapes=1x16x4x4", "repeats=1", f"json={tmp_path}/file/x.json"])
 
 
@@ -74,12 +79,12 @@ def test_one_command_from_the_shell(tmp_path):
     assert [row["case"] for row in kept["rows"]] == ["eca (1, 16, 4, 4)", "eca (2, 8, 2, 2)"]
 
 
-def test_every_command_is_told_by_help():
+def test_help_lists_every_command():
     done = subprocess.run([sys.executable, "-m", "attnlab.bench", "--help"], capture_output=True, text=True, check=True)
     assert all(f"\n{command} " in done.stdout for command in ("zoo", *COMMANDS))
 
 
-def test_show_prints_what_was_kept(tmp_path, capsys, monkeypatch):
+def test_show_prints_a_report_file(tmp_path, capsys, monkeypatch):
     _, path = measure("roofline", ["attention=se", "shapes=1x16x4x4", "repeats=1", f"json={tmp_path}/x.json"])
     monkeypatch.setattr(sys, "argv", ["bench", "show", str(path), "format=markdown"])
     main()
@@ -89,12 +94,12 @@ def test_show_prints_what_was_kept(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "show: which files"),
-        (["none.json"], "none.json: not a file that attnlab.bench wrote"),
-        (["x", "format=csv"], "format=csv: allowed are table, markdown"),
+        ([], "^show: no file is named"),
+        (["none.json"], "^not a file that attnlab.bench wrote: none.json"),
+        (["x", "format=csv"], "^unknown choice format=csv; allowed are table, markdown"),
     ],
 )
-def test_show_says_what_it_cannot_show(arguments, message):
+def test_show_refuses_wrong_arguments(arguments, message):
     with pytest.raises(ConfigError, match=message):
         show_again(arguments)
 

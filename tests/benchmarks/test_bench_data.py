@@ -1,11 +1,11 @@
-"""bench data: what is compared does the same work, and the report says what it was asked for. No time is asserted."""
+"""bench data: both sides do the same work, and the report names the arguments. No time is asserted."""
 
 import pytest
 import torch
 
-from attnlab.bench import read_arguments
 from attnlab.benchmarks import data as bench
 from attnlab.benchmarks import torchvision_loader
+from attnlab.benchmarks.commands import read_arguments
 from attnlab.errors import ConfigError
 
 SMALL = ("model=resnet8", "recipe.batch_size=8", "machine.workers=0", "machine.accelerator=cpu", "repeats=2")
@@ -45,7 +45,7 @@ def test_a_dataset_that_is_named_is_measured(tiny):
     assert what == "dataset=cluttered_digits, 32 px"
     assert len(split) == 50
     refused = asked("dataset=imagenet", "dataset.root=nowhere")
-    with pytest.raises(ConfigError, match="dataset=imagenet: allowed here are datasets held in memory"):
+    with pytest.raises(ConfigError, match="not in memory: the dataset is ImageNet; allowed here are"):
         bench.small_images(refused, refused.values(*bench.DEFAULTS))
 
 

@@ -1,4 +1,4 @@
-"""Ratios of rounds, quartiles, what is printed, and the JSON that comes back."""
+"""Ratios of rounds, quartiles, the printed tables, and the JSON file."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Turn by turn: the order, the number of calls, and loops that are made to wait."""
+"""Timing in turn: the order, the number of calls, and training loops that wait for each other."""
 
 import pytest
 import torch
@@ -61,8 +61,8 @@ def test_loops_take_turns(steps):
     assert len([1 for name, batch in seen if name == "a" and batch != "end"]) == 2 * steps + 1 == len(turns["a"])
 
 
-def test_who_knows_the_length_does_not_ask_beyond_it():
-    """As Lightning: it stops by the loader's length."""
+def test_the_length_is_enough_for_all_turns():
+    """Lightning stops at the loader's length."""
     seen = []
 
     def run(loader):
@@ -76,7 +76,7 @@ def test_who_knows_the_length_does_not_ask_beyond_it():
     assert seen == [0, 1, 2, 3, 4]
 
 
-def test_an_error_of_a_loop_is_told_to_who_asked():
+def test_an_error_of_a_loop_is_raised_by_take():
     def run(loader):
         raise ValueError("no")
 

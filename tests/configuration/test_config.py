@@ -9,8 +9,12 @@ from omegaconf import OmegaConf
 from warm import warm
 
 import attnlab
-from attnlab.configuration.compose import CONF, check, choices, compose_file, plain
-from attnlab.configuration.identity import cell, name_of, read_choice, run_id, science
+from attnlab.configuration import removed
+from attnlab.configuration.compose import check, compose_file, plain
+from attnlab.configuration.groups import CONF, choices
+from attnlab.configuration.identity import cell, run_id, science
+from attnlab.configuration.messages import unknown_choice
+from attnlab.configuration.names import name_of, read_choice
 from attnlab.errors import ConfigError
 
 GROUPS = {path.parent.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml")} - {"."}
@@ -147,71 +151,106 @@ def test_every_attention_yaml_is_named_by_itself_or_something_shorter():
 
 
 BAD = [
-    (["attention=sse"], r"attention=sse: unknown; allowed are a2, bam, .*se, .*; did you mean se\?"),
-    (["model=resnet21"], r"model=resnet21: unknown; allowed are densenet40, .*resnet110, .*"),
-    (["dataset=mnist"], r"dataset=mnist: unknown; allowed are cifar10, cifar100, cluttered_digits"),
-    (["recipe=fast"], r"recipe=fast: unknown; allowed are .*he2016, hu2018, jetley2018, laakom2021"),
+    (["attention=sse"], r"^unknown choice attention=sse; did you mean se\? allowed are a2, gc, se, .*, triplet, "),
+    (["model=resnet21"], r"^unknown choice model=resnet21; did you mean resnet20\? allowed are timm, .*, densenet40, "),
+    (["dataset=mnist"], r"^unknown choice dataset=mnist; allowed are svhn, .*cifar10, cifar100, .*cluttered_digits"),
+    (["recipe=fast"], r"^unknown choice recipe=fast; allowed are quick, he2016, hu2018, .*jetley2018, laakom2021"),
     (
         ["recipe.epoch=3"],
-        r"recipe\.epoch: no such key; allowed are recipe\.validation, recipe\.epochs, .*did you mean recipe\.epochs\?",
+        r"^unknown key recipe\.epoch; did you mean recipe\.epochs\? allowed are recipe\.steps, recipe\.epochs, ",
     ),
     (
         ["attention=se", "attention.reduktion=3"],
-        r"attention\.reduktion: no such key; .*did you mean attention\.reduction\?",
+        r"^unknown key attention\.reduktion; did you mean attention\.reduction\? allowed are attention\.bias, ",
     ),
-    (["sede=3"], r"sede: no such key; allowed are seed, .*did you mean seed\?"),
-    (["attention=none", "attention/mask=ignore"], r"attention/mask: attention=none has none"),
+    (["sede=3"], r"^unknown key sede; did you mean seed\? allowed are code, head, seed, "),
+    (
+        ["attention=none", "attention/mask=ignore"],
+        r"^unknown group attention/mask; attention=none has no mask, as only gates have one$",
+    ),
     (
         ["attention=se", "attention/mask=ignor"],
-        r"attention/mask=ignor: unknown; allowed are attend, .*did you mean ignore",
+        r"^unknown choice attention/mask=ignor; did you mean ignore\? allowed are hard, ",
     ),
-    (["attention=se,cbam"], r"attention=se,cbam: several values are a sweep; add -m"),
-    (["seed=null"], r"seed=null: allowed is an integer from 0"),
-    (["seed=-1"], r"seed=-1: allowed is an integer from 0"),
-    (["seed=1.5"], r"seed=1\.5: allowed is an integer"),
-    (["recipe.batch_size=0"], r"recipe\.batch_size=0: allowed is an integer from 1"),
-    (["recipe.epochs=many"], r"recipe\.epochs=many: allowed is an integer from 1, or null"),
-    (["recipe.epochs=null"], r"recipe\.epochs=null with recipe\.steps=null"),
-    (["recipe.validation.order=random"], r"recipe\.validation\.order=random: allowed is seed, file"),
-    (["head.classes=7"], r"head\.classes=7: allowed is 10, as dataset\.classes"),
-    (["dataset=folder"], r"dataset\.root: must be given"),
-    (["dataset=folder", "dataset.root=nowhere"], r"dataset\.root=nowhere: has no folder train/"),
-    (["seed=[1"], r"no viable alternative at input '\[1'"),
-    (["seed=5000000000"], r"seed=5000000000: allowed is an integer from 0 to 4294967295"),
-    (["recipe.weight_decay.default=abc"], r"recipe\.weight_decay\.default=abc: allowed is a number from 0, or null"),
-    (["recipe.weight_decay.layers=head"], r"recipe\.weight_decay\.layers=head: allowed is {layer: a number from 0}, "),
+    (["attention=se,cbam"], r"^several values attention=se,cbam; a sweep needs -m$"),
+    (["seed=null"], r"^wrong value seed=null; allowed is an integer from 0"),
+    (["seed=-1"], r"^wrong value seed=-1; allowed is an integer from 0"),
+    (["seed=1.5"], r"^wrong value seed=1\.5; allowed is an integer"),
+    (["recipe.batch_size=0"], r"^wrong value recipe\.batch_size=0; allowed is an integer from 1"),
+    (["recipe.epochs=many"], r"^wrong value recipe\.epochs=many; allowed is an integer from 1, or null"),
+    (["recipe.epochs=null"], r"^no length: recipe\.epochs=null and recipe\.steps=null; "),
+    (["recipe.validation.order=random"], r"^wrong value recipe\.validation\.order=random; allowed is seed or file$"),
+    (["head.classes=7"], r"^wrong value head\.classes=7; allowed is 10, as dataset\.classes"),
+    (["dataset=folder"], r"^missing value dataset\.root; add dataset\.root=\.\.\.$"),
+    (["dataset=folder", "dataset.root=nowhere"], r"^no folder train/ in dataset\.root=nowhere; "),
+    (["seed=[1"], r"^cannot parse seed=\[1: no viable alternative at input '\[1'; allowed is key=value, "),
+    (["seed=5000000000"], r"^wrong value seed=5000000000; allowed is an integer from 0 to 4294967295"),
+    (
+        ["recipe.weight_decay.default=abc"],
+        r"^wrong value recipe\.weight_decay\.default=abc; allowed is a number from 0, or null",
+    ),
+    (
+        ["recipe.weight_decay.layers=head"],
+        r"^wrong value recipe\.weight_decay\.layers=head; allowed is {layer: a number from 0}, ",
+    ),
     (
         ["recipe.weight_decay.layers={head: -1}"],
-        r"recipe\.weight_decay\.layers={'head': -1}: allowed is {layer: a number",
+        r"^wrong value recipe\.weight_decay\.layers={'head': -1}; allowed is {layer: a number",
     ),
-    (["recipe.augment.crop=-1"], r"recipe\.augment\.crop=-1: allowed is an integer from 0"),
-    (["recipe.augment.shift=5"], r"recipe\.augment\.shift=5: allowed is 0 to below 1"),
-    (["recipe.augment.flip=banana"], r"recipe\.augment\.flip=banana: allowed is true, false, null"),
-    (["recipe.optimizer.lr=abc"], r"recipe\.optimizer\.lr=abc: allowed is a number above 0"),
-    (["machine.strategy=foo"], r"machine\.strategy=foo: allowed is auto, ddp"),
-    (["~recipe.weight_decay"], r"recipe\.weight_decay: is missing"),
-    (["~recipe.optimizer"], r"recipe\.optimizer: is missing"),
-    (["recipe.validation=null"], r"recipe\.validation=null: allowed is a group with images, order"),
-    (["~head"], r"head=null: allowed are linear"),
-    (["recipe.optimizer=null"], r"recipe\.optimizer=null: allowed is a group with _target_"),
-    (["+speed=3"], r"speed: no such key; allowed are dataset, model"),
-    (["output_dir=''"], r"output_dir=: allowed is a folder"),
-    (["output_dir=null"], r"output_dir=null: allowed is a folder"),
-    (["dataset=cifar10", "dataset.root=null"], r"dataset\.root=null: allowed is a folder"),
-    (["~dataset.classes"], r"dataset\.classes: is missing"),
-    (["model.norm_eps=0"], r"model\.norm_eps=0: allowed is a number above 0"),
-    (["model.norm_momentum=0"], r"model\.norm_momentum=0: allowed is a number above 0, to 1"),
-    (["model.norm_momentum=1.5"], r"model\.norm_momentum=1\.5: allowed is a number above 0, to 1"),
-    (["model=resnet18_stem3", "model.stem=0"], r"model\.stem=0: allowed is an integer from 1"),
-    (["model=preresnet20", "model.stem=-16"], r"model\.stem=-16: allowed is an integer from 1"),
+    (["recipe.augment.crop=-1"], r"^wrong value recipe\.augment\.crop=-1; allowed is an integer from 0"),
+    (
+        ["recipe.augment.shift=5"],
+        r"^wrong value recipe\.augment\.shift=5; allowed is a number from 0 to below 1, or null$",
+    ),
+    (["recipe.augment.flip=banana"], r"^wrong value recipe\.augment\.flip=banana; allowed is true or false, or null$"),
+    (["recipe.optimizer.lr=abc"], r"^wrong value recipe\.optimizer\.lr=abc; allowed is a number above 0"),
+    (["machine.strategy=foo"], r"^wrong value machine\.strategy=foo; allowed is auto or ddp$"),
+    (["~recipe.weight_decay"], r"^missing key recipe\.weight_decay; "),
+    (["~recipe.optimizer"], r"^missing key recipe\.optimizer; "),
+    (["recipe.validation=null"], r"^wrong value recipe\.validation=null; allowed is a group with images, order"),
+    (["~head"], r"^unknown choice head=null; allowed are ltpa, linear, "),
+    (["recipe.optimizer=null"], r"^wrong value recipe\.optimizer=null; allowed is a group with _target_"),
+    (["+speed=3"], r"^unknown key speed; .*allowed are code, head, "),
+    (["output_dir=''"], r"^wrong value output_dir=; allowed is a folder"),
+    (["output_dir=null"], r"^wrong value output_dir=null; allowed is a folder"),
+    (["dataset=cifar10", "dataset.root=null"], r"^wrong value dataset\.root=null; allowed is a folder"),
+    (["~dataset.classes"], r"^missing key dataset\.classes; "),
+    (["model.norm_eps=0"], r"^wrong value model\.norm_eps=0; allowed is a number above 0"),
+    (["model.norm_momentum=0"], r"^wrong value model\.norm_momentum=0; allowed is a number above 0, to 1"),
+    (["model.norm_momentum=1.5"], r"^wrong value model\.norm_momentum=1\.5; allowed is a number above 0, to 1"),
+    (["model=resnet18_stem3", "model.stem=0"], r"^wrong value model\.stem=0; allowed is an integer from 1"),
+    (["model=preresnet20", "model.stem=-16"], r"^wrong value model\.stem=-16; allowed is an integer from 1"),
     (
         ["model=timm", "model.pretrained=true", "start_from=0123456789ab"],
-        r"^model\.pretrained=true with start_from=0123456789ab: its weights would replace those of timm; ",
+        r"^two sources of weights: model\.pretrained=true and start_from=0123456789ab; ",
     ),
     (
         ["model=densenet40", "recipe=laakom2021", "recipe.weight_decay.layers.head=1e-3"],
-        r"^recipe\.weight_decay\.layers\.head: no such key; recipe\.weight_decay\.layers is model\.weight_decay here: ",
+        r"^unknown key recipe\.weight_decay\.layers\.head; recipe\.weight_decay\.layers is model\.weight_decay here: ",
     ),
+]
+
+
+BAD += [
+    (["attention=cbma"], r"^unknown choice attention=cbma; did you mean cbam\? "),
+    (["attention=3"], r"^unknown choice attention=3; allowed are a2, "),
+    (["attention={reduction: 4}"], r"^unknown choice attention=\{reduction: 4\}; allowed are a2, "),
+    (["tabel=demo"], r"^unknown key tabel; did you mean table\? "),
+    (["table=dmeo"], r"^unknown choice table=dmeo; did you mean demo\? "),
+    (["launcher=slrum"], r"^unknown choice launcher=slrum; did you mean slurm\? allowed are ray, local, slurm"),
+    (["hydra/launcher=slurm"], r"^unknown choice hydra/launcher=slurm; .*allowed are .*submitit_slurm$"),
+    (["+model.depth=8"], r"^model\.depth exists already; leave out the \+$"),
+    (["+attention=se"], r"^attention exists already; leave out the \+$"),
+    (["~recipe.epochs=99"], r"^cannot delete recipe\.epochs=99; its value is 2$"),
+    (["~speed"], r"^unknown key speed; "),
+    (["=1"], r"^missing key in =1; allowed is key=value$"),
+    (["seed=choice(1,2)"], r"^several values seed=choice\(1,2\); a sweep needs -m$"),
+    (["recipe.optimizer.lr=${nope}"], r"^missing key nope; recipe\.optimizer\.lr refers to it$"),
+    (["recipe.optimizer.lr=${x:1}"], r"^Unsupported interpolation type x \(recipe\.optimizer\.lr\)$"),
+    (["hydra.job=3"], r"^wrong value hydra\.job=3$"),
+    (["seed.x=1"], r"^unknown key seed\.x$"),
+    (["~attention"], r"^unknown choice attention=null; allowed are a2, "),
+    (["+attention/mask=ignore"], r"^unknown key attention\.mask; attention=none has no such key; "),
 ]
 
 
@@ -224,14 +263,17 @@ def test_bad_input_gives_one_message(overrides, message):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["attention=se", "attention.bias=off"], r"attention\.bias=off: allowed is true or false"),
-        (["attention=se", "attention.reduction=2.5"], r"attention\.reduction=2\.5: allowed is an integer"),
+        (["attention=se", "attention.bias=off"], r"wrong value attention\.bias=off; allowed is true or false"),
+        (["attention=se", "attention.reduction=2.5"], r"wrong value attention\.reduction=2\.5; allowed is an integer"),
         (["attention=se", "attention.init_std=-1"], r"attention\.init_std=-1: allowed is a number from 0, or null"),
-        (["attention=cbam", "attention.kernel_size=abc"], r"attention\.kernel_size=abc: allowed is an integer"),
-        (["attention=se", "attention.mask.alpha=abc"], r"attention\.mask\.alpha=abc: allowed is a number"),
-        (["model.bias=banana"], r"model\.bias=banana: allowed is true or false"),
-        (["model.depth=abc"], r"model\.depth=abc: allowed is an integer"),
-        (["model.norm_eps=abc"], r"model\.norm_eps=abc: allowed is a number"),
+        (
+            ["attention=cbam", "attention.kernel_size=abc"],
+            r"wrong value attention\.kernel_size=abc; allowed is an integer",
+        ),
+        (["attention=se", "attention.mask.alpha=abc"], r"wrong value attention\.mask\.alpha=abc; allowed is a number"),
+        (["model.bias=banana"], r"^wrong value model\.bias=banana; allowed is true or false"),
+        (["model.depth=abc"], r"^wrong value model\.depth=abc; allowed is an integer"),
+        (["model.norm_eps=abc"], r"^wrong value model\.norm_eps=abc; allowed is a number"),
     ],
 )
 def test_a_knob_of_the_wrong_type_is_named(overrides, message):
@@ -241,13 +283,13 @@ def test_a_knob_of_the_wrong_type_is_named(overrides, message):
 
 def test_a_key_that_nobody_reads_is_refused():
     for override, message in (
-        ("+attention.depth=3", r"attention\.depth: no such key; allowed are reduction, bias, init_std"),
-        ("+model.width=3", r"model\.width: no such key"),
-        ("+head.width=3", r"head\.width: no such key"),
+        ("+attention.depth=3", r"unknown key attention\.depth; .*allowed are attention\.bias, "),
+        ("+model.width=3", r"unknown key model\.width; "),
+        ("+head.width=3", r"unknown key head\.width"),
     ):
         with pytest.raises(ConfigError, match=message):
             attnlab.build(attnlab.config(["attention=se", override]))
-    with pytest.raises(ConfigError, match=r"recipe\.speed: no such key; allowed are "):
+    with pytest.raises(ConfigError, match=r"^unknown key recipe\.speed; .*allowed are "):
         attnlab.config(["+recipe.speed=3"])
 
 
@@ -286,8 +328,27 @@ def test_help_and_cfg_cost_at_most_three_imports_of_hydra():
         assert cpu_seconds("-m", "attnlab.run", *option) < 3 * bare
 
 
+@pytest.mark.parametrize("choice", removed.CHOICES)
+def test_a_removed_choice_names_what_replaces_it(choice):
+    group, name = choice.split("=")
+    assert unknown_choice(group, name) == f"removed choice {choice}; use {removed.CHOICES[choice]}"
+
+
+def test_a_saved_config_may_hold_a_key_of_an_older_version():
+    values = plain(attnlab.config([]))
+    check(values | {"machine": values["machine"] | {"strategy": "auto"}})
+
+
+def test_a_checked_config_is_not_checked_again():
+    values = check(attnlab.config([]))
+    assert check(values) is values
+    changed = values | {"seed": -1}
+    with pytest.raises(ConfigError, match=r"^wrong value seed=-1; "):
+        check(changed)
+
+
 def test_a_group_that_is_null_is_one_message():
-    with pytest.raises(ConfigError, match=r"^head=null: allowed are linear"):
+    with pytest.raises(ConfigError, match=r"^unknown choice head=null; allowed are ltpa, linear, "):
         attnlab.config(["head=null"])
 
 

@@ -8,7 +8,7 @@ from masked_tree import SIZE, tree
 from official import loaded
 
 import attnlab
-from attnlab.configuration.image_tree import LOOKED_AT
+from attnlab.configuration.image_tree import MOST_READ
 from attnlab.data.duplicates import across
 
 
@@ -46,6 +46,6 @@ def test_of_an_image_tree_read_file_by_file(tmp_path, monkeypatch):
     shutil.copy(root / "train" / "ant" / "0.png", root / "val" / "bee" / "9.png")
     overrides = ["dataset=imagenet", f"dataset.root={root}", "dataset.classes=2", "machine.workers=0"]
     assert loaded(*overrides).duplicates == {"val": 0, "test": 1}
-    monkeypatch.setattr("attnlab.configuration.image_tree.LOOKED_AT", 1000)  # bytes: too many files to read them all
-    assert LOOKED_AT > 1000
+    monkeypatch.setattr("attnlab.configuration.image_tree.MOST_READ", 1000)  # bytes: too many files to read them all
+    assert MOST_READ > 1000
     assert loaded(*overrides).duplicates is None

@@ -89,7 +89,7 @@ def test_null_is_no_key_and_old_configs_have_none():
     assert run_id(check(values)) == run_id(config([]))
     assert run_id(config([BY_RUN])) != run_id(config([]))
     assert marks(_set_up(values).val) == marks(_set_up(plain(config([]))).val)
-    with pytest.raises(ConfigError, match=r"^seed: is missing"):
+    with pytest.raises(ConfigError, match=r"^missing key seed; "):
         check({name: value for name, value in values.items() if name != "seed"})
 
 
@@ -104,10 +104,13 @@ def _set_up(values):
     [
         (
             [BY_RUN, "recipe.validation.order=file"],
-            r"^recipe\.validation\.seed=run with recipe\.validation\.order=file: ",
+            r"^nothing to draw: recipe\.validation\.seed=run and recipe\.validation\.order=file, ",
         ),
-        (["recipe.validation.seed=3"], r"^recipe\.validation\.seed=3: allowed is run, null$"),
-        (["recipe.validation.seed=dataset"], r"^recipe\.validation\.seed=dataset: allowed is run, null$"),
+        (["recipe.validation.seed=3"], r"^wrong value recipe\.validation\.seed=3; allowed is run, or null$"),
+        (
+            ["recipe.validation.seed=dataset"],
+            r"^wrong value recipe\.validation\.seed=dataset; allowed is run, or null$",
+        ),
     ],
 )
 def test_what_is_refused(overrides, message):

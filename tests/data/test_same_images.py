@@ -70,7 +70,7 @@ def test_a_mended_decoder_keeps_no_pixels_of_the_old_one(tmp_path, monkeypatch):
     assert not torch.equal(old.images, new.images)
 
 
-@pytest.mark.parametrize("file", ["tree.py", "modes.py", "formats.py", "listing.py", "Pillow"])
+@pytest.mark.parametrize("file", ["decode.py", "modes.py", "image_formats.py", "image_tree.py", "Pillow"])
 def test_the_decoder_is_its_source_and_pillow(monkeypatch, file):
     text = Path.read_text
     if file == "Pillow":
@@ -153,7 +153,7 @@ def test_imagenets_of_equal_names_and_sizes_are_told_apart(tmp_path, monkeypatch
     asked = [["dataset=imagenet", f"dataset.root={root}", "dataset.classes=2", "machine.workers=0"] for root in roots]
     assert loaded(*asked[0]).data_hash != loaded(*asked[1]).data_hash
     assert loaded(*asked[0]).data_hash == loaded(*asked[0]).data_hash
-    monkeypatch.setattr("attnlab.configuration.image_tree.LOOKED_AT", 1000)  # bytes: a part of the files
+    monkeypatch.setattr("attnlab.configuration.image_tree.MOST_READ", 1000)  # bytes: a part of the files
     assert loaded(*asked[0]).data_hash != loaded(*asked[1]).data_hash
 
 
@@ -170,7 +170,7 @@ def test_a_run_is_evaluated_on_its_own_images_and_says_when_it_did_not_look(tmp_
     )
     asked = [f"run={record['id']}", *where]
     assert evaluate([*asked, f"dataset.root={own}"])["data_hash"] == record["data_hash"]
-    with pytest.raises(ConfigError, match=rf"saw other images \(data_hash {record['data_hash']}\) than are there"):
+    with pytest.raises(ConfigError, match=rf"the images differ .* the run's is {record['data_hash']}"):
         evaluate([*asked, f"dataset.root={other}"])
 
 

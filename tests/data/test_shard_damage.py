@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from attnlab.configuration.compose import check, config, explain
+from attnlab.configuration.compose import check, config
+from attnlab.configuration.explain import explain
 from attnlab.data.build import make_datamodule
 from attnlab.data.shard_index import read_index
 from attnlab.data.shard_reader import Reader
@@ -112,7 +113,7 @@ def test_classes_lanes_and_batches_are_checked(root):
     assert "dataset.classes=3: the training shards have 2 classes" in refused(root, "dataset.classes=3")
     assert "recipe.validation.images=11: allowed is 0 to 10" in refused(root, "recipe.validation.images=11")
     for key in ("lanes", "shuffle"):
-        with pytest.raises(AttnlabError, match=rf"dataset\.{key}=0: allowed is an integer from 1"):
+        with pytest.raises(AttnlabError, match=rf"wrong value dataset\.{key}=0; allowed is an integer from 1"):
             data_of(root, f"dataset.{key}=0")
     data = data_of(root)
     data.setup()

@@ -1,4 +1,4 @@
-"""A subject whose network is written by hand: its mask is the truth, noise, or constant."""
+"""A finished run whose network is written by hand: its mask is the truth, noise, or constant."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from attnlab.attention.gate import Gate
 from attnlab.attention.masks import Attend
 from attnlab.data.augment import Preprocess
 from attnlab.data.memory import Images
-from attnlab.evaluation.finished_run import Subject
+from attnlab.evaluation.finished_run import FinishedRun
 
 SIZE = 16
 
@@ -89,10 +89,10 @@ class Net(nn.Module):
         return self.head(self.backbone(x))
 
 
-class Planted(Subject):
-    """Without a run behind it: fresh() is a copy with other weights."""
+class Planted(FinishedRun):
+    """No run was trained: untrained() is a copy with random weights."""
 
-    def fresh(self, number=0):
+    def untrained(self, number=0):
         net = Net(self.net.backbone.gate.score)
         random = torch.Generator().manual_seed(5 + number)
         for parameter in net.parameters():
@@ -100,11 +100,11 @@ class Planted(Subject):
         return net.eval()
 
 
-def planted(score, count=200, known=100):
-    """The subject of a network with this score."""
+def planted(score, count=200, selection=100):
+    """A run whose network has this score."""
     train = torch.zeros(1, 3, SIZE, SIZE, dtype=torch.uint8)
     config = {"dataset": {"classes": 2, "image_size": SIZE, "_target_": "attnlab.data.folder.Folder"}, "seed": 0}
     return Planted(
         Path("planted"), config, {}, Net(score).eval().requires_grad_(False), Preprocess("scale", None, train),
-        scenes(count, 0), scenes(known, 1), "0", torch.device("cpu"), fast=False,
+        scenes(count, 0), scenes(selection, 1), "0", torch.device("cpu"), bf16=False,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A saved run on another set or split."""
+"""A finished run is tested on another dataset or split."""
 
 import json
 import shutil
@@ -11,8 +11,8 @@ from masked_tree import tree
 import attnlab
 from attnlab.errors import ConfigError, DataError
 from attnlab.evaluate import evaluate
-from attnlab.models import network
 from attnlab.records.record import seal
+from attnlab.training import retest
 
 
 def test_evaluate(tiny):
@@ -27,9 +27,9 @@ def test_evaluate(tiny):
     assert other["data_hash"] != own["data_hash"] == record["data_hash"]
     assert attnlab.load_results(cfg.output_dir)["test/top1_error"].tolist() == [record["metrics"]["test/top1_error"]]
     for bad, message in (
-        ("split=both", r"split=both: allowed are test, val, train"),
-        ("dataset=cifar100", r"dataset\.classes=100: allowed is 10"),
-        ("model=resnet8", r"model=resnet8: allowed are run, split"),
+        ("split=both", r"^unknown choice split=both; allowed are val, test, train"),
+        ("dataset=cifar100", r"^wrong value dataset\.classes=100; allowed is 10"),
+        ("model=resnet8", r"^unknown key model; allowed are run, split"),
     ):
         with pytest.raises(ConfigError, match=message):
             evaluate([*where, bad])
@@ -37,8 +37,8 @@ def test_evaluate(tiny):
         evaluate(["run=zz", where[1]])
 
 
-def test_a_word_that_is_no_override():
-    with pytest.raises(ConfigError, match=r"^run: allowed is KEY=VALUE"):
+def test_an_argument_without_a_value_is_refused():
+    with pytest.raises(ConfigError, match=r"^wrong argument run; allowed is KEY=VALUE, as run=ID"):
         evaluate(["run"])
 
 
@@ -73,7 +73,7 @@ def test_a_run_is_tested_in_its_own_precision_and_another_one_is_another_file(co
     assert sorted(found["precision"] for found in files.values()) == ["32-true", "bf16-mixed"]
 
 
-def test_a_precision_that_is_not_to_be_had_is_said(copy):
+def test_a_precision_that_is_not_available_is_refused(copy):
     folder, record, where = copy
     (folder / "result.json").write_text(json.dumps(seal(record | {"precision": "16-mixed"})))
     with pytest.raises(ConfigError, match=rf"^run={folder.name}: was tested in 16-mixed, .*machine\.precision=32-true"):
@@ -94,13 +94,13 @@ def test_what_was_edited_is_not_believed(copy):
     with pytest.raises(ConfigError, match=r"its result\.json was changed after it was written"):
         evaluate(where)
     (folder / "result.json").write_text(json.dumps(seal(record | {"data_hash": "0" * 16})))
-    with pytest.raises(ConfigError, match=r"saw other images .*; dataset\.root says where they lie"):
+    with pytest.raises(ConfigError, match=r"^the images differ from those of run=\w+ .*; set dataset\.root to the"):
         evaluate(where)
 
 
 def test_the_machine_is_honoured_or_refused(copy, monkeypatch):
     _, _, where = copy
-    nets, read = [], network.load
+    nets, read = [], retest.load
 
     def load(*arguments):
         net = read(*arguments)
@@ -108,7 +108,7 @@ def test_the_machine_is_honoured_or_refused(copy, monkeypatch):
         nets.append(net)
         return net
 
-    monkeypatch.setattr(network, "load", load)
+    monkeypatch.setattr(retest, "load", load)
     threads = torch.get_num_threads()
     try:
         evaluate([*where, "machine.threads=2", "machine.compile=true"])
@@ -116,14 +116,20 @@ def test_the_machine_is_honoured_or_refused(copy, monkeypatch):
     finally:
         torch.set_num_threads(threads)
     assert nets[1:] == ["compiled"]
-    weights = [p for p in nets[0].parameters() if p.dim() == 4 and p.shape[1] > 1 and p.shape[2] > 1]
-    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
+
+    def is_channels_last(net):
+        weights = [p for p in net.parameters() if p.dim() == 4 and p.shape[1] > 1 and p.shape[2] > 1]
+        return {p.is_contiguous(memory_format=torch.channels_last) for p in weights}
+
+    assert is_channels_last(nets[0]) == {True}
+    evaluate([*where, "machine.channels_last=false", "machine.devices=auto", "machine.accelerator=cpu"])
+    assert is_channels_last(nets[-1]) == {False}
     for bad, message in (
         ("machine.devices=2", r"^machine\.devices=2: allowed here is 1"),
         ("machine.devices=[0,1]", r"^machine\.devices=\[0, 1\]: allowed here is 1"),
         ("machine.nodes=2", r"^machine\.devices=1 with machine\.nodes=2: allowed here is 1"),
         ("machine.batches=3", r"^machine\.batches=3: allowed here is null"),
-        ("machine.threads=abc", r"^machine\.threads=abc: allowed is an integer from 1"),
+        ("machine.threads=abc", r"^wrong value machine\.threads=abc; allowed is an integer from 1, or null$"),
     ):
         with pytest.raises(ConfigError, match=message):
             evaluate([*where, bad])
@@ -138,7 +144,7 @@ def test_a_run_of_a_folder_is_tested_on_another_one(tmp_path):
     where = [f"run={record['id']}", f"output_dir={tmp_path / 'outputs'}"]
     there = ["dataset=folder", f"dataset.root={other}", "dataset.image_size=16"]
     for asked in ([], there):
-        with pytest.raises(ConfigError, match=r"^run\.root: must be given, the folder of the images that the run saw"):
+        with pytest.raises(ConfigError, match=r"^missing key run\.root; allowed is the folder of the run's"):
             evaluate([*where, *asked])
     with pytest.raises(
         DataError, match=r"^run\.root=.*: holds other images \(listing \w+\) than the config was made for"

@@ -1,4 +1,4 @@
-"""attnlab.judge on a run that was trained: what it writes, when it judges anew, what it refuses."""
+"""attnlab.judge on trained runs: what it writes, what it keeps, what it refuses."""
 
 import json
 import shutil
@@ -7,7 +7,7 @@ import pytest
 from conftest import TINY
 
 import attnlab
-from attnlab.judge import DEFAULT, asked_for, judge, show
+from attnlab.judge import DEFAULT, judge, judge_chosen_runs, show
 from attnlab.records.judgement import METRICS, heading, read_judgement, scores, with_judgements
 from attnlab.records.record import fault, read_record, seal
 from attnlab.tables.grid import read_grid
@@ -36,7 +36,7 @@ def test_every_default_part_is_judged_and_written(runs):
     assert (output_dir / ids["cbam"] / "result.json").read_bytes() == before  # never into the record
     assert not fault(record, ids["cbam"])
     for name, one in scores(found).items():
-        assert one["beside"] is not None, name  # no score without what it must be held against
+        assert one["beside"] is not None, name  # every score has a reference value
         assert one["meaning"]
         assert f"judge/{name}" in METRICS
         assert heading(f"judge/{name}")
@@ -65,10 +65,10 @@ def test_what_was_judged_is_not_judged_again(runs, tmp_path):
     first = judge(ids["none"], copy, ["calibration"], images=40)
     more = judge(ids["none"], copy, ["calibration", "health"], images=40)
     assert more["parts"]["calibration"] == first["parts"]["calibration"]
-    assert more["parts"]["health"]["details"]["gates"] == {}  # no attention: nothing to say, and no error
+    assert more["parts"]["health"]["details"]["gates"] == {}  # no attention, hence no gates; that is not an error
     wider = judge(ids["none"], copy, ["calibration"], images=50)
     assert wider["parts"]["calibration"]["settings"]["asked"] == 50
-    assert wider["parts"]["health"] == more["parts"]["health"]  # nothing is lost by judging something else
+    assert wider["parts"]["health"] == more["parts"]["health"]  # judging one part keeps the others
     stamp = wider["parts"]["calibration"]["settings"]["finished"]
     forced = judge(ids["none"], copy, ["calibration"], images=50, force=True)
     assert forced["parts"]["calibration"]["settings"]["finished"] >= stamp
@@ -111,28 +111,28 @@ def test_a_tracked_judgement_is_found(runs, tmp_path):
 
 def test_the_command_line(runs, capsys):
     output_dir, ids = runs
-    (found, path), = asked_for([f"run={ids['cbam'][:6]}", "parts=localisation,health", "images=60",
+    (found, path), = judge_chosen_runs([f"run={ids['cbam'][:6]}", "parts=localisation,health", "images=60",
                                 f"output_dir={output_dir}"])  # fmt: skip
     show(found)
     text = capsys.readouterr().out
     assert path.exists()
     assert "pointing/gradcam" in text
     assert "a random map" in text
-    assert "stage2.0.spatial" in text
+    assert "stage2.0 spatial" in text
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["run=zzz"], "run=zzz: no such finished run"),
-        (["run={cbam}", "parts=nonsense"], "parts=nonsense: no such part; allowed are localisation"),
+        (["run={cbam}", "parts=nonsense"], "unknown choice parts=nonsense; allowed are all, pgd, fgsm"),
         (["run={cbam}", "parts=transfer/nonsense"], "parts=transfer/nonsense"),
-        (["run={cbam}", "images=0"], "images=0: allowed is an integer from 1"),
-        (["run={cbam}", "force=perhaps"], "force=perhaps: allowed are true, false"),
-        (["run={cbam}", "attention=se"], "attention=se: allowed are run, table, parts"),
-        (["images=5"], "run=ID or table=NAME: one of them must be given"),
-        (["run={cbam}", "table=demo"], "run=ID or table=NAME"),
-        (["table=demo"], "table=demo: none of its runs is in output_dir"),
+        (["run={cbam}", "images=0"], "wrong value images=0; allowed is an integer from 1"),
+        (["run={cbam}", "force=perhaps"], "wrong value force=perhaps; allowed is true, false"),
+        (["run={cbam}", "attention=se"], "unknown key attention; allowed are run, table, parts, force, images"),
+        (["images=5"], "0 runs or tables are named; allowed is one, run=ID or table=NAME"),
+        (["run={cbam}", "table=demo"], "2 runs or tables are named; allowed is one, run=ID or table=NAME"),
+        (["table=demo"], "no run of table=demo has a record and a checkpoint in output_dir"),
         (["run={cbam}", "parts=background", "images=5", "transfer=cifar10", "transfer.root=/nowhere"], "transfer"),
     ],
 )
@@ -141,7 +141,7 @@ def test_bad_input(runs, arguments, message):
 
     output_dir, ids = runs
     with pytest.raises(AttnlabError) as caught:
-        list(asked_for([*(a.format(**ids) for a in arguments), f"output_dir={output_dir}"]))
+        list(judge_chosen_runs([*(a.format(**ids) for a in arguments), f"output_dir={output_dir}"]))
     assert message in str(caught.value) or (message == "transfer" and "/nowhere" in str(caught.value))
 
 
@@ -155,7 +155,7 @@ def test_other_images_are_refused(runs, tmp_path):
     record = read_record(copy / ids["none"])
     path = copy / ids["none"] / "result.json"
     path.write_text(json.dumps(seal(record | {"data_hash": "0" * 16})))
-    with pytest.raises(ConfigError, match="saw other images"):
+    with pytest.raises(ConfigError, match="the images differ from those of run="):
         judge(ids["none"], copy, ["calibration"], images=40)
     path.write_text(json.dumps(record))
     config = copy / ids["none"] / "config.yaml"
@@ -179,7 +179,7 @@ def test_a_table_is_judged_and_shows_the_columns(runs, capsys):
 
     for cell in grid.cells:
         train(plain(cell.config) | {"seed": 0, "tracker": {"name": "csv"}})
-    judged = list(asked_for([*arguments, "parts=localisation", "images=60"]))
+    judged = list(judge_chosen_runs([*arguments, "parts=localisation", "images=60"]))
     assert len(judged) == 2
     comparison, paths, _ = report_table(arguments)
     text = table_page(comparison)
@@ -208,38 +208,38 @@ def test_metrics_of_a_table_are_checked():
 
 
 def test_all_parts_are_those_that_the_dataset_allows(runs, monkeypatch):
-    """parts=all on a dataset without masks or photographs: a line a part, and the others are judged."""
+    """parts=all on a dataset without masks: one line for the part that is impossible, and the others are judged."""
     import attnlab.evaluation.suite
     from attnlab.errors import ConfigError
     from attnlab.judge import PARTS
 
     output_dir, ids = runs
 
-    def cannot(subject, control):
+    def cannot(run, control):
         raise ConfigError("no masks")
 
-    quick = {name: lambda subject, control: {"scores": {}, "details": {}} for name in PARTS}
+    quick = {name: lambda run, control: {"scores": {}, "details": {}} for name in PARTS}
     monkeypatch.setattr(attnlab.evaluation.suite, "JUDGES", quick | {"localisation": cannot})
     found = judge(ids["none"], output_dir, PARTS, images=33)
-    asked = {name for name, part in found["parts"].items() if part["settings"]["asked"] == 33}
-    assert asked == set(PARTS) - {"localisation"}
+    judged = {name for name, part in found["parts"].items() if part["settings"]["asked"] == 33}
+    assert judged == set(PARTS) - {"localisation"}
     with pytest.raises(ConfigError, match="no masks"):
         judge(ids["none"], output_dir, ["localisation"], images=33)
 
 
 def test_background_and_transfer(runs):
-    """The embedded set's groups; and its features on itself, which must beat guessing ten classes nowhere."""
+    """The groups of the embedded set, and a linear classifier on features of the set itself."""
     from attnlab.configuration.compose import plain
     from attnlab.data.cluttered_digits_images import on_training_photos
-    from attnlab.evaluation.finished_run import read_subject
-    from attnlab.evaluation.metrics.background import groups
+    from attnlab.evaluation.finished_run import read_finished_run
+    from attnlab.evaluation.metrics.background import group_errors
 
     output_dir, ids = runs
     found = scores(judge(ids["none"], output_dir, ["background", "transfer/cluttered_digits"], images=60))
     split = on_training_photos(2 * 60)
-    subject = read_subject(ids["none"], output_dir, plain(attnlab.config())["machine"], [], 60)
-    wrong = subject.all_logits(split.images).argmax(dim=1) != split.labels
-    by_hand = groups(wrong, split.labels, split.photos)
+    run = read_finished_run(ids["none"], output_dir, plain(attnlab.config())["machine"], [], 60)
+    wrong = run.all_logits(split.images).argmax(dim=1) != split.labels
+    by_hand = group_errors(wrong, split.labels, split.photos)
     for name, value in by_hand.items():
         assert found[f"background/{name}"]["value"] == pytest.approx(value), name
     assert found["background/worst"]["beside"] >= found["background/own"]["beside"]
@@ -255,7 +255,7 @@ def test_a_head_that_attends_has_the_linear_head_as_its_control(runs):
     assert found["parts"]["localisation"]["details"]["control"] == ids["none"]
 
 
-def test_a_missing_config_is_told(runs, tmp_path):
+def test_a_missing_config_is_an_error(runs, tmp_path):
     from attnlab.errors import ConfigError
 
     output_dir, ids = runs

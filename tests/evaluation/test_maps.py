@@ -1,14 +1,14 @@
-"""Maps: of masks, and CAMs by captum, held to their formulas written out."""
+"""Maps of masks, and CAMs by captum, against their written-out formulas."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 import attnlab
-from attnlab.configuration.compose import choices
+from attnlab.configuration.groups import choices
 from attnlab.errors import ConfigError
 from attnlab.evaluation.maps import cam_layer, cams, mask_maps, spatial_maps
-from attnlab.evaluation.mask_recorder import Seen
+from attnlab.evaluation.mask_recorder import RecordedMask
 
 X = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 LARGE = ("resnet101_stem3", "wrn28_10", "wrn40_10", "preact_resnet164", "preresnet110", "resnet110", "timm")
@@ -95,7 +95,8 @@ def test_maps_of_masks():
     rows, columns = torch.rand(2, 8, 4, 1), torch.rand(2, 8, 1, 4)
     channel = torch.rand(2, 8, 1, 1)
     seen = {
-        name: Seen(m, m) for name, m in (("a", channel), ("b.c", spatial), ("d.rows", rows), ("d.columns", columns))
+        name: RecordedMask(m, m)
+        for name, m in (("a", channel), ("b.c", spatial), ("d.rows", rows), ("d.columns", columns))
     }
     found = spatial_maps(seen, (4, 4))
     assert list(found) == ["b.c", "d"]

@@ -8,7 +8,7 @@ from PIL import Image
 from survival import SMALL, SOAK, curves, equal, finish, folder_of, weights
 
 import attnlab
-from attnlab.training.train import checkpointing
+from attnlab.training import checkpointing
 
 DROPOUT = ["head=ltpa_saoyan", "head.dropout=0.5", "head.norm_vectors=true", "head.levels=2"]
 #: overrides, and after which of its checkpoints a run is killed: 6 steps an epoch, a checkpoint after each

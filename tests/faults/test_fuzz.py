@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import attnlab
 from attnlab import run
-from attnlab.configuration.compose import choices
+from attnlab.configuration.groups import choices
 from attnlab.launch import sweep
 
 SOAK = bool(os.environ.get("ATTNLAB_SOAK"))

@@ -4,15 +4,12 @@ import json
 import os
 import random
 import signal
-import sys
 import time
-from pathlib import Path
 
 import pytest
 from survival import SMALL, SOAK, curves, equal, finish, half_written, start, weights
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from test_sweep import descendants
+from tests.launch.test_sweep import descendants
 
 KILLS = 20 if SOAK else 3
 TABLE = [

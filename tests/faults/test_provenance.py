@@ -14,6 +14,7 @@ from attnlab.records import checkpoint
 from attnlab.records.conflicts import conflict
 from attnlab.records.provenance import joined, mixed
 from attnlab.tables.overview import caption, tabulate
+from attnlab.training.checkpointing import Best
 
 
 @pytest.fixture
@@ -121,6 +122,16 @@ def test_a_kill_between_last_and_best_costs_nothing(small, monkeypatch, number):
     except pytest.fail.Exception:
         pytest.skip(f"the validation error has improved less than {number} times")
     assert train(*small)["metrics"] == expected[0]
+
+
+def test_a_kill_between_last_and_best_of_the_last_epoch_costs_nothing(small, monkeypatch):
+    """The run goes on with nothing left to train: the weights of last.ckpt are tested all the same."""
+    monkeypatch.setattr(Best, "is_better", lambda self, score: True)
+    expected = of_test(train(*small))
+    assert expected[1] == 2  # of the epochs 0, 1, 2
+    shutil.rmtree(folder_of(small))
+    killed(monkeypatch, "best", 3, small)
+    assert of_test(train(*small))[:2] == expected[:2]
 
 
 def test_an_older_last_ckpt_never_tests_the_weights_of_a_lost_epoch(small, monkeypatch):

@@ -14,7 +14,7 @@ from warm import warm
 import attnlab
 from attnlab.configuration.compose import plain
 from attnlab.configuration.identity import run_id
-from attnlab.machine import hardware
+from attnlab.machine import versions
 from attnlab.records import provenance
 from attnlab.records.source_code import differences
 from attnlab.tables.provenance_notes import provenance_notes, provenance_warnings
@@ -262,7 +262,7 @@ def test_a_file_that_is_no_python_breaks_no_report_and_no_other_job(lab):
 
 def test_a_job_records_the_commit_that_its_launcher_read(monkeypatch):
     found = iter([("a", False), ("b", True)])
-    monkeypatch.setattr(hardware, "commit", lambda own=(): next(found))
+    monkeypatch.setattr(versions, "commit", lambda own=(): next(found))
     provenance._checkout.cache_clear()
     config = plain(attnlab.config(["attention=se"]))
     assert provenance.read_made_by(config).commit == "a"

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import attnlab
-from attnlab.configuration.compose import choices
+from attnlab.configuration.groups import choices
 from attnlab.errors import ConfigError
 from attnlab.heads.ltpa import Ltpa
 from attnlab.tables.grid import read_grid

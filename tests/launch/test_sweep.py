@@ -100,14 +100,14 @@ def test_dry_run_lists_and_ends(tiny):
 def test_a_bad_choice_stops_the_sweep_before_it_starts(tiny):
     code, out, err = finish(*tiny, "attention=se,sse")
     assert code == 1
-    assert "attention=sse: unknown; allowed are" in err
+    assert "unknown choice attention=sse; did you mean se? allowed are" in err
     assert "starts" not in out
     code, _, err = finish(*tiny, "seed=0,null")
     assert code == 1
-    assert "seed=null: allowed is an integer from 0" in err
+    assert "wrong value seed=null; allowed is an integer from 0" in err
     code, _, err = finish(*tiny, "attention=se,ise", "machine.thread=1")
     assert code == 1
-    assert "machine.thread: no such key; allowed are machine.accelerator, machine.devices" in err
+    assert "unknown key machine.thread; did you mean machine.threads? allowed are machine." in err
 
 
 @pytest.mark.slow

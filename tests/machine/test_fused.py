@@ -11,7 +11,7 @@ from attnlab.attention.gate import Gate, plain
 from attnlab.attention.placement import make_attention
 from attnlab.configuration.compose import compose_file
 from attnlab.configuration.compose import plain as values
-from attnlab.evaluation.mask_recorder import record
+from attnlab.evaluation.mask_recorder import record_masks
 from attnlab.machine.kernels import compile, gates, passes
 
 GATES = (
@@ -217,9 +217,9 @@ def test_cbam_keeps_the_input_of_each_of_its_two_gates():
 
 def test_the_recorder_sees_the_masks():
     module, x = made("cbam"), maps(2, 16, 4, 4)[0].float()
-    with record(module) as ours:
+    with record_masks(module) as ours:
         module(x)
-    with plain(), record(module) as definition:
+    with plain(), record_masks(module) as definition:
         module(x)
     assert ours.keys() == definition.keys() == {"channel", "spatial"}
     assert all(torch.allclose(ours[key].m, definition[key].m, atol=1e-6) for key in ours)

@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-from tests.attention.test_fused import kept_maps, made
 from torch import Tensor, nn
 
 from attnlab.attention.gate import Gate, PooledScore, plain
@@ -12,6 +11,7 @@ from attnlab.machine.kernels import compile
 from attnlab.machine.kernels.gates import Mean
 from attnlab.machine.kernels.norms import norm_relu, normed
 from tests.attention.branches import End, Plainly, bn, low, noted_calls, run
+from tests.machine.test_fused import kept_maps, made
 
 pytestmark = pytest.mark.skipif(compile.library() is None, reason="no C compiler here: norms.c is not tested")
 

@@ -6,12 +6,11 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
-from tests.attention.test_fused import made
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from attnlab.attention.gate import plain
-from attnlab.evaluation.mask_recorder import record, replaced
+from attnlab.evaluation.mask_recorder import record_masks, replace_masks
 from attnlab.machine.kernels import compile, passes
 from attnlab.machine.kernels.norms import gated_norm, gated_norm_add_relu, in_turn, norm_relu, normed
 from attnlab.models import resnet_cifar
@@ -19,6 +18,7 @@ from attnlab.models.slots import no_attention
 from attnlab.models.timm_blocks import BasicBlock
 from attnlab.models.vgg_ltpa import ConvUnit
 from tests.attention.branches import End, Plainly, bn, low, noted_calls, run
+from tests.machine.test_fused import made
 
 pytestmark = pytest.mark.skipif(compile.library() is None, reason="no C compiler here: norms.c is not tested")
 
@@ -188,14 +188,14 @@ def test_a_shortcut_of_another_shape_or_dtype_is_added_as_pytorch_does(calls):
 
 def test_the_recorder_sees_masks_and_replaces_them():
     module, x = End(made("cbam"), 16), low(2, 16, 4, 4)
-    with record(module) as ours:
+    with record_masks(module) as ours:
         module(x, x)
-    with plain(), record(module) as definition:
+    with plain(), record_masks(module) as definition:
         module(x, x)
     assert ours.keys() == definition.keys() == {"attention.channel", "attention.spatial"}
     assert all(torch.allclose(ours[key].m, definition[key].m, atol=0.02) for key in ours)
     se = End(made("se"), 16)
-    with replaced(se, {"attention": torch.zeros(1, 16, 1, 1)}):
+    with replace_masks(se, {"attention": torch.zeros(1, 16, 1, 1)}):
         assert torch.equal(se(x, x), F.relu(x))
 
 

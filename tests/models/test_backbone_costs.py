@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import attnlab
-from attnlab.configuration.compose import choices, compose_file, plain
+from attnlab.configuration.compose import compose_file, plain
+from attnlab.configuration.groups import choices
 from attnlab.models.costs import count_macs
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "backbone_costs.csv"

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import attnlab
-from attnlab.configuration.compose import choices
+from attnlab.configuration.groups import choices
 from attnlab.errors import ConfigError
 
 CIFAR = [name for name in choices("model") if re.fullmatch(r"resnet\d+(_cifar)?", name)]
@@ -159,14 +159,20 @@ def test_timm_keeps_our_own_initialisation():
         (["attention=se", "attention.mask=null"], r"attention=se: attention\.mask=null: attention/mask=NAME sets it"),
         (
             ["attention=simam", "attention.regularization=nan"],
-            r"attention\.regularization=nan: allowed are finite numbers",
+            r"^wrong value attention\.regularization=nan; allowed is a finite number$",
         ),
-        (["attention=se", "attention.init_std=inf"], r"attention\.init_std=inf: allowed are finite numbers"),
+        (
+            ["attention=se", "attention.init_std=inf"],
+            r"^wrong value attention\.init_std=inf; allowed is a finite number$",
+        ),
         (
             ["attention=se", "attention/mask=reciprocal", "attention.mask.eps=-1"],
             r"attention=se: attention\.mask\.eps=-1.*: allowed is a number above 0",
         ),
-        (["attention=gc", "attention/mask=ignore"], r"attention/mask: attention=gc has none \(it is not a gate"),
+        (
+            ["attention=gc", "attention/mask=ignore"],
+            r"^unknown group attention/mask; attention=gc has no mask, as only gates have one$",
+        ),
         (["attention=gc", "+attention/mask=ignore"], r"attention=gc: attention\.mask: .* it adds to its input"),
         (["attention=sk", "+attention/mask=ignore"], r"attention=sk: attention\.mask: .* it replaces a convolution"),
     ],

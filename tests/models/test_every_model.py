@@ -11,7 +11,8 @@ import pytest
 import torch
 
 import attnlab
-from attnlab.configuration.compose import choices, compose_file, plain
+from attnlab.configuration.compose import compose_file, plain
+from attnlab.configuration.groups import choices
 from attnlab.errors import ConfigError
 
 #: overrides of every net; timm's is two

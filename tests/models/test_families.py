@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import attnlab
-from attnlab.configuration.compose import choices, compose_file, plain
+from attnlab.configuration.compose import compose_file, plain
+from attnlab.configuration.groups import choices
 from attnlab.errors import ConfigError
 
 ATTENTION = {"kernel": ["attention=sk"]}  # what takes the place; else SE

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 import attnlab
-from attnlab.configuration.compose import CONF, choices, plain
+from attnlab.configuration.compose import plain
+from attnlab.configuration.groups import CONF, choices
 from attnlab.training.weight_decay import decay_groups
 
 REFERENCE = Path(__file__).parent.parent / "reference"

@@ -5,7 +5,8 @@ import torch
 
 import attnlab
 from attnlab.configuration.compose import plain
-from attnlab.configuration.identity import name_of, run_id
+from attnlab.configuration.identity import run_id
+from attnlab.configuration.names import name_of
 from attnlab.errors import ConfigError
 
 TIMM = ["model=timm", "model.name=resnet50", "dataset=imagenet"]
@@ -49,10 +50,13 @@ def test_null_is_no_key_and_a_list_is_another_science():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["attention.stages=2"], r"attention\.stages=2: allowed is increasing integers from 1, e\.g\. \[2,3\]"),
-        (["attention.stages=[]"], r"attention\.stages=\[\]: allowed"),
-        (["attention.stages=[3,2]"], r"attention\.stages=\[3, 2\]: allowed is increasing"),
-        (["attention.stages=[a]"], r"attention\.stages=\['a'\]: allowed"),
+        (
+            ["attention.stages=2"],
+            r"^wrong value attention\.stages=2; allowed is increasing integers from 1, e\.g\. \[2,3\]",
+        ),
+        (["attention.stages=[]"], r"^wrong value attention\.stages=\[\]; allowed"),
+        (["attention.stages=[3,2]"], r"^wrong value attention\.stages=\[3, 2\]; allowed is increasing"),
+        (["attention.stages=[a]"], r"^wrong value attention\.stages=\['a'\]; allowed"),
         (["attention.stages=[2,4]"], r"attention\.stages=\[2, 4\]: ResNet has place branch in stages 1, 2, 3"),
         (
             ["attention.place=stage", "attention.stages=[3]"],

@@ -173,8 +173,8 @@ def test_an_interrupted_run_needs_its_source_no_more(small, trained, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["start_from=abc"], r"start_from=abc: allowed is a finished run's whole id; of digits alone"),
-        (["start_from=123456789012"], r"start_from=123456789012: allowed is .* in quotes"),
+        (["start_from=abc"], r"^wrong value start_from=abc; allowed is all 12 digits of a finished run's id, "),
+        (["start_from=123456789012"], r"^wrong value start_from=123456789012; allowed is .* in quotes"),
         (["start_from='123456789012'"], r"start_from=123456789012: no such finished run in output_dir="),
         (["model=resnet14"], r"its backbone, model=resnet8, does not fit model=resnet14: .*stage1\.1\.conv1.* is abs"),
         (["model=resnet8", "attention=sk"], r"does not fit model=resnet8: .*conv1\.weight is \(16, 16, 3, 3\) there, "),

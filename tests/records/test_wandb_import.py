@@ -22,10 +22,11 @@ from attnlab.training.trackers import Tracker
 #: in a process of its own, whose end is awaited as well
 ASK = """
 import json, sys
-from attnlab import errors, wandb_source
-path, ids, wandb_source.PAGE, wandb_source.TIMEOUT = json.loads(sys.argv[1])
+from attnlab import errors
+from attnlab.records import wandb_import
+path, ids, wandb_import.PAGE, wandb_import.TIMEOUT = json.loads(sys.argv[1])
 try:
-    print(json.dumps(wandb_source.wandb_records(path, ids)))
+    print(json.dumps(wandb_import.wandb_records(path, ids)))
 except errors.ConfigError as error:
     print(json.dumps(str(error)))
 """

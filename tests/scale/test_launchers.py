@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 from several import SMALL, TABLE, folders, left_behind, metrics, refused, run
 
 import attnlab
-from attnlab.configuration import compose
-from attnlab.configuration.compose import explain
+from attnlab.configuration import groups
+from attnlab.configuration.explain import explain
 from attnlab.configuration.identity import run_id
 from attnlab.errors import ConfigError
 from attnlab.launch.other_launchers import Engine
@@ -56,7 +56,7 @@ def test_one_failure_is_one_failure(tmp_path, launcher):
 def test_a_wrong_value_is_told_before_anything_is_handed_over(tmp_path, launcher):
     code, err = refused("-m", *SMALL, "recipe.epochs=1,0", f"launcher={launcher}", f"output_dir={tmp_path}")
     assert code == 1
-    assert "recipe.epochs=0: allowed is an integer from 1" in err
+    assert "wrong value recipe.epochs=0; allowed is an integer from 1" in err
     assert "Traceback" not in err
     assert not folders(tmp_path)
 
@@ -111,13 +111,15 @@ def test_a_launcher_that_is_not_installed_says_what_it_needs(monkeypatch):
     error = Exception(
         "Could not find 'hydra/launcher/submitit_slurm'\n\nAvailable options in 'hydra/launcher':\n\tbasic"
     )
-    assert explain(error) == "launcher=slurm: needs the package hydra-submitit-launcher (attnlab[slurm])"
-    assert set(compose.PACKAGES) == {"joblib", "ray", "submitit_slurm"}
+    assert (
+        explain(error) == "missing package hydra-submitit-launcher, which launcher=slurm needs; install attnlab[slurm]"
+    )
+    assert set(groups.PACKAGES) == {"joblib", "ray", "submitit_slurm"}
 
 
 def test_a_launcher_is_no_science():
     plain = run_id(attnlab.config([]))
-    assert {run_id(attnlab.config([f"launcher={name}", "runs_per_gpu=3"])) for name in compose.choices("launcher")} == {
+    assert {run_id(attnlab.config([f"launcher={name}", "runs_per_gpu=3"])) for name in groups.choices("launcher")} == {
         plain
     }
 
@@ -145,7 +147,7 @@ def test_gpus_are_given_as_cuda_names_them(monkeypatch):
 
 HOLD = """
 import os, sys
-from attnlab import gpus
+from attnlab.machine import gpus
 with gpus.held(int(sys.argv[1]), int(sys.argv[2])) as taken:
     assert os.environ[gpus.VISIBLE] == ",".join(taken)
     print(*taken, flush=True)

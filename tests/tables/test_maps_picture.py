@@ -39,7 +39,7 @@ def look(outputs, rows):
     """What attnlab.look leaves: a picture of rows, {label: record}."""
     path = outputs / "tables" / "demo_part_maps.png"
     path.parent.mkdir(exist_ok=True)
-    return map_figures.write(plt.figure(figsize=(1, 1)), path, runs_text(list(rows.items())))
+    return map_figures.save_figure(plt.figure(figsize=(1, 1)), path, runs_text(list(rows.items())))
 
 
 def page(outputs):
@@ -91,7 +91,7 @@ def test_a_picture_that_says_nothing_of_its_runs_is_left_out(outputs, content):
     path = outputs / "tables" / "demo_part_maps.png"
     path.parent.mkdir()
     if content is None:
-        map_figures.write(plt.figure(figsize=(1, 1)), path)
+        map_figures.save_figure(plt.figure(figsize=(1, 1)), path)
     else:
         path.write_bytes(content)
     shown, text = page(outputs)

@@ -145,7 +145,7 @@ def test_a_mask_is_a_group_below_its_attention(tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("recipe.epoch=9", r"^recipe\.epoch: no such key; .*recipe\.epochs"),
+        ("recipe.epoch=9", r"^unknown key recipe\.epoch; did you mean recipe\.epochs\?"),
         ("recipe=quik", r"^recipe=quik: unknown; allowed are .*quick"),
         ("experiment=dem", r"^experiment=dem: unknown; allowed are .*demo"),
         ("dataset.root=/data", r"^dataset\.root=/data: cannot select records, which hold no path"),

@@ -13,9 +13,10 @@ import yaml
 
 import attnlab
 from attnlab.attention.excitation import Excitation
-from attnlab.configuration.compose import CONF, choices
 from attnlab.configuration.digest import digest
-from attnlab.configuration.identity import name_of, run_id
+from attnlab.configuration.groups import CONF, choices
+from attnlab.configuration.identity import run_id
+from attnlab.configuration.names import name_of
 from attnlab.records.record import gather
 from attnlab.tables.comparison import compare
 from attnlab.tables.grid import Grid, read_grid

@@ -6,7 +6,8 @@ from torch import nn
 
 import attnlab
 from attnlab.configuration.compose import plain
-from attnlab.configuration.identity import name_of, run_id
+from attnlab.configuration.identity import run_id
+from attnlab.configuration.names import name_of
 from attnlab.errors import ConfigError
 from attnlab.training.weight_decay import decay_groups, fits
 

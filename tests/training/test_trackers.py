@@ -85,7 +85,7 @@ def test_tensorboard(tiny):
 
 def test_an_unknown_tracker_is_refused(tiny):
     with pytest.raises(
-        ConfigError, match=r"tracker=mlflow: unknown; allowed are csv, tensorboard, wandb, wandb_offline"
+        ConfigError, match=r"^unknown choice tracker=mlflow; allowed are csv, wandb, tensorboard, wandb_offline$"
     ):
         attnlab.config(["tracker=mlflow"])
     with pytest.raises(ConfigError, match=r"tracker\.mode=up: allowed are online, offline"):

@@ -17,7 +17,11 @@ from attnlab.records.run_folder import recorded_config
 
 ATTNLAB = [sys.executable, "-m", "attnlab.run"]
 #: the same, which waits 2 s only for a server that is lost during a run
-IMPATIENT = [sys.executable, "-c", "from attnlab import run, trackers; trackers.END = 2; run.main()"]
+IMPATIENT = [
+    sys.executable,
+    "-c",
+    "from attnlab import run; from attnlab.training import trackers; trackers.END = 2; run.main()",
+]
 PATIENCE = 400  # seconds, on the busiest machine; W&B alone has no limit
 
 

@@ -1,1 +1,1 @@
-"""Pictures of maps over images."""
+"""Draw masks and class activation maps over images."""

@@ -1,4 +1,4 @@
-"""Maps during training (tracker.images=true): the same few validation images, seen by the network as it learns."""
+"""Draw maps during training (tracker.images=true), always on the same few validation images."""
 
 from pathlib import Path
 from typing import Any
@@ -8,17 +8,19 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from attnlab.data.subset import sample
-from attnlab.evaluation.drawing.map_figures import maps_figure, write
-from attnlab.evaluation.drawing.map_view import look_at, of_all_classes
+from attnlab.evaluation.drawing.map_figures import maps_figure, save_figure
+from attnlab.evaluation.drawing.map_view import class_by_class, view_network
 
 IMAGES = 4
-PICTURES = 10  # at most, over a run
+PICTURES = 10  # at most, per run
 
 
-class Watch(Callback):
-    """Writes FOLDER/look/epoch_001.png at the end of ten epochs, evenly spread, the first and the last among them, and
-    hands them to the tracker. Images come from the validation part, without one from the training part: never from the
-    test set. Training goes on as if nothing had looked: no random number is drawn, no gradient or statistic changes.
+class DrawMaps(Callback):
+    """Draw maps at the end of up to ten epochs, evenly spaced, the first and the last included.
+
+    Each picture is written to FOLDER/look/epoch_001.png and passed to the loggers that have `log_picture`. The images
+    are validation images, or training images if the run holds none out, never test images. Drawing does not affect
+    training: it draws no random number and changes no gradient and no running statistic.
     """
 
     def __init__(self, folder: Path, run: str) -> None:
@@ -33,20 +35,21 @@ class Watch(Callback):
             return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         if self.images is None:
-            self.images = of_all_classes(sample(data, "val" if len(data.val) else "train", 500), IMAGES)
+            self.images = class_by_class(sample(data, "val" if len(data.val) else "train", 500), IMAGES)
         net: Any = pl_module.net
         training = net.training
         x = data.preprocess(self.images.images.to(pl_module.device))
         try:
             with torch.autocast(pl_module.device.type, enabled=False):
                 names = [str(number) for number in range(int(data.classes))]
-                seen = look_at(net.eval(), self.images, x, names)
+                view = view_network(net.eval(), self.images, x, names)
         finally:
             net.train(training)
         title = f"run {self.run}, after epoch {epoch}"
         target = self.folder / "look"
         target.mkdir(exist_ok=True)
-        path = write(maps_figure(seen.images, seen.few(), seen.labels, title), target / f"epoch_{epoch:03d}.png")
+        figure = maps_figure(view.images, view.main_maps(), view.labels, title)
+        path = save_figure(figure, target / f"epoch_{epoch:03d}.png")
         for logger in trainer.loggers:
             if hasattr(logger, "log_picture"):
                 logger.log_picture("maps", path, trainer.global_step)

@@ -1,4 +1,4 @@
-"""Small pictures of maps over images, as arrays (H, W, 3) uint8: soft, hard, outlined, set side by side."""
+"""Draw maps over images, as arrays (H, W, 3) uint8: soft, hard, with the object's outline, arranged in rows."""
 
 from collections.abc import Sequence
 
@@ -10,44 +10,45 @@ from torch import Tensor
 
 from attnlab.evaluation.metrics.localisation import otsu
 
-SIDE = 96  # px at least, of a tile
+MIN_TILE = 96  # px, the least length of a tile's shorter side
 GAP = 6  # px between tiles
 OUTLINE = np.array([0, 230, 255], dtype=np.uint8)
 COLOURS = (np.asarray(matplotlib.colormaps["inferno"](np.linspace(0, 1, 256)))[:, :3] * 255).astype(np.float32)
+LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 
 
-def enlarged(image: Tensor) -> np.ndarray:
-    """uint8 (3, H, W) -> (S, S', 3), each pixel a square, the shorter side SIDE px or more."""
-    factor = max(1, -(-SIDE // min(image.shape[1:])))
+def enlarge(image: Tensor) -> np.ndarray:
+    """uint8 (3, H, W) -> a tile (kH, kW, 3): each pixel becomes a square, the shorter side at least MIN_TILE px."""
+    factor = max(1, -(-MIN_TILE // min(image.shape[1:])))
     return image.permute(1, 2, 0).cpu().numpy().repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def _normalised(map_: Tensor, size: tuple[int, ...]) -> np.ndarray:
-    """(H, W) -> min-max normalised, at a tile's size; a constant map is 1, it attends to everything."""
+    """(H, W) -> min-max normalised, at the size of a tile; a constant map becomes 1: it attends everywhere."""
     low, high = float(map_.min()), float(map_.max())
     even = (map_.float() - low) / (high - low) if high > low else torch.ones_like(map_.float())
     return F.interpolate(even[None, None].cpu(), size=size, mode="bilinear", align_corners=False)[0, 0].numpy()
 
 
-def soft(image: Tensor, map_: Tensor) -> np.ndarray:
-    """The map's colours, dark = low, over the grey image; each map from its own minimum to its own maximum."""
-    tile = enlarged(image).astype(np.float32)
+def soft_overlay(image: Tensor, map_: Tensor) -> np.ndarray:
+    """The colour-coded map over the grey image; the colours span the map's own minimum (dark) to its own maximum."""
+    tile = enlarge(image).astype(np.float32)
     m = _normalised(map_, tile.shape[:2])
-    grey = tile @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    grey = tile @ LUMINANCE
     colour = COLOURS[(m * 255).astype(int)]
     return (0.4 * grey[:, :, None] + 0.6 * colour).clip(0, 255).astype(np.uint8)
 
 
-def hard(image: Tensor, map_: Tensor) -> np.ndarray:
-    """The image where the map is above Otsu's threshold, darkened elsewhere."""
-    tile = enlarged(image).astype(np.float32)
+def hard_overlay(image: Tensor, map_: Tensor) -> np.ndarray:
+    """The image where the map is above Otsu's threshold; darkened grey elsewhere."""
+    tile = enlarge(image).astype(np.float32)
     selected = _normalised(map_, tile.shape[:2]) >= float(otsu(map_[None].float())[0])
-    grey = (tile @ np.array([0.299, 0.587, 0.114], dtype=np.float32))[:, :, None]
+    grey = (tile @ LUMINANCE)[:, :, None]
     return np.where(selected[:, :, None], tile, 0.22 * grey).clip(0, 255).astype(np.uint8)
 
 
-def outlined(tile: np.ndarray, mask: Tensor | None) -> np.ndarray:
-    """The tile with the edge of the object's mask (H, W) drawn on it."""
+def outline_object(tile: np.ndarray, mask: Tensor | None) -> np.ndarray:
+    """The tile with the outline of the object's mask (H, W) drawn on it; unchanged without a mask."""
     if mask is None or not bool(mask.any()):
         return tile
     factor = tile.shape[0] // mask.shape[0]
@@ -61,13 +62,13 @@ def outlined(tile: np.ndarray, mask: Tensor | None) -> np.ndarray:
 
 
 def mosaic(rows: Sequence[Sequence[np.ndarray | None]]) -> np.ndarray:
-    """Tiles of one size in rows, white between them; None stays white."""
+    """Tiles of one size arranged in rows with white gaps; None leaves a place white."""
     height, width = next(tile.shape[:2] for row in rows for tile in row if tile is not None)
     columns = max(len(row) for row in rows)
-    whole = np.full((len(rows) * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), 255, dtype=np.uint8)
+    canvas = np.full((len(rows) * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), 255, dtype=np.uint8)
     for i, row in enumerate(rows):
         for j, tile in enumerate(row):
             if tile is not None:
                 top, left = i * (height + GAP), j * (width + GAP)
-                whole[top : top + height, left : left + width] = tile
-    return whole
+                canvas[top : top + height, left : left + width] = tile
+    return canvas

@@ -1,1 +1,1 @@
-"""Judges of attention: is a map on the object, does the prediction hang on it, is the model robust. Pure functions."""
+"""Metrics of attention, as pure functions: is a map on the object, is it faithful, is the network robust?"""

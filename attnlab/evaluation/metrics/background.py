@@ -1,19 +1,20 @@
 """Does the network rely on the background? Errors by group: class x whether the photograph is the class's own.
 
-After Waterbirds (Sagawa et al. 2020, arXiv 1911.08731): with dataset.background_bias a class owns a training
-photograph; test digits on those photographs show what was learnt of them. Held-out digits, so that a net which looks at
-digits alone errs alike on both.
+After Waterbirds (Sagawa et al. 2020, arXiv 1911.08731). With dataset.background_bias, digits of class k stand on
+training photograph k more often than on others. Test digits on training photographs show what the network learnt from
+the photographs: a network that uses only the digits has the same error on all of them.
 """
 
 import torch
 from torch import Tensor
 
 
-def groups(wrong: Tensor, labels: Tensor, photos: Tensor) -> dict[str, float]:
-    """wrong bool (N,), labels (N,), photos (N,): that of class k is k -> errors in percent.
+def group_errors(wrong: Tensor, labels: Tensor, photos: Tensor) -> dict[str, float]:
+    """wrong bool (N,), labels (N,), photos (N,) -> errors in percent; photograph k is class k's own.
 
-    own, other: on the class's own photograph, on one that another class owns, the mean over classes;
-    worst: the highest of all groups, a class on either kind. Photographs that no class owns do not count.
+    own, other: on the class's own photograph, and on another class's, averaged over the classes;
+    worst: the highest error of all groups, a group being a class on its own or on other photographs. Images on
+    photographs that belong to no class are left out.
     """
     classes = int(labels.max()) + 1
     own, owned = photos == labels, photos < classes
@@ -28,9 +29,10 @@ def groups(wrong: Tensor, labels: Tensor, photos: Tensor) -> dict[str, float]:
 
 
 def expected_worst(wrong: Tensor, labels: Tensor, photos: Tensor, draws: int = 200, seed: int = 0) -> float:
-    """The worst group's error in percent if photographs meant nothing: they are shuffled within each class.
+    """The expected error in percent of the worst group if the photographs had no effect: mean over random shuffles.
 
-    The highest of twenty means is above the mean of all by chance alone; this is by how much.
+    Photographs are shuffled within each class. The highest of twenty group errors exceeds the mean error by chance;
+    this is the reference value that accounts for it.
     """
     random = torch.Generator().manual_seed(seed)
     worst = []
@@ -39,5 +41,5 @@ def expected_worst(wrong: Tensor, labels: Tensor, photos: Tensor, draws: int = 2
         for label in range(int(labels.max()) + 1):
             mine = (labels == label).nonzero().flatten()
             shuffled[mine] = photos[mine[torch.randperm(len(mine), generator=random)]]
-        worst.append(groups(wrong, labels, shuffled)["worst"])
+        worst.append(group_errors(wrong, labels, shuffled)["worst"])
     return sum(worst) / draws

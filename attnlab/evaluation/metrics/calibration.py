@@ -1,7 +1,7 @@
-"""Does the network know what it does not know? Calibration error and negative log-likelihood of its probabilities.
+"""Are the predicted probabilities right? Expected calibration error and negative log-likelihood.
 
 ECE = sum_b n_b / N |accuracy_b - confidence_b| over 15 bins of confidence (Guo et al. 2017, arXiv 1706.04599, section
-2), torchmetrics'; NLL = mean -log p(label), nats.
+2), computed by torchmetrics; NLL = mean of -log p(label), in nats.
 """
 
 import torch
@@ -20,7 +20,7 @@ def calibration_error(probabilities: Tensor, labels: Tensor) -> float:
 
 
 def calibration_noise(probabilities: Tensor, draws: int = 50, seed: int = 0) -> float:
-    """The mean ECE that so many images give a perfectly calibrated network: labels are drawn from its probabilities."""
+    """The mean ECE of a perfectly calibrated network on N images: labels are drawn from probabilities (N, classes)."""
     random = generator(seed, 8)
     cpu = probabilities.cpu()
     errors = [calibration_error(cpu, torch.multinomial(cpu, 1, generator=random)[:, 0]) for _ in range(draws)]

@@ -1,12 +1,12 @@
-"""Is a gate alive, and does it do anything? Its masks over many images, and the errors with it held still.
+"""Does a gate have an effect? Statistics of its masks over many images, and the test error with a constant mask.
 
-mean, sd: over all of the mask's elements and images;  sd_images: over images, the mean over elements;
-entropy: of m / sum(m) within an image, over log n, n its elements: 1 = uniform;
-saturated: share of elements with |dm/dz| < 0.0475, a sigmoid's beyond 0.05 and 0.95: they hardly learn any more;
-class_share: of the variance over images, the part that lies between classes, mean over channels (eta squared, by chance
-(classes - 1) / (images - 1); Hu et al. 2018, arXiv 1709.01507, section 7.2, show the class means);
-changed, error_change: test predictions that change, percent, and the test error's change, points, with the gate's mask
-replaced by its mean over other images; p: of that change, McNemar's exact test.
+mean, sd: over all elements of the mask and all images;  sd_images: sd over images, averaged over the elements;
+entropy: of m / sum(m) within an image, divided by log n, n the number of elements; 1 = uniform;
+saturated: share of elements with |dm/dz| < 0.0475, which is a sigmoid's slope at 0.05 and 0.95; they hardly learn;
+class_share: the part of the variance over images that lies between classes, averaged over channels (eta squared; by
+chance (classes - 1) / (images - 1); Hu et al. 2018, arXiv 1709.01507, section 7.2, show the class means);
+changed: test predictions in percent that change when the gate is held still, i.e. its mask is replaced by its mean over
+other images;  error_change: the change of the test error then, in points;  p: of that change, McNemar's exact test.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,16 +17,19 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from attnlab.evaluation.mask_recorder import Seen, gates, record, replaced
+from attnlab.evaluation.mask_recorder import RecordedMask, mask_modules, record_masks, replace_masks
 from attnlab.tables.statistics import ALPHA, holm
 
-FLAT = 0.0475  # s'(z) where s(z) = 0.05
-STILL = 1e-3  # sd over images below which a mask is a constant, in units of the mask
+FLAT_SLOPE = 0.0475  # s'(z) at s(z) = 0.05, s the sigmoid
+CONSTANT_SD = 1e-3  # a mask with a smaller sd over images, relative to its mean, counts as constant
 
 
 @dataclass
-class Sums:
-    """What is added up of one gate's masks, batch by batch; sums of elements are (C, H, W)."""
+class MaskSums:
+    """Sums over images of one gate's masks, added up batch by batch; `m` and `squares` are (C, H, W).
+
+    flat: sum of the saturated shares, None for a mask that is not elementwise;  pooled: spatial means, (B, C) each.
+    """
 
     kind: str
     images: int = 0
@@ -36,8 +39,8 @@ class Sums:
     flat: float | None = 0.0
     pooled: list[Tensor] = field(default_factory=list)
 
-    def add(self, seen: Seen, mask: nn.Module) -> None:
-        m = seen.m.double()
+    def add(self, recorded: RecordedMask, mask: nn.Module) -> None:
+        m = recorded.m.double()
         self.images += len(m)
         self.m, self.squares = self.m.to(m) + m.sum(dim=0), self.squares.to(m) + m.square().sum(dim=0)
         share = m.abs().flatten(1)
@@ -45,13 +48,14 @@ class Sums:
         most = torch.log(torch.tensor(float(share.shape[1])))
         self.entropy += float((torch.special.entr(share).sum(dim=1) / most).sum()) if share.shape[1] > 1 else len(m)
         if self.flat is not None:
-            slope = _slope(mask, seen.z)
-            self.flat = None if slope is None else self.flat + float((slope < FLAT).double().mean(dim=(1, 2, 3)).sum())
+            slope = _slope(mask, recorded.z)
+            flat = None if slope is None else (slope < FLAT_SLOPE).double().mean(dim=(1, 2, 3)).sum()
+            self.flat = None if flat is None else self.flat + float(flat)
         self.pooled.append(m.mean(dim=(2, 3)).cpu())
 
 
 def _slope(mask: nn.Module, z: Tensor) -> Tensor | None:
-    """|dm/dz| of an elementwise mask, None for one that is not (softmax over positions)."""
+    """|dm/dz| of an elementwise mask; None for another one, e.g. a softmax over positions."""
     z = z.detach().requires_grad_()
     with torch.enable_grad():
         m = mask(z)
@@ -62,25 +66,25 @@ def _slope(mask: nn.Module, z: Tensor) -> Tensor | None:
     return None if bool(elsewhere.any()) else slope.abs()
 
 
-def observe(net: nn.Module, batches: Iterable[Tensor], forward: Callable[[Tensor], Any]) -> dict[str, Sums]:
-    """{gate: its sums} over normalised batches; forward: how the network is run."""
-    masks = gates(net)
-    found: dict[str, Sums] = {}
+def sum_masks(net: nn.Module, batches: Iterable[Tensor], forward: Callable[[Tensor], Any]) -> dict[str, MaskSums]:
+    """{gate: sums of its masks} over normalised batches; forward: runs the network on one batch."""
+    modules = mask_modules(net)
+    found: dict[str, MaskSums] = {}
     for x in batches:
-        with record(net) as seen:
+        with record_masks(net) as masks:
             forward(x)
-        for name, one in seen.items():
-            found.setdefault(name, Sums(one.kind)).add(one, masks[name])
+        for name, one in masks.items():
+            found.setdefault(name, MaskSums(one.kind)).add(one, modules[name])
     return found
 
 
-def mean_masks(sums: Mapping[str, Sums]) -> dict[str, Tensor]:
+def mean_masks(sums: Mapping[str, MaskSums]) -> dict[str, Tensor]:
     """{gate: its mean mask, (1, C, H, W)}."""
     return {name: (one.m / one.images)[None].float() for name, one in sums.items()}
 
 
 def class_share(pooled: Tensor, labels: Tensor) -> float | None:
-    """Masks averaged over positions (N, C), labels (N,) -> eta squared, mean over channels; None if nothing varies."""
+    """Spatial means of masks (N, C), labels (N,) -> eta squared, averaged over channels; None if none varies."""
     total = (pooled - pooled.mean(dim=0)).square().sum(dim=0)
     between = torch.zeros_like(total)
     for label in labels.unique():
@@ -90,8 +94,8 @@ def class_share(pooled: Tensor, labels: Tensor) -> float | None:
     return float((between[varies] / total[varies]).mean()) if bool(varies.any()) else None
 
 
-def statistics(sums: Mapping[str, Sums], labels: Tensor) -> dict[str, dict[str, Any]]:
-    """{gate: kind, mean, sd, sd_images, entropy, saturated, class_share}, of masks seen on images with these labels."""
+def mask_statistics(sums: Mapping[str, MaskSums], labels: Tensor) -> dict[str, dict[str, Any]]:
+    """{gate: {kind, mean, sd, sd_images, entropy, saturated, class_share}}; labels: of the images, (N,)."""
     found = {}
     for name, one in sums.items():
         n, elements = one.images, one.m.numel()
@@ -106,16 +110,16 @@ def statistics(sums: Mapping[str, Sums], labels: Tensor) -> dict[str, dict[str, 
     return found
 
 
-def held_still(
+def hold_still(
     net: nn.Module, batches: Sequence[Tensor], labels: Tensor, means: Mapping[str, Tensor],
     logits: Callable[[Tensor], Tensor],
 ) -> dict[str, dict[str, float]]:  # fmt: skip
-    """{gate: changed, error_change, p}, each gate's mask replaced by its mean; `all`: of all of them at once."""
+    """{gate: {changed, error_change, p}} with the gate's mask replaced by its mean; `all`: all of them replaced."""
     labels = labels.cpu()
     before = torch.cat([logits(x).argmax(dim=1) for x in batches]).cpu()
     found = {}
     for name, chosen in [*((name, {name: mean}) for name, mean in means.items()), ("all", dict(means))]:
-        with replaced(net, chosen):
+        with replace_masks(net, chosen):
             after = torch.cat([logits(x).argmax(dim=1) for x in batches]).cpu()
         worse, better = (
             int(((before == labels) & (after != labels)).sum()),
@@ -130,16 +134,17 @@ def held_still(
 
 
 def verdicts(still: Mapping[str, Mapping[str, float]], seen: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """{gate: in words}: does nothing, no effect seen, helps, hurts; p adjusted by Holm over the gates.
+    """{gate: verdict} from `hold_still` and `mask_statistics`; p is adjusted over the gates by Holm's method.
 
-    does nothing: no prediction changes when it is held still, or its masks are the same for every image;
-    no effect seen: predictions change, and the error does not, beyond chance.
+    does nothing: no prediction changes when the gate is held still, or its mask is the same for every image;
+    no effect seen: predictions change, but the error change is not significant;
+    helps, hurts: holding the gate still raises, lowers the error significantly.
     """
     names = list(still)
     adjusted = dict(zip(names, holm([still[name]["p"] for name in names]), strict=True))
     found = {}
     for name in names:
-        constant = name in seen and seen[name]["sd_images"] < STILL * max(abs(seen[name]["mean"]), 1e-9)
+        constant = name in seen and seen[name]["sd_images"] < CONSTANT_SD * max(abs(seen[name]["mean"]), 1e-9)
         if constant or still[name]["changed"] == 0:
             found[name] = "does nothing"
         elif (adjusted[name] or 1.0) > ALPHA:

@@ -1,20 +1,21 @@
 """The 15 common corruptions at 5 severities, for whole batches on any device.
 
-Source: Hendrycks & Dietterich 2019 (arXiv 1903.12261); parameters and formulas of hendrycks/robustness@8190fe3
-ImageNet-C/create_c: make_cifar_c.py up to 64 pixels a side (CIFAR-10-C), make_imagenet_c.py above (ImageNet-C).
-tests/reference/make_corruptions.py runs that code; with the same random numbers ours is within a level of it, but for:
-- frost: an ice texture is drawn, of the colours and contrasts of the authors' photographs, which are not shipped.
-- elastic_transform: up to 3 levels, as OpenCV samples the affine map at 1/32 of a pixel and ours exactly.
+Source: Hendrycks & Dietterich 2019 (arXiv 1903.12261). Parameters and formulas are those of
+hendrycks/robustness@8190fe3 ImageNet-C/create_c: make_cifar_c.py up to 64 pixels a side (CIFAR-10-C),
+make_imagenet_c.py above (ImageNet-C). tests/reference/make_corruptions.py runs that code. With the same random numbers
+our images differ from its images by at most one level of 255, except for:
+- frost: the authors' photographs of ice are not shipped; a texture with their colours and contrasts is drawn instead.
+- elastic_transform: up to 3 levels, since OpenCV samples the affine map at 1/32 of a pixel and ours is exact.
 
-Differs from the authors' code further in:
-- all: an image's draws are its own, and torch's; 1e-4 of a level is added before fractions are cut off; images need not
-  be square; ImageNet-C is stored as JPEG of quality 85, ours not at all; images of 64 pixels take CIFAR's parameters,
-  though there is a make_tinyimagenet_c.py.
-- motion_blur, snow: the kernel of ImageMagick 6 (half a Gaussian along nearest pixels) in torch.
+Other differences from the authors' code:
+- all: each image has its own random numbers, drawn by torch; 1e-4 of a level is added before values are rounded down;
+  images need not be square; ImageNet-C is stored as JPEG of quality 85, ours is not stored; images of 64 pixels use
+  CIFAR's parameters, although there is a make_tinyimagenet_c.py.
+- motion_blur, snow: the kernel of ImageMagick 6 (half a Gaussian along nearest pixels) is written in torch.
 - fog: the plasma's side is the smallest power of two that covers the image; theirs is 32 or 256.
 - elastic_transform: above 64 pixels, lengths are shares of the side; theirs are pixels of images of 224.
-Kept as there: glass_blur copies pixels instead of swapping them (NumPy's views); more severity is not always more
-damage (glass_blur, motion_blur, frost, elastic_transform: see the tests).
+The same as in the authors' code: glass_blur copies pixels instead of swapping them (because of NumPy's views), and a
+higher severity is not always more damage (glass_blur, motion_blur, frost, elastic_transform: see the tests).
 """
 
 import zlib
@@ -46,7 +47,7 @@ from attnlab.evaluation.metrics.corruptions.pixels import (
 )
 from attnlab.evaluation.metrics.corruptions.weather import fog, frost, snow
 
-#: name -> (x (N, 3, H, W) in [0, 1], draws, *parameters of a severity) -> the corrupted x, not yet cut to [0, 1].
+#: name -> function of (x (N, 3, H, W) in [0, 1], draws, *parameters of a severity) that returns x, not yet clamped
 CORRUPTIONS: Mapping[str, Callable[..., Tensor]] = {
     "gaussian_noise": gaussian_noise,
     "shot_noise": shot_noise,
@@ -64,7 +65,7 @@ CORRUPTIONS: Mapping[str, Callable[..., Tensor]] = {
     "pixelate": pixelate,
     "jpeg_compression": jpeg_compression,
 }
-SMALL_SIDE = 64  # pixels, the largest that takes CIFAR's parameters
+SMALL_SIDE = 64  # pixels; images up to this size use CIFAR's parameters
 
 Parameters = tuple[Any, ...]
 
@@ -73,7 +74,7 @@ def _single(*values: float) -> tuple[Parameters, ...]:
     return tuple((value,) for value in values)
 
 
-#: name -> the parameters of severities 1 to 5, up to SMALL_SIDE; the last one of frost, the needles' length, is ours.
+#: name -> the parameters of severities 1 to 5 up to SMALL_SIDE; the last one of frost, the needles' length, is ours
 SMALL: Mapping[str, tuple[Parameters, ...]] = {
     "gaussian_noise": _single(0.04, 0.06, 0.08, 0.09, 0.10),
     "shot_noise": _single(500, 250, 100, 75, 50),
@@ -98,8 +99,8 @@ SMALL: Mapping[str, tuple[Parameters, ...]] = {
     "jpeg_compression": _single(80, 65, 58, 50, 40),
 }
 
-_SIDE = 244 / 224  # a slip of the pen in make_imagenet_c.py, which says that it is harmless
-#: The same above SMALL_SIDE.
+_SIDE = 244 / 224  # 244 is a typing error in make_imagenet_c.py, which itself says that it does no harm
+#: the same for images above SMALL_SIDE
 LARGE: Mapping[str, tuple[Parameters, ...]] = {
     "gaussian_noise": _single(0.08, 0.12, 0.18, 0.26, 0.38),
     "shot_noise": _single(60, 25, 12, 5, 3),
@@ -131,18 +132,20 @@ LARGE: Mapping[str, tuple[Parameters, ...]] = {
 def corrupt(images: Tensor, name: str, severity: int, seed: int = 0) -> Tensor:
     """images uint8 (N, 3, H, W) -> corrupted images, uint8, of the same shape and on the same device.
 
-    The draws of an image follow from the seed, the corruption, the severity and the image's own pixels, so it comes out
-    the same in every batch, at every place in it. Raises ConfigError for an unknown name or a severity not 1, ..., 5.
+    An image's random numbers depend only on the seed, the corruption, the severity and the image's pixels, so the
+    result is the same in every batch. Raises ConfigError for an unknown name or a severity other than 1, ..., 5.
     """
     if name not in CORRUPTIONS:
-        raise ConfigError(f"corruption={name}: allowed are {', '.join(CORRUPTIONS)}")
+        allowed = ", ".join(sorted(CORRUPTIONS, key=len))
+        raise ConfigError(f"unknown choice corruption={name}; allowed are {allowed}")
     if isinstance(severity, bool) or severity not in (1, 2, 3, 4, 5):
-        raise ConfigError(f"severity={severity}: allowed are 1, 2, 3, 4, 5")
+        raise ConfigError(f"wrong value severity={severity}; allowed is 1, 2, 3, 4 or 5")
     if not len(images):
         return images.clone()
     place = list(CORRUPTIONS).index(name)
     digests = [zlib.crc32(image.numpy()) for image in images.cpu().contiguous()]
-    x = images.to(torch.float32 if images.device.type == "mps" else torch.float64) / 255  # TF32 would cost levels
+    # float64, since TF32 on a GPU would change levels; MPS has no float64
+    x = images.to(torch.float32 if images.device.type == "mps" else torch.float64) / 255
     draws = Draws([generator(seed, place, severity, digest) for digest in digests], like=x)
     parameters = (SMALL if max(images.shape[2:]) <= SMALL_SIDE else LARGE)[name][severity - 1]
     corrupted = CORRUPTIONS[name](x, draws, *parameters)

@@ -1,6 +1,6 @@
-"""The blurs among the common corruptions, and elastic_transform, which moves pixels as well.
+"""The blurs among the common corruptions, and elastic_transform.
 
-x (N, C, H, W) in [0, 1] -> the same shape; lengths in pixels. Sources and departures: __init__.py.
+x (N, C, H, W) in [0, 1] -> the same shape; lengths in pixels. Sources and differences: __init__.py.
 """
 
 import math
@@ -14,12 +14,12 @@ from attnlab.evaluation.metrics.corruptions.draws import Draws
 
 
 def truncate(x: Tensor) -> Tensor:
-    """[0, 1] -> the 256 levels, downwards, as numpy.uint8 does; 1e-4 of a level keeps round-off from costing one."""
+    """Round [0, 1] down to the 256 levels, as numpy.uint8 does; 1e-4 of a level is added against round-off."""
     return (x.clamp(0, 1) * 255 + 1e-4).floor() / 255
 
 
 def defocus_blur(x: Tensor, draws: Draws, radius: float, sigma: float) -> Tensor:
-    """Convolve with a disk of `radius`, itself blurred by a Gaussian of `sigma` on 3x3 pixels (5x5 above radius 8)."""
+    """Convolve with a disk of `radius`, blurred by a Gaussian of `sigma` on 3x3 pixels (5x5 above radius 8)."""
     half, margin = (8, 1) if radius <= 8 else (math.ceil(radius), 2)
     axis = torch.arange(-half, half + 1, dtype=torch.float64)
     disk = (axis**2 + axis[:, None] ** 2 <= radius**2).double()
@@ -28,7 +28,7 @@ def defocus_blur(x: Tensor, draws: Draws, radius: float, sigma: float) -> Tensor
     kernel = F.conv2d(F.pad(disk[None, None] / disk.sum(), [margin] * 4, mode="reflect"), soft[None, None])
     reach = min(half, math.floor(radius) + margin)  # beyond it the kernel is 0
     padded, blurred = F.pad(x, [reach] * 4, mode="reflect"), torch.zeros_like(x)
-    for dy, dx in (kernel[0, 0] > 0).nonzero().tolist():  # on a CPU faster than conv2d
+    for dy, dx in (kernel[0, 0] > 0).nonzero().tolist():  # faster than conv2d on a CPU
         top, left = dy + reach - half, dx + reach - half
         window = padded[:, :, top : top + x.shape[2], left : left + x.shape[3]]
         blurred.add_(window, alpha=float(kernel[0, 0, dy, dx]))
@@ -38,7 +38,7 @@ def defocus_blur(x: Tensor, draws: Draws, radius: float, sigma: float) -> Tensor
 def gaussian_matrix(size: int, sigma: float, cutoff: float, mirror: bool) -> Tensor:
     """(size, size) matrix that blurs a column by a Gaussian cut off at `cutoff` sigma.
 
-    Beyond its ends the column is mirrored, d c b a | a b c d, or repeats its last entry.
+    mirror: whether the column is mirrored beyond its ends, d c b a | a b c d; otherwise its end values repeat.
     """
     radius = int(cutoff * sigma + 0.5)
     if radius == 0:
@@ -61,17 +61,17 @@ def gaussian_blur(x: Tensor, sigma: float, cutoff: float = 4, mirror: bool = Fal
 
 
 def glass_blur(x: Tensor, draws: Draws, sigma: float, reach: int, rounds: int) -> Tensor:
-    """Blur, replace every pixel by one within `reach`, `rounds` times, and blur again."""
+    """Blur, replace every pixel by a random one within `reach`, `rounds` times, and blur again."""
     x = truncate(gaussian_blur(x, sigma))
     height, width = x.shape[2:]
     inner = (height - 2 * reach, width - 2 * reach)
-    offsets = draws.integers(-reach, reach, rounds, *inner, 2).flip(2, 3)  # drawn from the last pixel to the first
+    offsets = draws.integers(-reach, reach, rounds, *inner, 2).flip(2, 3)  # the first number is for the last pixel
     place = torch.arange(height * width, device=x.device).view(height, width)
     window = place[reach + 1 : height - reach + 1, reach + 1 : width - reach + 1]
     for dx, dy in (offsets[:, k].unbind(-1) for k in range(rounds)):
         target = window + dy * width + dx
-        # The authors go from the last pixel to the first, so a later target has been replaced already. Nodes 0 ... HW-1
-        # are the pixels before, HW ... 2HW-1 those after; following the links to their ends finds every source.
+        # The authors replace in place from the last pixel to the first, so a later target has already been replaced.
+        # Nodes 0 ... HW-1 are the pixels before, HW ... 2HW-1 those after; following all links gives each source.
         after = place.expand(len(x), -1, -1).clone()
         after[:, reach + 1 : height - reach + 1, reach + 1 : width - reach + 1] = torch.where(
             target > window, target + height * width, target
@@ -85,7 +85,7 @@ def glass_blur(x: Tensor, draws: Draws, sigma: float, reach: int, rounds: int) -
 
 
 def directional_blur(x: Tensor, radius: float, sigma: float, angles: Tensor) -> Tensor:
-    """Mean of each image along a ray at its angle (N,), in degrees, of half a Gaussian's weights; edge pixels repeat.
+    """Weighted mean of each image along a ray at its angle (N,) in degrees, half a Gaussian; edge pixels repeat.
 
     y(p) = sum over k = 0 ... 2 radius of exp(-k^2 / 2 sigma^2) x(p + k (cos, sin)) / sum of weights, nearest pixels.
     """
@@ -110,7 +110,7 @@ def motion_blur(x: Tensor, draws: Draws, radius: float, sigma: float) -> Tensor:
 
 
 def clipped_zoom(x: Tensor, factor: float) -> Tensor:
-    """Magnify the middle, bilinearly, to at least the old size, and cut that out."""
+    """Magnify the middle bilinearly to at least the old size, and crop to the old size."""
     height, width = x.shape[2:]
     kept = [math.ceil(size / factor) for size in (height, width)]
     top, left = (height - kept[0]) // 2, (width - kept[1]) // 2
@@ -124,14 +124,14 @@ def clipped_zoom(x: Tensor, factor: float) -> Tensor:
 
 def zoom_blur(x: Tensor, draws: Draws, end: float, step: float) -> Tensor:
     """Mean of the image and of its magnifications by 1, 1 + step, 1 + 2 step, ... before `end`."""
-    factors = np.arange(1, end, step).tolist()  # its round-off decides whether 26 * 1.25 pixels are 32 or 33
+    factors = np.arange(1, end, step).tolist()  # NumPy's round-off decides whether 26 * 1.25 becomes 32 or 33 pixels
     return sum((clipped_zoom(x, factor) for factor in factors), x) / (len(factors) + 1)
 
 
 def elastic_transform(x: Tensor, draws: Draws, alpha: float, sigma: float, affine: float) -> Tensor:
     """A random affine map, then displacements of up to `alpha`, smoothed by a Gaussian of `sigma`.
 
-    All three are shares of the shorter side. The affine map moves three points by up to `affine`, uniformly.
+    The three parameters are shares of the shorter side. The affine map moves three points by up to `affine`, uniformly.
     """
     height, width = x.shape[2:]
     side = min(height, width)

@@ -1,4 +1,4 @@
-"""The random numbers of the corruptions: each image's from a generator of its own."""
+"""The random numbers of the corruptions; each image has its own generator."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 class Draws:
-    """Draws (N, *shape) for N images, of the type and on the device of `like`; row i is generator i's alone.
+    """Random numbers (N, *shape) for N images, with the dtype and device of `like`; row i is drawn by generator i.
 
-    The generators are the CPU's and draw float32, so that every device sees the same numbers.
+    The generators are on the CPU and draw float32, so that every device gets the same numbers.
     """
 
     def __init__(self, generators: Sequence[torch.Generator], like: Tensor) -> None:
@@ -24,15 +24,15 @@ class Draws:
         return low + (high - low) * rows.to(self.like)
 
     def normal(self, *shape: int) -> Tensor:
-        """Of mean 0 and standard deviation 1."""
+        """Normal with mean 0 and standard deviation 1."""
         return torch.stack([torch.randn(shape, generator=generator) for generator in self.generators]).to(self.like)
 
     def integers(self, low: int, high: int, *shape: int) -> Tensor:
-        """low, ..., high - 1, equally likely, int64."""
+        """Uniform among low, ..., high - 1, int64."""
         rows = [torch.randint(low, high, shape, generator=generator) for generator in self.generators]
         return torch.stack(rows).to(self.like.device)
 
     def poisson(self, rates: Tensor) -> Tensor:
-        """Poisson counts of the rates (N, ...)."""
+        """Poisson counts with the rates (N, ...)."""
         pairs = zip(rates.float().cpu(), self.generators, strict=True)
         return torch.stack([torch.poisson(rate, generator=generator) for rate, generator in pairs]).to(self.like)

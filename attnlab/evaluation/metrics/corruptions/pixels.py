@@ -1,6 +1,6 @@
 """The noises and the digital faults among the common corruptions.
 
-x (N, 3, H, W) in [0, 1] -> the same shape. Sources and departures: __init__.py.
+x (N, 3, H, W) in [0, 1] -> the same shape. Sources and differences: __init__.py.
 """
 
 import torch
@@ -12,30 +12,30 @@ from attnlab.evaluation.metrics.corruptions.draws import Draws
 
 
 def gaussian_noise(x: Tensor, draws: Draws, sd: float) -> Tensor:
-    """x + sd n, n standard normal, for every entry anew."""
+    """x + sd n, n standard normal, drawn for every entry."""
     return x + sd * draws.normal(*x.shape[1:])
 
 
 def shot_noise(x: Tensor, draws: Draws, photons: float) -> Tensor:
-    """A Poisson count of mean photons x, divided by photons."""
+    """n / photons, n a Poisson count with mean photons x."""
     return draws.poisson(x * photons) / photons
 
 
 def impulse_noise(x: Tensor, draws: Draws, amount: float) -> Tensor:
-    """Every entry is, with probability `amount`, 0 or 1 instead."""
+    """Every entry becomes 0 or 1 with probability `amount`, both equally likely."""
     hit, salt = draws.uniform(0, 1, *x.shape[1:]) < amount, draws.uniform(0, 1, *x.shape[1:]) < 0.5
     return torch.where(hit, salt.to(x), x)
 
 
 def brightness(x: Tensor, draws: Draws, amount: float) -> Tensor:
-    """Add `amount` to the value of HSV, at most up to 1; hue and saturation stay."""
+    """Add `amount` to the value of HSV, up to 1; hue and saturation do not change."""
     value = x.amax(1, keepdim=True)
     brighter = (value + amount).clamp(max=1)
     return torch.where(value > 0, x * brighter / value.clamp_min(1e-6), brighter)
 
 
 def contrast(x: Tensor, draws: Draws, factor: float) -> Tensor:
-    """Shrink the distance from each channel's mean."""
+    """mean + factor (x - mean), mean: of each channel of an image."""
     mean = x.mean((2, 3), keepdim=True)
     return mean + factor * (x - mean)
 
@@ -50,7 +50,7 @@ def box_matrix(size: int, new_size: int) -> Tensor:
 
 
 def pixelate(x: Tensor, draws: Draws, factor: float) -> Tensor:
-    """Shrink to `factor` of the size and enlarge again, both by the BOX filter; each pass rounds halves up."""
+    """Shrink to `factor` of the size and enlarge again, both with the BOX filter; each pass rounds halves up."""
     height, width = x.shape[2:]
     small = (int(height * factor), int(width * factor))
     for rows, columns in (((height, small[0]), (width, small[1])), ((small[0], height), (small[1], width))):
@@ -60,6 +60,6 @@ def pixelate(x: Tensor, draws: Draws, factor: float) -> Tensor:
 
 
 def jpeg_compression(x: Tensor, draws: Draws, quality: int) -> Tensor:
-    """Through a JPEG of this quality (libjpeg's), chroma at half the resolution."""
+    """Encode and decode as JPEG of this quality (libjpeg's scale), with chroma at half the resolution."""
     images = (x * 255).round().to(torch.uint8).cpu()
     return torch.stack([decode_jpeg(encode_jpeg(image, quality=quality)) for image in images]).to(x) / 255

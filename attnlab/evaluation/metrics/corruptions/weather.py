@@ -1,6 +1,6 @@
-"""The weathers among the common corruptions: snow, frost, fog.
+"""The weather effects among the common corruptions: snow, frost, fog.
 
-x (N, 3, H, W) in [0, 1] -> the same shape. Sources and departures: __init__.py.
+x (N, 3, H, W) in [0, 1] -> the same shape. Sources and differences: __init__.py.
 """
 
 import torch
@@ -9,8 +9,8 @@ from torch import Tensor
 from attnlab.evaluation.metrics.corruptions.blur import clipped_zoom, directional_blur, truncate
 from attnlab.evaluation.metrics.corruptions.draws import Draws
 
-#: (mean colour, spread within a crop, spread between crops' means) of the five photographs that the authors' code
-#: draws from, in levels, at CIFAR's scale; the third is the second saved again.
+#: (mean colour, sd within a crop, sd between crops' means), in levels of 255 at CIFAR's scale, of the five photographs
+#: of the authors' code; the third is a copy of the second
 ICE = (
     ((78, 149, 166), 14, 10),
     ((201, 205, 214), 18, 9),
@@ -24,9 +24,9 @@ def snow(
     x: Tensor, draws: Draws, mean: float, sd: float, zoom: float, threshold: float, radius: float, sigma: float,
     clear: float,
 ) -> Tensor:  # fmt: skip
-    """Whiten, then add flakes: magnified normal noise above `threshold`, blurred downwards, and the same turned round.
+    """Whiten, then add flakes: magnified normal noise above `threshold`, blurred downwards, and their copy turned 180°.
 
-    clear: the weight of the image; the rest goes to the larger of it and 1.5 grey + 0.5.
+    clear: the weight of the image; the larger of the image and 1.5 grey + 0.5 has the weight 1 - clear.
     """
     flakes = clipped_zoom(mean + sd * draws.normal(1, *x.shape[2:]), zoom)
     flakes = truncate(torch.where(flakes < threshold, 0, flakes))
@@ -37,9 +37,9 @@ def snow(
 
 
 def ice(draws: Draws, height: int, width: int, needle: int) -> Tensor:
-    """A texture of frost (N, 3, H, W) in [0, 1]: fractal noise and needles in three directions, coloured by ICE."""
+    """A frost texture (N, 3, H, W) in [0, 1]: fractal noise and needles in three directions, with colours of ICE."""
     slow = plasma(draws, max(height, width), 1.3)[:, :, :height, :width]
-    margin = 2 * needle  # directional_blur repeats the edge for so long
+    margin = 2 * needle  # within this distance directional_blur repeats edge pixels
     layers = []
     for _ in range(3):
         noise = draws.normal(1, height + 2 * margin, width + 2 * margin)
@@ -53,19 +53,19 @@ def ice(draws: Draws, height: int, width: int, needle: int) -> Tensor:
 
 
 def _standard(x: Tensor) -> Tensor:
-    """Mean 0 and standard deviation 1 over each image."""
+    """Scale each image to mean 0 and standard deviation 1."""
     return (x - x.mean((1, 2, 3), keepdim=True)) / x.std((1, 2, 3), keepdim=True)
 
 
 def frost(x: Tensor, draws: Draws, clear: float, frozen: float, needle: int) -> Tensor:
-    """clear x + frozen ice, whose crystals are about `needle` pixels long."""
+    """clear x + frozen ice; `needle`: length of the ice crystals in pixels, about."""
     return clear * x + frozen * ice(draws, x.shape[2], x.shape[3], needle)
 
 
 def plasma(draws: Draws, least: int, decay: float) -> Tensor:
-    """Fractal heights (N, 1, S, S) from 0 to 1 by the diamond-square algorithm, S the power of two from `least` up.
+    """Fractal heights (N, 1, S, S) in [0, 1] by the diamond-square algorithm; S: the least power of two >= `least`.
 
-    Each halving of the step draws from +-wibble^2, and divides wibble by `decay`; the map is periodic.
+    Each halving of the step adds a uniform number from +-wibble^2 and divides wibble by `decay`; the map is periodic.
     """
     size = 1 << (least - 1).bit_length()
     heights = draws.like.new_zeros(len(draws), size, size)
@@ -87,7 +87,7 @@ def plasma(draws: Draws, least: int, decay: float) -> Tensor:
 
 
 def fog(x: Tensor, draws: Draws, amount: float, decay: float) -> Tensor:
-    """(x + amount plasma) m / (m + amount), m the largest entry of x."""
+    """(x + amount plasma) m / (m + amount), m: the largest entry of the image."""
     largest = x.amax((1, 2, 3), keepdim=True)
     mist = plasma(draws, max(x.shape[2:]), decay)[:, :, : x.shape[2], : x.shape[3]]
     return (x + amount * mist) * largest / (largest + amount)

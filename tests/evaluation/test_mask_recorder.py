@@ -1,4 +1,4 @@
-"""The recorder sees every mask and changes nothing: outputs, state, graph."""
+"""The recorder records every mask and does not change outputs, state or the compiled graph."""
 
 import copy
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import attnlab
-from attnlab.evaluation.mask_recorder import gates, record, replaced
+from attnlab.evaluation.mask_recorder import mask_modules, record_masks, replace_masks
 
 X = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -34,12 +34,12 @@ def built(*overrides):
 )
 def test_sees_every_mask(overrides, kinds):
     net = built(*overrides)
-    with record(net) as seen:
+    with record_masks(net) as seen:
         net(X)
-    assert list(seen) == list(gates(net))
+    assert list(seen) == list(mask_modules(net))
     assert [one.kind for one in seen.values()] == kinds
     for name, one in seen.items():
-        assert torch.equal(one.m, gates(net)[name](one.z)), name
+        assert torch.equal(one.m, mask_modules(net)[name](one.z)), name
         assert not one.m.requires_grad
 
 
@@ -48,7 +48,7 @@ def test_what_is_seen_is_what_multiplies():
     gate = net.get_submodule("backbone.stage1.0.at_branch")
     given = {}
     gate.register_forward_hook(lambda module, x, y: given.update(x=x[0], y=y))
-    with torch.no_grad(), record(net) as seen:
+    with torch.no_grad(), record_masks(net) as seen:
         net(X)
     assert torch.equal(given["x"] * seen["backbone.stage1.0.at_branch"].m, given["y"])
 
@@ -61,7 +61,7 @@ def test_leaves_the_network_as_it_was():
         torch.manual_seed(0)  # of the head's dropout
         expected = twin(X)
         torch.manual_seed(0)
-        with record(net) as seen:
+        with record_masks(net) as seen:
             found = net(X)
         assert seen
         assert torch.equal(found, expected)
@@ -78,7 +78,7 @@ def test_gradients_are_the_same_beside_it():
     net = built("attention=cbam").train()
     twin = copy.deepcopy(net)
     twin(X).square().sum().backward()
-    with record(net):
+    with record_masks(net):
         net(X).square().sum().backward()
     for mine, theirs in zip(net.parameters(), twin.parameters(), strict=True):
         assert torch.equal(mine.grad, theirs.grad)
@@ -86,7 +86,7 @@ def test_gradients_are_the_same_beside_it():
 
 def test_hooks_go_even_after_an_error():
     net = built("attention=se")
-    with pytest.raises(RuntimeError), record(net):
+    with pytest.raises(RuntimeError), record_masks(net):
         net(torch.zeros(1, 5, 8, 8))
     assert not any(module._forward_hooks for module in net.modules())
 
@@ -104,11 +104,11 @@ def test_the_compiled_graph_is_unchanged():
     torch._dynamo.reset()
     assert torch.equal(net(X), expected)
     assert len(graphs) == 1
-    with record(net) as seen:
+    with record_masks(net) as seen:
         assert torch.equal(net(X), expected)
     assert len(seen) == 6  # seen although the compiled graph knows no hooks
     assert torch.equal(net(X), expected)
-    assert len(graphs) == 1  # neither compiled anew beside it nor after it
+    assert len(graphs) == 1  # not compiled again, neither inside the context nor after it
     torch._dynamo.reset()
     net(X)
     assert graphs[1] == graphs[0]
@@ -121,7 +121,7 @@ def test_replaced_holds_a_gate_still():
     plain = copy.deepcopy(net)
     plain.backbone.stage2[0].at_branch = nn.Identity()
     with torch.no_grad():
-        with replaced(net, {name: one}), record(net) as seen:
+        with replace_masks(net, {name: one}), record_masks(net) as seen:
             assert torch.allclose(net(X), plain(X), atol=1e-6)
         assert torch.equal(seen[name].m, one.expand(4, -1, -1, -1))
         assert not torch.allclose(net(X), plain(X), atol=1e-3)

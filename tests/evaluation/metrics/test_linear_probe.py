@@ -1,4 +1,4 @@
-"""Frozen features under a linear classifier."""
+"""A linear classifier on frozen features."""
 
 import numpy as np
 import pytest

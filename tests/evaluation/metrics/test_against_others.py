@@ -1,4 +1,4 @@
-"""The judges against quantus, pytorch-grad-cam and torchattacks, by their stored answers (reference/make_judges.py)."""
+"""The metrics agree with quantus, pytorch-grad-cam and torchattacks; stored results of reference/make_judges.py."""
 
 import json
 import sys
@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from attnlab.evaluation.metrics.attacks import fgsm, pgd
-from attnlab.evaluation.metrics.faithfulness import deletion, impute, ranks, road
+from attnlab.evaluation.metrics.faithfulness import deletion, impute, pixel_places, road
 from attnlab.evaluation.metrics.localisation import energy, pointing
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "reference"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "reference"))
 from make_judges import CLASSES, EPSILON, FLIPPED, GOLDEN, PERCENTILES, inputs, network
 from rule import values
 
@@ -56,7 +56,7 @@ def test_road_is_pytorch_grad_cams(name, percentile):
     counts = removed.flatten(1).sum(dim=1)
     assert (counts == counts[0]).all()
     assert float(counts[0]) / 99 == pytest.approx(1 - percentile / 100, abs=0.02)
-    place = ranks(GIVEN["maps"] if name == "morf" else -GIVEN["maps"])
+    place = pixel_places(GIVEN["maps"] if name == "morf" else -GIVEN["maps"])
     assert torch.equal(removed, place < counts[0])
     assert torch.allclose(impute(images, removed, noise=0, tolerance=1e-10), theirs, atol=1e-5)
     share = float(counts[0]) / 99

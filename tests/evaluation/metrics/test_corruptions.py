@@ -1,4 +1,4 @@
-"""The common corruptions: against the authors' own code (tests/reference/make_corruptions.py), and their contract."""
+"""The common corruptions agree with the authors' code (tests/reference/make_corruptions.py) and keep their contract."""
 
 import itertools
 import zlib
@@ -15,11 +15,11 @@ from attnlab.evaluation.metrics.corruptions import CORRUPTIONS, LARGE, SMALL, co
 from attnlab.evaluation.metrics.corruptions.draws import Draws
 from attnlab.evaluation.metrics.corruptions.weather import ICE, ice
 
-GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "corruptions.npz")
+GOLDEN = np.load(Path(__file__).parents[2] / "golden" / "corruptions.npz")
 STEPS = {32: 3, 96: 7}
 STREAMED = sorted({name.split("/")[0] for name in GOLDEN if not name.startswith(("images", "statistics", "ice"))})
-#: OpenCV samples the affine map at 1/32 of a pixel; defocus: a fifth of the entries of a cross of five pixels are whole
-#: levels but for round-off, which costs the authors' code some.
+#: elastic_transform: OpenCV samples the affine map at 1/32 of a pixel; defocus_blur: the means over a cross of five
+#: pixels are integer levels in a fifth of the entries, where round-off moves the authors' code to the level below
 MEAN_LEVELS = {"elastic_transform": 0.2, "defocus_blur": 0.1}
 MOST_LEVELS = {"elastic_transform": 4}
 #: More severity is less damage somewhere in the authors' code as well; motion_blur of 3 and 4 is the same but for its
@@ -170,8 +170,8 @@ def test_no_images():
 
 
 def test_what_is_refused(photos):
-    with pytest.raises(ConfigError, match=r"corruption=rain: allowed are gaussian_noise, .*, jpeg_compression"):
+    with pytest.raises(ConfigError, match=r"^unknown choice corruption=rain; allowed are fog, snow, .*transform"):
         corrupt(photos, "rain", 1)
     for severity in (0, 6, 2.5, True, "3"):
-        with pytest.raises(ConfigError, match=rf"severity={severity}: allowed are 1, 2, 3, 4, 5"):
+        with pytest.raises(ConfigError, match=rf"wrong value severity={severity}; allowed is 1, 2, 3, 4 or 5"):
             corrupt(photos, "fog", severity)

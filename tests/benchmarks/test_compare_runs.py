@@ -1,4 +1,4 @@
-"""Runs done twice: paired by id, told apart by where they ran, and no more sure than so many seeds allow."""
+"""Repeated runs: paired by id, labelled by where they ran, and compared with the uncertainty of few seeds."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import attnlab
-from attnlab.bench import same_runs
+from attnlab.benchmarks.commands import same_runs
 from attnlab.benchmarks.compare_runs import markdown, same
 from attnlab.configuration.identity import run_id
 from attnlab.errors import ConfigError
@@ -68,7 +68,7 @@ def test_the_shipped_table_is_that_of_the_shipped_runs(runs):
 
 
 def test_nothing_in_common(tmp_path):
-    with pytest.raises(ConfigError, match="have no finished run in common"):
+    with pytest.raises(ConfigError, match="same: no finished run is in both folders"):
         same(tmp_path, tmp_path)
-    with pytest.raises(ConfigError, match="same: which two folders"):
+    with pytest.raises(ConfigError, match="same: 1 folders are named; allowed are two"):
         same_runs(["one"])

@@ -1,4 +1,4 @@
-"""When a judged part still stands: the same images, masks, settings and judge's code; two judges of one run."""
+"""When a judged part is kept and when it is judged again; two processes that judge one run."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def test_other_masks_are_judged_again(copy, capsys):
     assert values(after)["pointing/gradcam"] == pytest.approx(100 - values(before)["pointing/gradcam"])
     assert f"{of_tree}: localisation is judged again: the objects' masks changed" in capsys.readouterr().out
     assert after["parts"]["calibration"] == before["parts"]["calibration"]
-    assert judge(of_tree, outputs, **asked) == after  # stands
+    assert judge(of_tree, outputs, **asked) == after  # kept
     assert "again" not in capsys.readouterr().out
 
 
@@ -76,14 +76,14 @@ def test_another_transfer_set_of_the_same_name_is_judged_again(copy, capsys):
 
 
 def test_another_judges_code_judges_again(copy):
-    """In a copy of attnlab, whose calibration error is then of five bins in place of fifteen."""
+    """In a copy of attnlab whose calibration error uses five bins instead of fifteen."""
     outputs, _, _, embedded = copy
     before = judge(embedded, outputs, ["calibration", "localisation"], images=50)
     package, lab = Path(attnlab.__file__).parent, outputs.parent / "lab"
     shutil.copytree(package, lab / "attnlab", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(package.parent / "conf", lab / "conf")
-    edited = lab / "attnlab" / "judges" / "calibration.py"
-    edited.write_text(edited.read_text().replace("BINS = 15", "BINS = 5"))
+    edited = lab / "attnlab" / "evaluation" / "metrics" / "calibration.py"
+    edited.write_text(edited.read_text().replace("n_bins=BINS", "n_bins=5"))
     command = [sys.executable, "-m", "attnlab.judge", f"run={embedded}", "parts=calibration,localisation", "images=50"]
     environment = os.environ | {"PYTHONPATH": str(lab)}
     done = subprocess.run(
@@ -112,32 +112,32 @@ def test_a_control_that_comes_later_judges_again(copy):
     none = attnlab.train(attnlab.config([*TINY, "recipe.epochs=1", f"output_dir={outputs}"]))["id"]
     found = judge(embedded, outputs, ["localisation"], images=20)
     assert "pointing/control" in values(found)
-    shutil.rmtree(outputs / none)  # what was judged beside it stays judged
+    shutil.rmtree(outputs / none)  # a part keeps the control with which it was judged
     assert judge(embedded, outputs, ["localisation"], images=20) == found
 
 
-def test_parts_of_an_older_attnlab_stand_and_are_told(copy, capsys):
+def test_parts_of_an_older_attnlab_are_kept_and_printed(copy, capsys):
     outputs, _, _, embedded = copy
     before = judge(embedded, outputs, ["calibration"], images=50)
     old = {name: item for name, item in before["parts"]["calibration"].items() if name != "of"}
     path = outputs / embedded / "judge.json"
     path.write_text(json.dumps(seal(before | {"parts": {"calibration": old}})))
     assert judge(embedded, outputs, ["calibration"], images=50)["parts"]["calibration"] == old
-    told = capsys.readouterr().out
-    assert f"{embedded}: judged by unknown code: calibration; force=true judges anew" in told
+    printed = capsys.readouterr().out
+    assert f"{embedded}: judged by unknown code: calibration; force=true judges again" in printed
     assert judge(embedded, outputs, ["calibration"], images=50, force=True)["parts"]["calibration"]["of"]
 
 
 def test_two_judges_of_one_run_lose_nothing(copy, monkeypatch):
-    """While one judges calibration, another one judges health and is done first."""
+    """While one process judges calibration, another one judges health and finishes first."""
     from attnlab.evaluation import suite
 
     outputs, _, _, embedded = copy
     real = suite.JUDGES["calibration"]
 
-    def meanwhile(subject, control):
+    def meanwhile(run, control):
         judge(embedded, outputs, ["health"], images=50)
-        return real(subject, control)
+        return real(run, control)
 
     monkeypatch.setitem(suite.JUDGES, "calibration", meanwhile)
     assert set(judge(embedded, outputs, ["calibration"], images=50)["parts"]) == {"calibration", "health"}
@@ -158,7 +158,7 @@ SETTINGS = {"asked": 1000}
 
 @pytest.fixture
 def judged(tmp_path, monkeypatch):
-    """A function that writes a table's records, with what their judge said, and gives its sheet."""
+    """A function that writes a table's records with their judgements, and returns the table's sheet."""
     monkeypatch.chdir(tmp_path)
     metric = "table.metrics=[test/top1_error,judge/nll]"
     arguments = ["table=demo", "attention=none,se", f"output_dir={tmp_path / 'outputs'}", metric]

@@ -1,4 +1,4 @@
-"""Localisation: against scikit-learn and scikit-image, a perfect map, chance, and what may not change a score."""
+"""Localisation metrics, against scikit-learn and scikit-image, for perfect and random maps, and their invariances."""
 
 import itertools
 
@@ -183,7 +183,7 @@ def test_otsu_is_scikit_images(draw):
     assert otsu(torch.full((1, 4, 4), 7.0)).tolist() == [1]
 
 
-def test_what_cannot_be_scored_is_said(draw):
+def test_wrong_input_is_refused(draw):
     masks = boxes(draw(9), 3)
     maps = noise(draw(9), masks)
     empty, full = masks.clone(), masks.clone()

@@ -1,4 +1,4 @@
-"""Sanity: a map that follows the weights goes, one that shows the image alone survives and fails."""
+"""Sanity check: a map that depends on the weights passes; one that depends only on the image fails."""
 
 from itertools import pairwise
 
@@ -7,7 +7,7 @@ import torch
 from scipy.stats import rankdata, spearmanr
 
 import attnlab
-from attnlab.evaluation.metrics.sanity_checks import cascade, rank_correlation, ranks, sanity, survives
+from attnlab.evaluation.metrics.sanity_checks import cascade, correlations, rank_correlation, survives, tied_ranks
 
 X = torch.randn(20, 3, 32, 32, generator=torch.Generator().manual_seed(2))
 
@@ -18,7 +18,7 @@ def built(seed=0, *overrides):
 
 def test_ranks_and_correlation_are_scipys():
     values = torch.randint(0, 5, (6, 30), generator=torch.Generator().manual_seed(0)).float()
-    assert torch.equal(ranks(values), torch.from_numpy(rankdata(values.numpy(), axis=1)))
+    assert torch.equal(tied_ranks(values), torch.from_numpy(rankdata(values.numpy(), axis=1)))
     others = torch.randn(6, 5, 6, generator=torch.Generator().manual_seed(1))
     found = rank_correlation(values.view(6, 5, 6), others)
     for i in range(6):
@@ -60,7 +60,7 @@ def test_verdicts():
         pattern = net.get_parameter("backbone.stage3.0.conv1.weight").detach().flatten()[:1024].view(1, 32, 32)
         return pattern.expand(20, -1, -1)
 
-    found = sanity(net, fresh, lambda net: {"image": X.mean(dim=1), "weights": weights_own(net)})
+    found = correlations(net, fresh, lambda net: {"image": X.mean(dim=1), "weights": weights_own(net)})
     assert found["image"] == [pytest.approx(1)] * 6
     assert abs(found["weights"][-1]) < 0.2
     assert survives(found["image"])

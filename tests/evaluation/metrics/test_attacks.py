@@ -1,4 +1,4 @@
-"""FGSM and PGD: a linear classifier's exact worst case, the ball, and what may not be touched."""
+"""FGSM and PGD: the exact worst case of a linear classifier, the ball, and no side effects."""
 
 import itertools
 
@@ -80,7 +80,7 @@ def test_pgd_beats_fgsm_on_a_curved_loss(net, batch):
 
 
 def test_steps_and_start_of_pgd(batch):
-    """Where the loss is flat nothing moves from the start; on a slope one step is as long as said."""
+    """Where the loss is flat, nothing moves from the start; on a slope, one step has the given length."""
     images, labels = torch.full_like(batch[0], 0.5), batch[1]
 
     def flat(x):

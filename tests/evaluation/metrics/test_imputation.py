@@ -1,4 +1,4 @@
-"""ROAD's imputation: by scipy's sparse solver, equation by equation, and on planes, which it continues."""
+"""ROAD's imputation, against scipy's sparse solver, and on planes, which it continues exactly."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from scipy.sparse import coo_matrix
 from scipy.sparse.linalg import spsolve
 
-from attnlab.evaluation.metrics.faithfulness import NOISE, impute, ranks
+from attnlab.evaluation.metrics.faithfulness import NOISE, impute, pixel_places
 
 
 def solved(image, removed):
@@ -42,7 +42,7 @@ def test_imputation_is_scipys_sparse_solution(draw, kind, share):
     y, x = torch.linspace(-1, 1, 11)[:, None], torch.linspace(-1, 1, 9)
     far = (y**2 + x**2).expand(3, 11, 9)
     maps = {"scattered": maps, "blob": -far + maps / 100, "border": far + maps / 100}[kind]
-    removed = ranks(maps) < round(share * 99)
+    removed = pixel_places(maps) < round(share * 99)
     filled = impute(images, removed, noise=0, tolerance=1e-13)
     for image, gap, ours in zip(images.numpy(), removed.numpy(), filled.numpy(), strict=True):
         assert np.allclose(ours, solved(image, gap), atol=1e-10)

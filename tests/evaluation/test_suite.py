@@ -1,4 +1,4 @@
-"""The parts of a judgement on planted networks: what is known beforehand must come out."""
+"""The parts of a judgement on networks written by hand, whose scores are known in advance."""
 
 import dataclasses
 
@@ -8,6 +8,7 @@ from planted import Constant, Noise, Truth, planted
 
 from attnlab.data.memory import Images
 from attnlab.errors import ConfigError
+from attnlab.evaluation.judgement_table import show
 from attnlab.evaluation.suite_errors import (
     judge_background,
     judge_calibration,
@@ -16,7 +17,6 @@ from attnlab.evaluation.suite_errors import (
     judge_health,
 )
 from attnlab.evaluation.suite_maps import FEW, LOCALISATION, few, judge_faithfulness, judge_localisation, judge_sanity
-from attnlab.judge import show
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_a_constant_mask_scores_chance():
 
 
 def test_the_mean_object_is_no_better_than_its_place_allows(truth):
-    """Objects lie anywhere: what is the same for every image is little better than chance, far from the truth."""
+    """Objects lie anywhere, so a map that is the same for every image is little better than chance."""
     scores = judge_localisation(truth, None)["scores"]
     assert scores["average_precision/blind"]["value"] < 40
 
@@ -58,19 +58,21 @@ def test_the_control_is_judged_on_the_same_images(truth):
 
 
 def test_the_gate_is_chosen_on_other_images(truth):
-    """A network with a good and a bad gate: the other images decide which one stands for it, not the judged ones."""
+    """A network with a good and a bad gate: the selection images decide which one is chosen, not the test images."""
     net = planted(Truth()).net
     net.backbone.second = planted(Noise()).net.backbone.gate
     net.backbone.forward = lambda x: {"stage1": net.backbone.conv(net.backbone.second(net.backbone.gate(x), x))}
     both = dataclasses.replace(truth, net=net)
     assert judge_localisation(both, None)["details"]["gate"] == "backbone.gate"
-    swapped = dataclasses.replace(both, other=Images(both.other.images, both.other.labels, ~both.other.masks))
+    swapped = dataclasses.replace(
+        both, selection=Images(both.selection.images, both.selection.labels, ~both.selection.masks)
+    )
     assert judge_localisation(swapped, None)["details"]["gate"] == "backbone.second"
 
 
-def test_without_masks_it_says_so(truth):
+def test_test_images_without_masks_are_an_error(truth):
     bare = dataclasses.replace(truth, test=Images(truth.test.images, truth.test.labels))
-    with pytest.raises(ConfigError, match="of the 200 test images none has a mask"):
+    with pytest.raises(ConfigError, match="fewer than two of the 200 test images have a mask with an object"):
         judge_localisation(bare, None)
 
 
@@ -88,7 +90,7 @@ def test_how_many_images_have_a_mask_is_beside_the_score(truth, capsys):
 
 
 def test_masks_of_the_test_images_alone_are_halved(truth):
-    bare = dataclasses.replace(truth, other=Images(truth.other.images, truth.other.labels))
+    bare = dataclasses.replace(truth, selection=Images(truth.selection.images, truth.selection.labels))
     found = judge_localisation(bare, None)
     assert found["details"]["images"] == len(truth.test) // 2
     assert found["scores"]["iou/mask"]["value"] > 97
@@ -103,8 +105,8 @@ def test_a_constant_gate_is_reported_as_doing_nothing(truth):
     assert alive["scores"]["still/error_change"]["value"] > 20
 
 
-def test_maps_that_survive_randomisation_fail(truth):
-    """The planted mask is made of the image alone: no layer of the network decides it."""
+def test_maps_that_survive_randomisation_fail_the_sanity_check(truth):
+    """The planted mask depends only on the image, not on any layer of the network."""
     found = judge_sanity(truth, None)
     assert "backbone.gate" in found["details"]["survived"]
     assert found["scores"]["sanity/mask"]["value"] == pytest.approx(1)
@@ -143,8 +145,8 @@ def test_backgrounds_belong_to_one_dataset(truth):
         judge_background(truth, None)
 
 
-def test_few_images_are_of_every_class():
-    """CIFAR, SVHN and folders are sorted by class: the first two hundred test images are of the first classes."""
+def test_few_images_are_of_all_classes():
+    """CIFAR, SVHN and image folders are sorted by class: their first two hundred test images are of few classes."""
     labels = torch.arange(1000) // 100
     chosen = few(Images(torch.zeros(1000, 3, 2, 2, dtype=torch.uint8), labels))
     assert chosen.labels.bincount().tolist() == [FEW // 10] * 10
@@ -163,11 +165,11 @@ def test_saturation_of_a_softmax_is_unknown_and_not_zero(truth):
 
 
 def test_nothing_is_chosen_on_the_images_that_are_judged(truth):
-    """Other images whose masks are turned round: the threshold and the mean object must follow them."""
-    other = Images(truth.other.images, truth.other.labels, ~truth.other.masks)
+    """With inverted masks of the selection images, the threshold and the mean object must change."""
+    other = Images(truth.selection.images, truth.selection.labels, ~truth.selection.masks)
     straight, turned = (
         judge_localisation(truth, None),
-        judge_localisation(dataclasses.replace(truth, other=other), None),
+        judge_localisation(dataclasses.replace(truth, selection=other), None),
     )
     for name in ("iou/mask", "pointing/blind", "average_precision/blind"):
         assert turned["scores"][name]["value"] < straight["scores"][name]["value"] - 5, name
@@ -187,49 +189,49 @@ def test_another_images_map_is_about_the_mean_object(truth):
 
 
 def test_gates_are_held_at_their_mean_over_other_images(truth):
-    """The other images are bright all over: held at that mean, the gate lets the judged noise through."""
-    bright = Images(torch.full_like(truth.other.images, 255), truth.other.labels, truth.other.masks)
+    """The selection images are bright everywhere: held at that mean, the gate passes the noise of the test images."""
+    bright = Images(torch.full_like(truth.selection.images, 255), truth.selection.labels, truth.selection.masks)
     usual = judge_health(truth, None)["details"]["gates"]["backbone.gate"]
-    open_ = judge_health(dataclasses.replace(truth, other=bright), None)["details"]["gates"]["backbone.gate"]
-    assert usual["mean"] == open_["mean"]  # what is told of the masks is of the judged images
+    open_ = judge_health(dataclasses.replace(truth, selection=bright), None)["details"]["gates"]["backbone.gate"]
+    assert usual["mean"] == open_["mean"]  # the statistics are of the test images
     assert usual["changed"] != open_["changed"]
 
 
 def test_attacks_are_in_pixels_of_255():
-    """Images normalised by channel; the classes lie 12/255 apart in brightness, and the network reads the mean."""
+    """Images normalised by channel; the classes differ by 12/255 in brightness, and the network uses the mean."""
     from attnlab.data.augment import Preprocess
     from attnlab.evaluation.suite_errors import judge_pgd
 
-    subject = planted(Truth())
-    images = subject.test.images
+    run = planted(Truth())
+    images = run.test.images
 
     class Brightness(torch.nn.Module):
-        """Wrong beyond 6/255: a little more than an attack of 4 can do, a little less than one of 8."""
+        """Wrong beyond 6/255: more than an attack of 4 can change, less than an attack of 8."""
 
         def forward(self, x):
-            pixels = x * subject_sd + subject_mean
+            pixels = x * run_sd + run_mean
             middle = (pixels.mean(dim=(1, 2, 3)) * 255 - 128) * 0.3
             return torch.stack([-middle, middle], dim=1)
 
-    flat = torch.where((subject.test.labels == 0)[:, None, None, None], 122, 134).to(torch.uint8).expand_as(images)
+    flat = torch.where((run.test.labels == 0)[:, None, None, None], 122, 134).to(torch.uint8).expand_as(images)
     preprocess = Preprocess("channel", None, images)
-    subject_mean, subject_sd = preprocess.mean, preprocess.sd
-    test = Images(flat.contiguous(), subject.test.labels)
-    subject = dataclasses.replace(subject, net=Brightness(), preprocess=preprocess, test=test)
+    run_mean, run_sd = preprocess.mean, preprocess.sd
+    test = Images(flat.contiguous(), run.test.labels)
+    run = dataclasses.replace(run, net=Brightness(), preprocess=preprocess, test=test)
     for name, part in (("fgsm", judge_fgsm), ("pgd", judge_pgd)):
-        scores = part(subject, None)["scores"]
+        scores = part(run, None)["scores"]
         assert [scores[f"{name}_{e}"]["value"] for e in (2, 4, 8)] == [0, 0, 100], name
         assert scores[f"{name}_8"]["beside"] == 0
 
 
-def test_calibration_is_held_against_its_noise():
-    """Guessing two classes with certainty one half is calibrated; so few images still show an error."""
-    subject = planted(Truth())
-    subject.net.head.linear.weight.data.zero_()
-    subject.net.head.linear.bias.data.copy_(torch.tensor([0.4, -0.4]))
-    one = judge_calibration(subject, None)["scores"]["calibration_error"]
+def test_calibration_error_is_above_its_noise():
+    """A perfectly calibrated network still has a calibration error on few images; a wrong one has a larger error."""
+    run = planted(Truth())
+    run.net.head.linear.weight.data.zero_()
+    run.net.head.linear.bias.data.copy_(torch.tensor([0.4, -0.4]))
+    one = judge_calibration(run, None)["scores"]["calibration_error"]
     assert one["beside"] > 0.01
-    assert one["value"] > 3 * one["beside"]  # it says 69 %, and half is right
+    assert one["value"] > 3 * one["beside"]  # the network predicts 69 %, and half of the predictions are right
 
 
 def test_sanity_reports_what_is_left_at_the_end(truth):

@@ -1,4 +1,4 @@
-"""Health: a planted gate's statistics, and what is said of gates that do nothing, help or hurt."""
+"""Gate health: statistics of a planted gate, and the verdicts on gates that do nothing, help or hurt."""
 
 import pytest
 import torch
@@ -6,7 +6,14 @@ from torch import nn
 
 from attnlab.attention.gate import Gate
 from attnlab.attention.masks import Attend, Exponential, Hard, Ignore, Relu, Tanh
-from attnlab.evaluation.metrics.gate_health import class_share, held_still, mean_masks, observe, statistics, verdicts
+from attnlab.evaluation.metrics.gate_health import (
+    class_share,
+    hold_still,
+    mask_statistics,
+    mean_masks,
+    sum_masks,
+    verdicts,
+)
 from attnlab.layers import OverPositions
 
 
@@ -41,9 +48,9 @@ LABELS = torch.arange(40) % 2
 
 def judged(net):
     batches = list(images(40).split(16))
-    sums = observe(net, batches, net)
-    seen = statistics(sums, LABELS)
-    still = held_still(net, batches, LABELS, mean_masks(sums), lambda x: net(x).detach())
+    sums = sum_masks(net, batches, net)
+    seen = mask_statistics(sums, LABELS)
+    still = hold_still(net, batches, LABELS, mean_masks(sums), lambda x: net(x).detach())
     return seen, still, verdicts(still, seen)
 
 
@@ -95,7 +102,7 @@ def test_entropy():
 
     for z, expected in ((even, 1.0), (peak, 0.0)):
         net = Wide(z)
-        assert statistics(observe(net, [images(40)], net), LABELS)["gate"]["entropy"] == pytest.approx(
+        assert mask_statistics(sum_masks(net, [images(40)], net), LABELS)["gate"]["entropy"] == pytest.approx(
             expected, abs=1e-6
         )
 
@@ -113,24 +120,24 @@ def test_entropy():
 )
 def test_saturated_is_by_the_masks_slope(mask, z, saturated):
     net = Planted(torch.tensor(z)[:, None, None, None].expand(-1, 2, -1, -1).clone(), mask)
-    seen = statistics(observe(net, [images(len(z))], net), LABELS[: len(z)])
+    seen = mask_statistics(sum_masks(net, [images(len(z))], net), LABELS[: len(z)])
     assert seen["gate"]["saturated"] == pytest.approx(saturated)
 
 
 def test_a_softmax_has_no_saturation():
     net = Planted(torch.randn(4, 2, 2, 2), OverPositions())
-    assert statistics(observe(net, [images(4)], net), LABELS[:4])["gate"]["saturated"] is None
+    assert mask_statistics(sum_masks(net, [images(4)], net), LABELS[:4])["gate"]["saturated"] is None
 
 
 def test_batches_add_up():
     net = Planted(torch.randn(40, 2, 2, 2, generator=torch.Generator().manual_seed(0)))
-    whole = statistics(observe(net, [images(40)], net), LABELS)["gate"]
-    parts = statistics(observe(net, images(40).split(7), net), LABELS)["gate"]
-    for name, value in whole.items():
+    together = mask_statistics(sum_masks(net, [images(40)], net), LABELS)["gate"]
+    parts = mask_statistics(sum_masks(net, images(40).split(7), net), LABELS)["gate"]
+    for name, value in together.items():
         assert parts[name] == (value if isinstance(value, str) else pytest.approx(value)), name
     m = torch.sigmoid(net.gate.score.z.detach().double())
-    assert whole["sd_images"] == pytest.approx(float(m.std(dim=0, correction=0).mean()), rel=1e-4)
-    assert whole["sd"] == pytest.approx(float(m.std(correction=0)), rel=1e-4)
+    assert together["sd_images"] == pytest.approx(float(m.std(dim=0, correction=0).mean()), rel=1e-4)
+    assert together["sd"] == pytest.approx(float(m.std(correction=0)), rel=1e-4)
 
 
 def test_class_share_is_between_over_total():

@@ -1,11 +1,11 @@
-"""Deletion, insertion and ROAD: by loops over pixels, and by models whose answer is known."""
+"""Deletion, insertion and ROAD, against loops over pixels and for models whose scores are known."""
 
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from attnlab.evaluation.metrics.faithfulness import SHARES, blurred, deletion, impute, insertion, ranks, road
+from attnlab.evaluation.metrics.faithfulness import SHARES, blur_images, deletion, impute, insertion, pixel_places, road
 
 SCORES = {
     "deletion": deletion,
@@ -62,7 +62,7 @@ def test_deletion_and_insertion_are_the_loop_over_pixels(draw, batch):
     for steps in (1, 16, 64):
         expected = by_hand(predict, images, black, maps, classes, steps)
         assert deletion(predict, images, maps, classes, steps).tolist() == pytest.approx(expected, abs=1e-12)
-        expected = by_hand(predict, blurred(images, 1 / 8), images, maps, classes, steps)
+        expected = by_hand(predict, blur_images(images, 1 / 8), images, maps, classes, steps)
         assert insertion(predict, images, maps, classes, steps).tolist() == pytest.approx(expected, abs=1e-12)
 
 
@@ -82,18 +82,18 @@ def test_the_blur_is_scipys(batch):
     images = torch.nn.functional.pad(batch[0], (0, 3))
     sigma = 8 / 8
     expected = gaussian_filter(images.numpy(), (0, 0, sigma, sigma), mode="mirror", radius=(0, 0, 3, 3))
-    assert np.allclose(blurred(images, 1 / 8).numpy(), expected, atol=1e-12)
-    assert torch.allclose(blurred(torch.full((1, 3, 32, 32), 0.7), 1 / 8), torch.tensor(0.7))
+    assert np.allclose(blur_images(images, 1 / 8).numpy(), expected, atol=1e-12)
+    assert torch.allclose(blur_images(torch.full((1, 3, 32, 32), 0.7), 1 / 8), torch.tensor(0.7))
     wave = torch.arange(32) * 2 * torch.pi / 32
-    left = [float(blurred((f * wave).cos().expand(1, 1, 32, 32), 1 / 8)[0, 0, 5, 0]) for f in (2, 3, 4)]
-    assert left == pytest.approx([0.29, 0.06, 0.01], abs=0.01)  # what insertion's docstring says
+    left = [float(blur_images((f * wave).cos().expand(1, 1, 32, 32), 1 / 8)[0, 0, 5, 0]) for f in (2, 3, 4)]
+    assert left == pytest.approx([0.29, 0.06, 0.01], abs=0.01)  # the values in the docstring of insertion
 
 
 def test_road_is_the_mean_over_shares(draw, batch):
     images, maps, classes = batch
     predict = classifier(draw)
     found = road(predict, images, maps, classes, seed=3)
-    for name, order in (("morf", ranks(maps)), ("lerf", ranks(-maps))):
+    for name, order in (("morf", pixel_places(maps)), ("lerf", pixel_places(-maps))):
         curve = [predict(impute(images, order < round(64 * share), seed=3)) for share in SHARES]
         expected = torch.stack(curve).mean(dim=0).gather(1, classes[:, None])[:, 0]
         assert torch.allclose(found[name], expected, atol=1e-12)
@@ -140,15 +140,15 @@ def test_no_score_hangs_on_other_images_or_on_the_maps_scale(draw, batch, name):
 
 def test_ties_stand_in_a_random_order(draw):
     flat = torch.zeros(3, 16, 16)
-    order = ranks(flat)
+    order = pixel_places(flat)
     assert torch.equal(order[0], order[2])
     assert torch.equal(order[0].flatten().sort().values, torch.arange(256))
-    assert torch.equal(order, ranks(flat, 0))
-    assert not torch.equal(order, ranks(flat, 1))
-    for axis in (0, 1):  # no direction: ranks, 0 to 255, hang on neither row nor column
+    assert torch.equal(order, pixel_places(flat, 0))
+    assert not torch.equal(order, pixel_places(flat, 1))
+    for axis in (0, 1):  # the places, 0 to 255, depend neither on the row nor on the column
         assert abs(float(order[0].double().mean(dim=axis) @ torch.linspace(-1, 1, 16).double())) < 130
     steps = torch.arange(16.0).repeat_interleave(16).view(1, 16, 16)
-    order = ranks(steps)
+    order = pixel_places(steps)
     assert torch.equal(order // 16, (15 - steps).long())
     assert not torch.equal(order[0, 3].sort().indices, torch.arange(16))
 
@@ -159,7 +159,7 @@ def test_a_constant_map_scores_zero_in_road(draw, batch):
     assert torch.equal(found["morf"], found["lerf"])
 
 
-def test_what_cannot_be_scored_is_said(draw, batch):
+def test_wrong_input_is_refused(draw, batch):
     images, maps, classes = batch
     predict = classifier(draw)
     for score in SCORES.values():
@@ -168,8 +168,8 @@ def test_what_cannot_be_scored_is_said(draw, batch):
             ((predict, images[0], maps, classes), "images"),
             ((predict, images, maps / 0, classes), "finite"),
             ((predict, images, maps, classes[:, None]), "classes"),
-            ((lambda x: predict(x).log(), images, maps, classes), "no probabilities"),
-            ((lambda x: predict(x) * torch.nan, images, maps, classes), "no probabilities"),
+            ((lambda x: predict(x).log(), images, maps, classes), "allowed are probabilities"),
+            ((lambda x: predict(x) * torch.nan, images, maps, classes), "allowed are probabilities"),
         ):
             with pytest.raises(ValueError, match=message):
                 score(*arguments)

@@ -1,0 +1,48 @@
+"""The wording of messages about config keys: what is wrong, the key and its value, then what is allowed."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from attnlab.configuration import removed
+from attnlab.configuration.groups import choices
+
+
+def wrong_value(key: str, value: Any, allowed: str) -> str:
+    """`wrong value seed=-1; allowed is an integer from 0`."""
+    return f"wrong value {key}={as_typed(value)}; allowed is {allowed}"
+
+
+def unknown_choice(group: str, choice: str, names: Iterable[str] | None = None) -> str:
+    """`unknown choice attention=cbma; did you mean cbam? allowed are ...`. names: None = the files of conf/<group>/."""
+    if replacement := removed.CHOICES.get(f"{group}={choice}"):
+        return f"removed choice {group}={choice}; use {replacement}"
+    return f"unknown choice {group}={choice}" + _allowed(choice, choices(group) if names is None else names)
+
+
+def unknown_key(key: str, names: Iterable[str]) -> str:
+    """`unknown key recipe.epoch; did you mean recipe.epochs? allowed are ...`."""
+    return f"unknown key {key}" + _allowed(key, names)
+
+
+def missing(key: str, allowed: str) -> str:
+    """`missing key recipe.epochs; allowed is an integer from 1, or null`."""
+    return f"missing key {key}; allowed is {allowed}"
+
+
+def as_typed(value: Any) -> str:
+    """A value as one types it in an override: null, true, false."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _allowed(given: str, names: Iterable[str]) -> str:
+    names = sorted(names, key=lambda name: (len(name), name))  # variants have longer names than what they vary
+    close = difflib.get_close_matches(given, names, n=3)
+    best = max(close, key=lambda name: _common_start(name, given), default="")
+    hint = f" did you mean {best}?" if best else ""
+    return f";{hint} allowed are {', '.join(names)}" if names else ""
+
+
+def _common_start(one: str, other: str) -> int:
+    """The number of characters with which both texts begin."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

@@ -1,0 +1,18 @@
+"""The resolvers that the yaml files of conf/ use, as `${class_folders:DIR}`."""
+
+from omegaconf import OmegaConf
+
+
+def register_resolvers() -> None:
+    """Register all resolvers with OmegaConf; calling it again changes nothing.
+
+    conf/dataset/ uses functions of image_tree, whose results are cached; conf/launcher/ uses functions of machine/gpus.
+    """
+    from attnlab.configuration.image_tree import class_count, fingerprint, own_listing
+    from attnlab.machine import gpus
+
+    for resolve in (gpus.jobs_at_a_time, gpus.gpu_share, gpus.tasks_per_node, gpus.gpus_per_node):
+        OmegaConf.register_new_resolver(resolve.__name__, resolve, replace=True)
+    OmegaConf.register_new_resolver("class_folders", class_count, replace=True, use_cache=True)
+    OmegaConf.register_new_resolver("folder_listing", fingerprint, replace=True, use_cache=True)
+    OmegaConf.register_new_resolver("own_listing", own_listing, replace=True, use_cache=True)

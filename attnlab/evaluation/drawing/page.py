@@ -1,0 +1,104 @@
+"""The pictures of a finished run below its folder look/, and the page that shows them; a table's runs side by side."""
+
+import base64
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader
+
+from attnlab.configuration.identity import SECTIONS
+from attnlab.configuration.names import name_of
+from attnlab.evaluation.chosen_runs import ChosenRuns
+from attnlab.evaluation.drawing.map_figures import channel_masks_figure, maps_figure, save_figure, side_by_side_figure
+from attnlab.evaluation.drawing.map_view import MapView, channel_masks_by_class, evenly_spaced, view_run
+from attnlab.evaluation.finished_run import read_finished_run
+from attnlab.records.record import Record
+from attnlab.tables.maps_picture import runs_text
+
+FOR_CLASSES = 500  # test images over which the channel masks of the classes are averaged
+GATES_PER_FIGURE = 6
+
+#: kind of figure -> caption of the first figure of this kind
+CAPTIONS = {
+    "maps": "Soft: the colours span each map's own minimum to its own maximum, so a mask that hardly varies looks like "
+    "one that varies a lot. Below each column: this range, averaged over the images. Hard: the pixels above Otsu's "
+    "threshold. Cyan: the outline of the object, if it is known. Class activation maps are of the predicted class.",
+    "gates": "All gates whose mask varies over space, from the input to the output.",
+    "channels": "Mean channel mask over the test images of each class, one line per class. Differences between the "
+    "lines show how much a gate depends on the class.",
+}
+
+
+def draw_table(chosen: ChosenRuns, images: int) -> list[Path]:
+    """Draw one run of every cell of a table, then all of them side by side; return the files."""
+    assert chosen.grid is not None
+    paths, views, drawn = [], [], []
+    for label, record in _one_run_per_cell(chosen):
+        print(f"{label}: run {record['id']}", flush=True)
+        more, view = draw_run(record, chosen, images)
+        paths += more
+        views.append((label, view))
+        drawn.append((label, record))
+    part = "_part" * bool(chosen.grid.changed or chosen.grid.is_part)  # the file names of attnlab.report
+    path = chosen.output_dir / "tables" / f"{chosen.grid.name}{part}_maps.png"
+    path.parent.mkdir(exist_ok=True)
+    figure = side_by_side_figure(views, f"table {chosen.grid.name}: where each row looks")
+    return [*paths, save_figure(figure, path, runs_text(drawn))]
+
+
+def _one_run_per_cell(chosen: ChosenRuns) -> Iterator[tuple[str, Record]]:
+    """(label of the cell, record of its first finished seed), without the cells that have none."""
+    assert chosen.grid is not None
+    finished = {record["id"]: record for record in chosen.records}
+    for cell in chosen.grid.cells:
+        found = [finished[cell.run_id(seed)] for seed in chosen.grid.seeds if cell.run_id(seed) in finished]
+        if found:
+            yield f"{cell.row}, {cell.column}" if cell.column else cell.row, found[0]
+
+
+def draw_run(record: Record, chosen: ChosenRuns, images: int) -> tuple[list[Path], MapView]:
+    """Draw one run into OUTPUT_DIR/<id>/look/; return the files, and the maps on the first `images` images."""
+    count = max(images, FOR_CLASSES)
+    run = read_finished_run(record["id"], chosen.output_dir, chosen.machine, chosen.folders, count)
+    view = view_run(run, images)
+    target = run.folder / "look"
+    target.mkdir(exist_ok=True)
+    for old in target.glob("*.png"):  # an earlier call may have drawn more figures
+        if not old.name.startswith("epoch_"):  # drawn during training
+            old.unlink()
+    title = _title(record)
+    figures = {"maps": maps_figure(view.images, view.main_maps(), view.labels, title)}
+    if len(view.gates) > 4:  # otherwise the first figure shows all of them
+        for start in range(0, len(view.gates), GATES_PER_FIGURE):
+            maps = {name: view.maps[name] for name in view.gates[start : start + GATES_PER_FIGURE]}
+            name = f"gates{start // GATES_PER_FIGURE + 1}"
+            figures[name] = maps_figure(view.images, maps, view.labels, f"{title}: all gates")
+    if by_class := channel_masks_by_class(run):
+        some = {name: by_class[name] for name in evenly_spaced(list(by_class), 6)}
+        figures["channels"] = channel_masks_figure(some, run.class_names, f"{title}: channel masks by class")
+    paths = {name: save_figure(figure, target / f"{name}.png") for name, figure in figures.items()}
+    page = target / "index.html"
+    page.write_text(_page(title, record, paths))
+    return [*paths.values(), page], view
+
+
+def _title(record: Record) -> str:
+    config = record["config"]
+    names = [name_of(section, config[section], config) for section in ("model", "attention", "head")]
+    return f"{', '.join(name for name in names if name != 'linear')}, {name_of('dataset', config['dataset'], config)}"
+
+
+def _page(title: str, record: Record, paths: Mapping[str, Path]) -> str:
+    """The HTML page; the pictures are embedded, so that it needs no other file."""
+    config = record["config"]
+    facts = {section: name_of(section, config[section], config) for section in SECTIONS} | {
+        "seed": str(config["seed"]), "run": record["id"], "test error": f"{record['metrics']['test/top1_error']:.2f} %",
+    }  # fmt: skip
+    captions = dict(CAPTIONS)
+    pictures = []
+    for name, path in paths.items():
+        caption = captions.pop(name.rstrip("0123456789"), "")  # only the first figure of a kind has a caption
+        pictures.append((name, caption, base64.b64encode(path.read_bytes()).decode()))
+    environment = Environment(loader=PackageLoader("attnlab.evaluation.drawing", "."), autoescape=True)
+    template = environment.get_template("page.html.jinja")
+    return template.render(title=title, facts=facts, pictures=pictures) + "\n"
