@@ -131,7 +131,7 @@ def test_a_wrong_argument_is_one_message(arguments, message):
         (table(columns=["a"]), r"table\.columns=\['a'\]: allowed is \{label: \[overrides\]\}"),
         (table(seeds=None), r"table\.seeds=None"),
         (table(same=[["none", "ISE"]]), r"table\.same: ISE: unknown row"),
-        (table(paper={"test/loss": {"gives": "error"}}), r"paper\.test/loss\.source: is missing"),
+        (table(paper={"test/loss": {"gives": "error"}}), r"paper\.test/loss\.source: missing"),
         (
             table(paper={"test/loss": {"source": "Table 1", "gives": "loss", "chosen": "last"}}),
             r"paper\.test/loss\.gives=loss: allowed are error, accuracy",
