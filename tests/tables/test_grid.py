@@ -85,7 +85,7 @@ def test_a_row_without_attention_leaves_out_the_keys_of_attention_that_other_row
     )
     assert grid.cells[1].run_id(0) == run_id(se)
     assert demo("attention=none", "attention.place=pre").cells[0].run_overrides == ()  # other rows of the table have it
-    with pytest.raises(ConfigError, match=r"^table=demo, row SE: unknown key attention\.plac; did you mean attention\.place\?"):
+    with pytest.raises(ConfigError, match=r"^table=demo, row SE: unknown key attention\.plac; did you mean"):
         demo("attention.plac=pre")
 
 

@@ -121,7 +121,7 @@ def errors(*overrides):
 def test_a_filter_asks_each_record_not_the_default_dataset(of_a_folder, capsys):
     where = f"output_dir={of_a_folder}"
     assert errors(where, "recipe=quick") == [10, 20, 30]
-    assert "not selected: 1 run of recipe=quick but for recipe.epochs=9, which must be asked" in capsys.readouterr().err
+    assert "not selected: 1 run of recipe=quick but for recipe.epochs=9, which must be given" in capsys.readouterr().err
     assert errors(where, "recipe=quick", "recipe.epochs=9") == [5]
     assert errors(where, "recipe.epochs=9") == [5]
     assert errors(where, "dataset=folder", "dataset.image_size=16") == [20, 30]
