@@ -81,8 +81,8 @@ def _tests(comparison: Comparison, results: Mapping[tuple[str, str], CellResult]
         yield _verdicts(comparison)
     yield (
         f"detectable: the difference that this many seeds would find with {100 * POWER:.0f} % power, corrected. A "
-        "smaller one cannot be told from chance here. It is an estimate from the spread of these few runs; its "
-        f"{100 * CONFIDENCE:.0f} % interval is in brackets."
+        "smaller one cannot be distinguished from chance here. It is an estimate from the spread of these few runs; "
+        f"its {100 * CONFIDENCE:.0f} % interval is in brackets."
     )
 
 

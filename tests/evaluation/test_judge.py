@@ -191,7 +191,7 @@ def test_a_table_is_judged_and_shows_the_columns(runs, capsys):
     value = scores(judged[1][0])["pointing/mask"]["value"]
     assert by_row["CBAM"] == f"{value:.2f}"
     note = next(note for note in text.notes if note.startswith("pointing game %, Grad-CAM"))
-    assert "of 2 of 2 runs" in note
+    assert "scored for 2 of 2 runs" in note
     assert "a random map: " in note
     assert any(path.suffix == ".csv" and "judge/pointing/mask" in path.read_text() for path in paths)
 

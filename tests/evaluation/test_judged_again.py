@@ -189,17 +189,17 @@ def test_a_table_says_where_its_columns_mix_judges(judged):
     code = {**code_of("calibration"), "attnlab/evaluation/metrics/calibration.py": "0" * 12}
     warned = judged(of(), of(code=code), of(precision="bf16"), {"settings": {"asked": 60}}).warnings
     for line in (
-        "Mixed judges of calibration: images asked for, 1000 (3 runs), 60 (1 run).",
+        "Mixed judges of calibration: numbers of images, 1000 (3 runs), 60 (1 run).",
         "Mixed judges of calibration: known code (3 runs), unknown code (1 run).",
         "Mixed judges of calibration: attnlab/evaluation/metrics/calibration.py in 2 versions (2 runs, 1 run).",
         "Mixed judges of calibration: 2 precisions (2 runs, 1 run).",
-        "calibration of 1 run judged by other code than today's: attnlab/evaluation/metrics/calibration.py changed; "
-        "attnlab.judge judges again.",
+        "calibration of 1 run judged by other code than today's: attnlab/evaluation/metrics/calibration.py changed. "
+        "Run attnlab.judge again to update the scores.",
     ):
         assert line in warned
 
 
 def test_unknown_judges_are_a_footnote(judged):
     text = judged(*[{"settings": SETTINGS}] * 4)
-    assert any(note.startswith("calibration: judged by unknown code, 4 of 4 runs") for note in text.notes)
+    assert any(note.startswith("calibration: judged by unknown code for 4 of 4 runs") for note in text.notes)
     assert not [line for line in text.warnings if "judges of" in line]

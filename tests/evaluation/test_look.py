@@ -82,8 +82,8 @@ def test_a_table_shows_its_maps(tmp_path):
     assert paths[-1] == tmp_path / "tables" / "demo_part_maps.png"
     assert sum(path.name == "maps.png" for path in paths) == 2
     _, written, _ = report_table(arguments)
-    page = next(path for path in written if path.suffix == ".html").read_text()
-    assert page.count("data:image/png;base64,") == 1
+    text = next(path for path in written if path.suffix == ".html").read_text()
+    assert text.count("data:image/png;base64,") == 1
     assert "demo_part_maps.png" in next(path for path in written if path.suffix == ".md").read_text()
 
 

@@ -64,7 +64,7 @@ def test_what_a_run_went_on_under_is_recorded(small, monkeypatch):
     assert [one["precision"] for one in record["stretches"]] == ["32-true", "bf16-mixed"]
     assert mixed(record["stretches"]) == ["precision"]
     text = caption(tabulate([record])[0])
-    assert "1 of 1 run resumed under another precision." in text
+    assert "1 of 1 run resumed after an interruption under another precision." in text
     shutil.rmtree(folder_of(small))
     killed(monkeypatch, "last", 1, small)
     assert train(*small)["stretches"] is None  # the same again is one stretch

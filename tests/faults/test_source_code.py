@@ -147,7 +147,7 @@ def test_an_interrupted_run_asks_the_same_question(lab):
     done = lab.train("code=recorded")
     assert (done.returncode, "goes on from last.ckpt" in done.stdout) == (0, True)
     assert lab.record()["code_edited"] == ["mine/factor.py"]
-    assert "made while code was edited: mine/factor.py" in " ".join(lab("report").stdout.split())
+    assert "made while code was being edited: mine/factor.py" in " ".join(lab("report").stdout.split())
 
 
 def test_code_that_is_edited_during_a_sweep_is_not_used_and_the_records_say_so(lab):
@@ -310,7 +310,7 @@ def test_records_of_old_are_of_unknown_code_and_nothing_else():
     old = {"config": {}, "id": "a"}
     assert list(provenance_warnings([old])) == []
     assert list(provenance_notes([old, old])) == [
-        "Code unknown: 2 of 2 runs recorded before digests of the code were kept."
+        "Code unknown: 2 of 2 runs recorded before attnlab kept digests of the code."
     ]
 
 

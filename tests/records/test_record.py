@@ -1,4 +1,4 @@
-"""Records: which are believed, and what is said of the others."""
+"""Records: which are valid, and the messages about the others."""
 
 import json
 

@@ -85,7 +85,7 @@ def test_a_row_without_attention_leaves_out_the_keys_of_attention_that_other_row
     )
     assert grid.cells[1].run_id(0) == run_id(se)
     assert demo("attention=none", "attention.place=pre").cells[0].run_overrides == ()  # other rows of the table have it
-    with pytest.raises(ConfigError, match=r"^table=demo, row SE: attention\.plac: .*did you mean attention\.place\?"):
+    with pytest.raises(ConfigError, match=r"^table=demo, row SE: unknown key attention\.plac; did you mean"):
         demo("attention.plac=pre")
 
 
@@ -131,7 +131,7 @@ def test_a_wrong_argument_is_one_message(arguments, message):
         (table(columns=["a"]), r"table\.columns=\['a'\]: allowed is \{label: \[overrides\]\}"),
         (table(seeds=None), r"table\.seeds=None"),
         (table(same=[["none", "ISE"]]), r"table\.same: ISE: unknown row"),
-        (table(paper={"test/loss": {"gives": "error"}}), r"paper\.test/loss\.source: is missing"),
+        (table(paper={"test/loss": {"gives": "error"}}), r"paper\.test/loss\.source: missing"),
         (
             table(paper={"test/loss": {"source": "Table 1", "gives": "loss", "chosen": "last"}}),
             r"paper\.test/loss\.gives=loss: allowed are error, accuracy",

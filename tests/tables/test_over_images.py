@@ -71,9 +71,9 @@ def test_seeds_that_err_independently_share_what_chance_makes_them_share():
 def test_runs_of_other_images_are_not_compared():
     one, other = said([0, 1]), said([0, 1], "b", data_hash="1")
     for compared in (lambda: difference([one], [other]), lambda: mcnemar(one, other), lambda: agreement([one, other])):
-        with pytest.raises(ConfigError, match="run=a,b: they saw other images"):
+        with pytest.raises(ConfigError, match="run=a,b: different test images"):
             compared()
-    with pytest.raises(ConfigError, match="they saw other images"):
+    with pytest.raises(ConfigError, match="different test images"):
         mcnemar(one, said([0, 1, 1], "b"))
 
 

@@ -108,7 +108,7 @@ def test_runs_without_predictions_are_counted_in_one_line(outputs):
     write(outputs, of_config(config | {"deterministic": False}))
     (outputs / name / FILE).unlink()
     sheet, paths = report_predictions([*DEMO, f"output_dir={outputs}"])
-    assert "8 of 9 recorded runs have predictions; only these are counted here." in sheet.warnings
+    assert "8 of 9 recorded runs have predictions; the page uses only these." in sheet.warnings
     rows = rows_of(next(path for path in paths if path.suffix == ".csv"), "row")
     se, none = ([load_predictions(i, outputs) for i in np.take(ids_of(outputs, row), [0, 2])] for row in ("SE", "none"))
     assert float(rows["SE"]["low_over_images"]) == pytest.approx(difference(se, none).low)
@@ -127,7 +127,7 @@ def test_an_edited_file_is_left_out_of_a_table(outputs):
     (outputs / name / FILE).write_bytes((outputs / ids_of(outputs, "none")[0] / FILE).read_bytes())
     sheet, _ = report_predictions([*DEMO, f"output_dir={outputs}"])
     assert sum(f"run={name}: its predictions.npz is not the one" in line for line in sheet.warnings) == 1
-    assert "8 of 9 recorded runs have predictions; only these are counted here." in sheet.warnings
+    assert "8 of 9 recorded runs have predictions; the page uses only these." in sheet.warnings
 
 
 def test_independent_trainings_are_compared_by_welch(tmp_path):
@@ -179,14 +179,14 @@ def test_what_is_refused(outputs, tmp_path):
     where = f"output_dir={outputs}"
     odd = leave(outputs, record(["seed=9"])["config"] | {"deterministic": False}, 0.2, data_hash="1")
     for arguments, message in (
-        ([], "run=ID, run=ID,ID or table=NAME: one of them must be given"),
-        ([f"run={one}", "table=demo"], "one of them must be given"),
-        ([f"run={one}", "seed=1"], "seed=1: allowed with run are output_dir"),
+        ([], "not one of run=ID, run=ID,ID and table=NAME; give exactly one"),
+        ([f"run={one}", "table=demo"], "give exactly one"),
+        ([f"run={one}", "seed=1"], "seed=1: not allowed with run=ID; allowed is output_dir"),
         ([f"run={one},{one}"], f"both are run {one}"),
-        ([f"run={one},{other},{odd}"], "allowed are one run, or two"),
-        ([f"run={one},{odd}"], "they saw other images"),
+        ([f"run={one},{other},{odd}"], "allowed are one or two"),
+        ([f"run={one},{odd}"], "different test images"),
         (["run=nothing"], "run=nothing: no such finished run"),
-        (["table=demo", "source=wandb:a/b"], "source=wandb:a/b: predictions are files beside the records"),
+        (["table=demo", "source=wandb:a/b"], "source=wandb:a/b: no folder; predictions are files beside the records"),
     ):
         with pytest.raises(ConfigError, match=message):
             report_predictions([*arguments, where])

@@ -121,7 +121,7 @@ def errors(*overrides):
 def test_a_filter_asks_each_record_not_the_default_dataset(of_a_folder, capsys):
     where = f"output_dir={of_a_folder}"
     assert errors(where, "recipe=quick") == [10, 20, 30]
-    assert "not selected: 1 run of recipe=quick but for recipe.epochs=9, which must be asked" in capsys.readouterr().err
+    assert "not selected: 1 run of recipe=quick but for recipe.epochs=9, which must be given" in capsys.readouterr().err
     assert errors(where, "recipe=quick", "recipe.epochs=9") == [5]
     assert errors(where, "recipe.epochs=9") == [5]
     assert errors(where, "dataset=folder", "dataset.image_size=16") == [20, 30]
@@ -150,8 +150,8 @@ def test_a_mask_is_a_group_below_its_attention(tmp_path):
         ("experiment=dem", r"^experiment=dem: unknown; allowed are .*demo"),
         ("dataset.root=/data", r"^dataset\.root=/data: cannot select records, which hold no path"),
         ("attention=none,se", r"^attention=none,se: allowed here is one value"),
-        ("source=wandb:me/attnlab", r"^source=wandb:me/attnlab: is for table=NAME"),
-        ("source=no/such", r"^source=no/such: allowed is wandb:ENTITY/PROJECT, or a folder"),
+        ("source=wandb:me/attnlab", r"^source=wandb:me/attnlab: needs table=NAME"),
+        ("source=no/such", r"^source=no/such: no such folder; allowed is a folder of records, or wandb:ENTITY/PROJECT"),
     ],
 )
 def test_what_selects_nothing_is_refused(outputs, override, message):

@@ -198,7 +198,7 @@ def test_fewer_seeds_than_declared_show_differences_and_no_verdict(arguments):
     assert entry.verdict is None
     text = table_page(comparison)
     (why,) = [line for line in (*text.warnings, *text.notes) if "No bold and no verdict" in line]
-    assert "the table declares 12 seeds a row, and not all are here" in why
+    assert "the table declares 12 seeds a row, and not all are recorded" in why
     header, rows = text.sections[0].header, text.sections[0].rows
     assert {row[header.index("verdict")] for row in rows} == {"–"}
     assert "[" in rows[1][3]
@@ -254,7 +254,8 @@ def test_a_row_trained_otherwise_than_its_baseline_is_not_judged(odd, words):
     said = [line for line in table_page(comparison).warnings if "No bold and no verdict" in line]
     assert len(said) == (words is not None)
     if words:
-        assert said[0].startswith("No bold and no verdict for SE: trained otherwise than none at equal seeds, ")
+        start = "No bold and no verdict for SE: trained under another setup than none at equal seeds, "
+        assert said[0].startswith(start)
         assert words in said[0]
         # and its p, which may be of the machine, makes no other row's correction milder
         assert se.p_holm is None

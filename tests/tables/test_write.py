@@ -266,7 +266,7 @@ def test_nothing_recorded_and_unknown_sources(tmp_path):
         ConfigError, match=r"table=demo: none of its runs is recorded in output_dir=nowhere or \./results"
     ):
         report_table(["table=demo", "output_dir=nowhere"])
-    with pytest.raises(ConfigError, match=r"source=mlflow:x: allowed is wandb:ENTITY/PROJECT, or a folder"):
+    with pytest.raises(ConfigError, match=r"source=mlflow:x: no such folder; allowed is a folder of records"):
         report_table(["table=demo", "source=mlflow:x"])
 
 
