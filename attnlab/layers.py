@@ -97,14 +97,14 @@ def conv(
     Raises ConfigError for another padding or init.
     """
     if padding not in PADDINGS:
-        raise ConfigError(f"model.padding={padding}: allowed are {', '.join(PADDINGS)}")
+        raise ConfigError(f"wrong value model.padding={padding}; allowed are {', '.join(PADDINGS)}")
     if padding == "far" and stride > 1:
         layer: nn.Conv2d = FarPadded(in_channels, channels, kernel_size, stride, 0, dilation, groups, bias=bias)
     else:
         same = dilation * (kernel_size // 2)
         layer = nn.Conv2d(in_channels, channels, kernel_size, stride, same, dilation, groups, bias=bias)
     if isinstance(init, str) and init not in INITS:
-        raise ConfigError(f"init={init}: allowed are {', '.join(INITS)}, or a standard deviation")
+        raise ConfigError(f"wrong value init={init}; allowed are {', '.join(INITS)}, or a standard deviation")
     if init == "glorot_uniform":
         nn.init.xavier_uniform_(layer.weight)
     elif isinstance(init, str):

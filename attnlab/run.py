@@ -22,7 +22,7 @@ from attnlab.errors import ConfigError
 from attnlab.launch.one_run import print_failure, run_one
 from attnlab.machine import ranks
 from attnlab.machine.processes import die_with
-from attnlab.records.provenance import doubts, ways_on
+from attnlab.records.provenance import doubts, doubts_and_remedies
 from attnlab.records.record import read_record
 from attnlab.records.source_code import print_warnings
 
@@ -57,7 +57,7 @@ def state(values: dict[str, Any]) -> str:
     name = run_id(values)
     record = None if values["force"] else read_record(Path(values["output_dir"]) / name)
     if record and values.get("code") != "recorded" and (found := doubts(record, values["output_dir"])):
-        return f"{name} is {ways_on(found)}"
+        return f"{name} is {doubts_and_remedies(found)}"
     return f"{name} {'is recorded' if record else 'would run'}"
 
 

@@ -31,7 +31,7 @@ def multistep(
     Raises ConfigError for another unit.
     """
     if unit not in ("epochs", "steps"):
-        raise ConfigError(f"recipe.schedule.unit={unit}: allowed are epochs, steps")
+        raise ConfigError(f"wrong value recipe.schedule.unit={unit}; allowed are epochs, steps")
     slower = 1 + (decay or 0) * step
     if step < warmup_steps:
         return warmup_factor / slower

@@ -383,10 +383,16 @@ def test_the_messages_of_a_backbone(mylab, monkeypatch):
         def __init__(self, *, width=16):
             super().__init__(width=width)
 
+    class NoChannels(plain_net):
+        def __init__(self, *, width=16, slot=None):
+            super().__init__(width=width, slot=slot)
+            del self.channels
+
     sys.modules["mylab.plain_net"].NoSlot = NoSlot
+    sys.modules["mylab.plain_net"].NoChannels = NoChannels
     sys.modules["mylab.plain_net"].NoStage = without("stage")
     sys.modules["mylab.plain_net"].NoSize = without("downsampling")
-    for made in (NoSlot, *(getattr(sys.modules["mylab.plain_net"], name) for name in ("NoStage", "NoSize"))):
+    for made in (NoSlot, NoChannels, *(getattr(sys.modules["mylab.plain_net"], name) for name in ("NoStage", "NoSize"))):
         made.__module__ = "mylab.plain_net"
     target = "model._target_=mylab.plain_net."
     mistakes = [
@@ -395,6 +401,7 @@ def test_the_messages_of_a_backbone(mylab, monkeypatch):
         [f"{target}NoStage", "attention=se"],
         [f"{target}PlainNet", "attention=se", "attention.stages=[4]"],
         [f"{target}NoSize", "attention=ge_theta"],
+        [f"{target}NoChannels", "attention=se"],
         [f"{target}PlainNet", "model.width=0"],
     ]
     messages = []

@@ -173,7 +173,7 @@ def test_a_sweep_runs_is_skipped_and_reports(tiny):
         (["recipe=null"], "attnlab: unknown choice recipe=null; allowed are quick, he2016, hu2018"),
         (
             ["attention=se", "attention.reduction=64"],
-            "attention.reduction=64: allowed is an integer from 1 to 16",
+            "attention.reduction=64; allowed is an integer from 1 to 16",
         ),
         (["recipe.batch_size=0"], "attnlab: wrong value recipe.batch_size=0; allowed is an integer from 1"),
         (["recipe.optimizer.lr=-1"], "recipe.optimizer"),

@@ -43,7 +43,7 @@ class ChannelScore(nn.Module):
     ) -> None:
         super().__init__()
         if squeeze not in SQUEEZES:
-            raise ConfigError(f"attention.squeeze={squeeze}: allowed are avg, max, null (both)")
+            raise ConfigError(f"wrong value attention.squeeze={squeeze}; allowed are avg, max, null (both)")
         self.squeeze = SQUEEZES[squeeze]()
         self.excite = Excitation(channels, reduction=reduction, bias=bias, init_std=init_std)
 
@@ -75,7 +75,7 @@ class SpatialScore(nn.Module):
     ) -> None:
         super().__init__()
         if planes not in PLANES:
-            raise ConfigError(f"attention.planes={planes}: allowed are {', '.join(PLANES)}")
+            raise ConfigError(f"wrong value attention.planes={planes}; allowed are {', '.join(PLANES)}")
         self.planes = planes
         if planes == "conv":
             self.pool = conv(channels or 1, 1)
@@ -143,7 +143,7 @@ def cbam(
     """
     order = order or "channel-spatial"
     if order not in ORDERS:
-        raise ConfigError(f"attention.order={order}: allowed are {', '.join(ORDERS)}")
+        raise ConfigError(f"wrong value attention.order={order}; allowed are {', '.join(ORDERS)}")
     scores: OrderedDict[str, nn.Module] = OrderedDict()
     if order != "spatial":
         scores["channel"] = ChannelScore(

@@ -10,14 +10,14 @@ def hidden(channels: int, reduction: int, least: int = 1) -> int:
     """
     if reduction < 1 or (least == 1 and reduction > channels):
         above = f" to {channels}, the channels here" if least == 1 else ""
-        raise ConfigError(f"attention.reduction={reduction}: allowed is an integer from 1{above}")
+        raise ConfigError(f"wrong value attention.reduction={reduction}; allowed is an integer from 1{above}")
     return max(channels // reduction, least)
 
 
 def at_least_1(key: str, value: int) -> int:
     """The value of attention.KEY. Raises ConfigError if it is below 1."""
     if value < 1:
-        raise ConfigError(f"attention.{key}={value}: allowed is an integer from 1")
+        raise ConfigError(f"wrong value attention.{key}={value}; allowed is an integer from 1")
     return value
 
 
@@ -38,5 +38,5 @@ def in_groups(channels: int, groups: int | None, at_most: int) -> int:
 def odd(kernel_size: int) -> int:
     """The kernel size, in pixels. Raises ConfigError for an even one, which has no middle pixel."""
     if kernel_size < 1 or kernel_size % 2 == 0:
-        raise ConfigError(f"attention.kernel_size={kernel_size}: allowed are odd numbers from 1")
+        raise ConfigError(f"wrong value attention.kernel_size={kernel_size}; allowed are odd numbers from 1")
     return kernel_size

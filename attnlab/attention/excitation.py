@@ -24,7 +24,9 @@ class Excitation(nn.Module):
     ) -> None:
         super().__init__()
         if init_std is not None and init_std < 0:
-            raise ConfigError(f"attention.init_std={init_std}: allowed is a number from 0, or null (He normal)")
+            raise ConfigError(
+                f"wrong value attention.init_std={init_std}; allowed is a number from 0, or null (He normal)"
+            )
         inner = hidden(in_channels or channels, reduction)
         self.reduce = nn.Linear(in_channels or channels, inner, bias=bias)
         self.expand = nn.Linear(inner, channels, bias=bias)

@@ -37,7 +37,10 @@ class Fca(nn.Module):
     def __init__(self, channels: int, *, reduction: int = 16) -> None:
         super().__init__()
         if channels % len(ROWS):
-            raise ConfigError(f"{channels} channels: allowed are multiples of {len(ROWS)}, a group for each frequency")
+            raise ConfigError(
+                f"wrong number of channels, {channels}; allowed are multiples of {len(ROWS)}, a group for each "
+                "frequency"
+            )
         self.excite = Excitation(channels, reduction=reduction, bias=False)
         self.rows: Tensor
         self.columns: Tensor

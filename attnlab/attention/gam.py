@@ -54,7 +54,7 @@ def gam(
     Raises ConfigError for groups that do not divide, and for another norm.
     """
     if norm not in NORMS:
-        raise ConfigError(f"attention.norm={norm}: allowed are hidden, none, null (after both convs)")
+        raise ConfigError(f"wrong value attention.norm={norm}; allowed are hidden, none, null (after both convs)")
     inner, k = hidden(channels, reduction), odd(kernel_size)
     in_groups(inner, in_groups(channels, groups, at_most=1), at_most=1)
     layers: list[nn.Module] = []

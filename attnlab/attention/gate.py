@@ -31,7 +31,7 @@ class Gate(nn.Module):
     def __init__(self, score: nn.Module, mask: nn.Module, apply: str = "scale") -> None:
         super().__init__()
         if apply not in FACTOR:
-            raise ConfigError(f"attention.apply={apply}: allowed are {', '.join(FACTOR)}")
+            raise ConfigError(f"wrong value attention.apply={apply}; allowed are {', '.join(FACTOR)}")
         self.score = score
         self.mask = mask
         self.how = apply

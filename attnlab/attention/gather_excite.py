@@ -24,7 +24,7 @@ from attnlab.layers import Mean
 
 def _check_extent(extent: int) -> None:
     if extent < 0 or extent == 1 or extent & (extent - 1):
-        raise ConfigError(f"attention.extent={extent}: allowed are 0 (the whole map), 2, 4, 8, ...")
+        raise ConfigError(f"wrong value attention.extent={extent}; allowed are 0 (the whole map), 2, 4, 8, ...")
 
 
 class MeanAround(nn.Module):

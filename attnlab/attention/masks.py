@@ -16,7 +16,7 @@ from attnlab.errors import ConfigError
 
 def _in_unit_interval(name: str, value: float) -> float:
     if not 0 <= value <= 1:
-        raise ConfigError(f"attention.mask.{name}={value}: allowed is 0 to 1")
+        raise ConfigError(f"wrong value attention.mask.{name}={value}; allowed is 0 to 1")
     return float(value)
 
 
@@ -50,7 +50,7 @@ class Ignore(nn.Module):
 
 def _above_0(eps: float) -> float:
     if eps <= 0:
-        raise ConfigError(f"attention.mask.eps={eps}: allowed is a number above 0")
+        raise ConfigError(f"wrong value attention.mask.eps={eps}; allowed is a number above 0")
     return float(eps)
 
 

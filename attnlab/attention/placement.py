@@ -41,14 +41,20 @@ def make_attention(node: Mapping[str, Any], channels: int, **known: Any) -> nn.M
     try:
         for name in ON_REQUEST:
             if name in wanted and name not in known and wanted[name].default is inspect.Parameter.empty:
-                raise ConfigError(f"attention.place={node.get('place')}: this place has no {name}, which it needs")
+                raise ConfigError(
+                    f"wrong value attention.place={node.get('place')}; this place has no {name}, which it needs"
+                )
         if "mask" in node and not isinstance(node["mask"], Mapping):
             allowed = ", ".join(choices("attention/mask"))
-            raise ConfigError(f"attention.mask={node['mask'] or 'null'}: attention/mask=NAME sets it, one of {allowed}")
+            raise ConfigError(
+                f"wrong value attention.mask={node['mask'] or 'null'}; attention/mask=NAME sets it: {allowed}"
+            )
         if "mask" in node and hasattr(make, "no_mask"):
-            raise ConfigError(f"attention.mask: it has no mask and no inverse, {make.no_mask}")
+            raise ConfigError(f"unknown key attention.mask; it has no mask and no inverse, {make.no_mask}")
         if known.get("stride") is not None and "stride" not in wanted:
-            raise ConfigError(f"attention.place={node.get('place')}: it cannot take the place of a convolution")
+            raise ConfigError(
+                f"wrong value attention.place={node.get('place')}; it cannot take the place of a convolution"
+            )
         context = {name: value for name, value in known.items() if name in wanted}
         if "mask" not in node:
             return construct(knobs, "attention", channels, **context)
@@ -63,7 +69,7 @@ def make_attention(node: Mapping[str, Any], channels: int, **known: Any) -> nn.M
         module.takes_input = "in_channels" in wanted and "stride" not in wanted
         return module
     except ConfigError as error:
-        raise ConfigError(f"attention={name_of('attention', node).split()[0]}: {error}") from error
+        raise ConfigError(f"{error} (attention={name_of('attention', node).split()[0]})") from error
 
 
 class AttentionSlots:
@@ -116,8 +122,8 @@ class AttentionSlots:
         if self.start == "identity":
             if "stride" in known:
                 raise ConfigError(
-                    f"attention={self.name}: attention.start=identity: what takes the place of a convolution cannot "
-                    "begin as one; allowed is null"
+                    "wrong value attention.start=identity; what takes the place of a convolution cannot begin as an "
+                    f"identity; allowed is null (attention={self.name})"
                 )
             module = Eased(module)
         module.attention_place = place  # type: ignore[assignment]
@@ -137,18 +143,21 @@ class AttentionSlots:
         """
         places = ", ".join(self.offered)
         if self.place is None and self.name != "none":
-            raise ConfigError(f"attention={self.name}: attention.place=null: allowed in {model} are {places}")
+            raise ConfigError(
+                f"wrong value attention.place=null; allowed in {model} are {places} (attention={self.name})"
+            )
         if self.place is not None and self.place not in self.offered:
-            place = f"attention={self.name}: attention.place={self.place}"
-            raise ConfigError(f"{place}: {model} has no such place; it has {places}")
+            place = f"wrong value attention.place={self.place}"
+            raise ConfigError(f"{place}; {model} has no such place; it has {places} (attention={self.name})")
         if self.draw is not None and self.filled and not self.has_twin:
             raise ConfigError(
-                f"attention={self.name}: attention.draw={self.draw}: none of its weights is drawn at random, so this "
-                "twin would be the same run under another id; allowed is null"
+                f"wrong value attention.draw={self.draw}; none of its weights is drawn at random, so this twin "
+                "would be "
+                f"the same run under another id; allowed is null (attention={self.name})"
             )
         if self.stages is None or self.place is None:
             return
         there = sorted(self.offered[self.place])
         if not set(self.stages) <= set(there):
             allowed = f"{model} has place {self.place} in stages {', '.join(map(str, there))}"
-            raise ConfigError(f"attention.stages={self.stages}: {allowed}")
+            raise ConfigError(f"wrong value attention.stages={self.stages}; {allowed}")

@@ -38,7 +38,7 @@ class SE(nn.Module):
     ) -> None:
         super().__init__()
         if squeeze is not None and squeeze not in SQUEEZES:
-            raise ConfigError(f"attention.squeeze={squeeze}: allowed are {', '.join(SQUEEZES)}")
+            raise ConfigError(f"wrong value attention.squeeze={squeeze}; allowed are {', '.join(SQUEEZES)}")
         self.squeeze = SQUEEZES[squeeze or "avg"]()
         self.excite = Excitation(channels, reduction=reduction, bias=bias, init_std=init_std)
 

@@ -17,7 +17,7 @@ class SimAM(nn.Module):
     def __init__(self, channels: int, *, regularization: float = 1e-4) -> None:
         super().__init__()
         if regularization <= 0:
-            raise ConfigError(f"attention.regularization={regularization}: allowed is a number above 0")
+            raise ConfigError(f"wrong value attention.regularization={regularization}; allowed is a number above 0")
         self.regularization = float(regularization)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class Step:
 
     def __init__(self, net: nn.Module, recipe: Mapping[str, Any], here: Setting) -> None:
         if recipe["grad_clip"] is not None:
-            raise ConfigError(f"recipe.grad_clip={recipe['grad_clip']}: allowed in this benchmark is null")
+            raise ConfigError(f"wrong value recipe.grad_clip={recipe['grad_clip']}; allowed in this benchmark is null")
         self.net, self.here = net, here
         self.optimizer = optimizer(net, recipe)
         self.smoothing = recipe["label_smoothing"]

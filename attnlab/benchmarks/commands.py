@@ -12,7 +12,7 @@ from attnlab.configuration.schema import KEYS
 from attnlab.errors import ConfigError
 
 if TYPE_CHECKING:  # these modules import torch, which the menu's errors and --help do not need
-    from attnlab.benchmarks.options import Asked
+    from attnlab.benchmarks.options import BenchOptions
     from attnlab.benchmarks.report import Report
 
 #: command -> its own keys, besides json and repeats; the command COMMAND is attnlab.benchmarks.COMMAND.COMMAND
@@ -21,9 +21,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def read_arguments(command: str, arguments: Sequence[str]) -> "tuple[Asked, Path | None]":
+def read_arguments(command: str, arguments: Sequence[str]) -> "tuple[BenchOptions, Path | None]":
     """(the parsed arguments, the file of `json=` or None) of one of COMMANDS. Raises ConfigError for an unknown key."""
-    from attnlab.benchmarks.options import Asked
+    from attnlab.benchmarks.options import BenchOptions
 
     names = (*COMMANDS[command], "json", "repeats")
     own: dict[str, str] = {}
@@ -39,22 +39,22 @@ def read_arguments(command: str, arguments: Sequence[str]) -> "tuple[Asked, Path
             raise ConfigError(f"unknown key {key} of {command}; allowed is KEY=VALUE with {keys}")
         else:
             overrides.append(argument)
-    file, repeats = own.pop("json", None), own.pop("repeats", str(Asked.repeats))
+    file, repeats = own.pop("json", None), own.pop("repeats", str(BenchOptions.repeats))
     if not repeats.isdecimal() or int(repeats) < 1:
         raise ConfigError(f"wrong value repeats={repeats}; allowed is an integer from 1")
     if file == "":
         raise ConfigError("wrong value json=; allowed is the name of a file")
-    return Asked(tuple(overrides), tuple(attentions), int(repeats), own), Path(file) if file else None
+    return BenchOptions(tuple(overrides), tuple(attentions), int(repeats), own), Path(file) if file else None
 
 
 def measure(command: str, arguments: Sequence[str]) -> "tuple[Report, Path]":
     """Run one of COMMANDS and write its report; return the report and its file. Raises ConfigError."""
     from attnlab.benchmarks.report import write_report
 
-    asked, path = read_arguments(command, arguments)
-    path = path or Path(asked.values()["output_dir"]) / "bench" / f"{command}.json"
-    bench: Callable[[Asked], Report] = getattr(import_module(f"attnlab.benchmarks.{command}"), command)
-    report = bench(asked)
+    options, path = read_arguments(command, arguments)
+    path = path or Path(options.values()["output_dir"]) / "bench" / f"{command}.json"
+    bench: Callable[[BenchOptions], Report] = getattr(import_module(f"attnlab.benchmarks.{command}"), command)
+    report = bench(options)
     write_report(report, path)
     return report, path
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from attnlab.benchmarks import torchvision_loader
 from attnlab.benchmarks.bare_loop import stepping
-from attnlab.benchmarks.options import Asked, Setting, describe, setting
+from attnlab.benchmarks.options import BenchOptions, Setting, describe, setting
 from attnlab.benchmarks.report import Report, Row
 from attnlab.benchmarks.timing import in_turn, timed
 from attnlab.data.augment import DRAWS, Preprocess
@@ -54,12 +54,12 @@ def seconds_a_batch(batches: Pass, device: torch.device) -> float:
     return timed(all_of_them) / count
 
 
-def small_images(asked: Asked, values: Mapping[str, Any]) -> tuple[str, Images]:
+def small_images(options: BenchOptions, values: Mapping[str, Any]) -> tuple[str, Images]:
     """(description, images): the training images of `dataset=`, or random bytes if no dataset is named.
 
     Raises ConfigError for a dataset that is not held in memory.
     """
-    if not any(o.partition("=")[0] in ("dataset", "experiment", "table") for o in asked.overrides):
+    if not any(o.partition("=")[0] in ("dataset", "experiment", "table") for o in options.overrides):
         draw = torch.Generator().manual_seed(0)
         images = torch.randint(256, (SMALL, 3, 32, 32), dtype=torch.uint8, generator=draw)
         return "random bytes, 32 px", Images(images, torch.randint(10, (SMALL,), generator=draw))
@@ -68,13 +68,13 @@ def small_images(asked: Asked, values: Mapping[str, Any]) -> tuple[str, Images]:
         name = type(data).__name__
         raise ConfigError(f"not in memory: the dataset is {name}; allowed here are datasets held in memory")
     data.setup()
-    name = next((o for o in asked.overrides if o.startswith("dataset=")), "the experiment's dataset")
+    name = next((o for o in options.overrides if o.startswith("dataset=")), "the experiment's dataset")
     return f"{name}, {data.train.images.shape[-1]} px", data.train
 
 
-def small(asked: Asked, values: Mapping[str, Any], here: Setting, workers: int) -> list[Row]:
+def small(options: BenchOptions, values: Mapping[str, Any], here: Setting, workers: int) -> list[Row]:
     """The rows for CIFAR size; all sides are timed in the same rounds."""
-    what, split = small_images(asked, values)
+    what, split = small_images(options, values)
     size, part = split.images.shape[-1], split.take(torch.arange(min(len(split), PASS * SMALL_BATCH)))
     reference = torchvision_loader.loader(
         torchvision_loader.Pictures(part.images, part.labels, torchvision_loader.crops_and_flips(size)),
@@ -89,14 +89,16 @@ def small(asked: Asked, values: Mapping[str, Any], here: Setting, workers: int) 
     step = stepping(values, here)
     sides["step"] = lambda: timed(step, 3)
     warm_up(sides)
-    seconds = in_turn(sides, asked.repeats)
+    seconds = in_turn(sides, options.repeats)
     case = f"{what}, batch {SMALL_BATCH}, crop 4, flip"
     compared = [
         Row(f"{case}, normalize={normalize}, crop_fill={fill}", seconds, "torchvision", side, "x", ">= 9x",
             facts(seconds, "torchvision", side, SMALL_BATCH, workers))
         for side, (fill, normalize) in OURS.items()
     ]  # fmt: skip
-    step_case = f"of a training step, {model_override(asked)}, {here.precision}, batch {values['recipe']['batch_size']}"
+    step_case = (
+        f"of a training step, {model_override(options)}, {here.precision}, batch {values['recipe']['batch_size']}"
+    )
     return compared + [Row(step_case, seconds, side, "step", "share", "< 2 %") for side in OURS]
 
 
@@ -113,7 +115,7 @@ def in_memory(split: Images, preprocess: Preprocess) -> Pass:
     return lambda: batches
 
 
-def large(asked: Asked, here: Setting, workers: int, root: Path) -> list[Row]:
+def large(options: BenchOptions, here: Setting, workers: int, root: Path) -> list[Row]:
     """The rows for ImageNet size."""
     torchvision_loader.write_photographs(root, LARGE)
     data = ImageNet(
@@ -135,7 +137,7 @@ def large(asked: Asked, here: Setting, workers: int, root: Path) -> list[Row]:
         passes[side] = lambda reference=reference: reference  # type: ignore[misc]
     sides = {name: timing(batches, here.device) for name, batches in passes.items()}
     warm_up(sides)
-    seconds = in_turn(sides, asked.repeats)
+    seconds = in_turn(sides, options.repeats)
     case = f"500x375 JPEG, batch {LARGE_BATCH}, crop resized to {LARGE_SIZE}, flip"
     compared = [
         ("torchvision", "attnlab", "bilinear, its reference, over bicubic", ">= 1.3x"),
@@ -170,19 +172,19 @@ def facts(
     return found
 
 
-def model_override(asked: Asked) -> str:
+def model_override(options: BenchOptions) -> str:
     """The override `model=` as given, or the default."""
-    return next((o for o in asked.overrides if o.startswith("model=")), "model=resnet20")
+    return next((o for o in options.overrides if o.startswith("model=")), "model=resnet20")
 
 
-def data(asked: Asked) -> Report:
+def data(options: BenchOptions) -> Report:
     """torchvision over attnlab at both sizes, and our batch as a share of the training step."""
-    values = asked.values(*DEFAULTS)
+    values = options.values(*DEFAULTS)
     here = setting(values)
     given = values["machine"]["workers"]
     workers = WORKERS if given is None else int(given)
-    rows = small(asked, values, here, workers)
+    rows = small(options, values, here, workers)
     with TemporaryDirectory() as root:
-        rows += large(asked, here, workers, Path(root))
+        rows += large(options, here, workers, Path(root))
     title = "loading augmented images: torchvision in a DataLoader over attnlab"
     return Report("data", title, rows, describe(here))

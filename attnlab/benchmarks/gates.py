@@ -12,7 +12,7 @@ from statistics import geometric_mean
 import torch
 from torch import nn
 
-from attnlab.benchmarks.options import Asked, Setting, describe, one_of, setting
+from attnlab.benchmarks.options import BenchOptions, Setting, describe, one_of, setting
 from attnlab.benchmarks.report import Report, Row
 from attnlab.benchmarks.timing import interleaved
 from attnlab.benchmarks.timm_pairs import TWINS, pair
@@ -23,13 +23,15 @@ from attnlab.machine.acceleration import accelerate
 SHAPES = ((128, 16, 32, 32), (128, 32, 16, 16), (128, 64, 8, 8), (32, 256, 56, 56), (32, 1024, 14, 14))
 
 
-def shapes(asked: Asked) -> list[tuple[int, ...]]:
+def shapes(options: BenchOptions) -> list[tuple[int, ...]]:
     """The shapes of `shapes=BxCxHxW,BxCxHxW`, SHAPES by default. Raises ConfigError."""
-    if (text := asked.own.get("shapes")) is None:
+    if (text := options.own.get("shapes")) is None:
         return list(SHAPES)
     found = [tuple(int(n) if n.isdecimal() else 0 for n in part.split("x")) for part in text.split(",")]
     if any(len(shape) != 4 or min(shape) < 1 or shape[2] != shape[3] for shape in found):
-        raise ConfigError(f"shapes={text}: allowed are BxCxHxW of square maps, with commas between, as 128x16x32x32")
+        raise ConfigError(
+            f"wrong value shapes={text}; allowed are BxCxHxW of square maps, with commas between, as 128x16x32x32"
+        )
     return found
 
 
@@ -62,13 +64,13 @@ def accelerated(module: nn.Module, here: Setting) -> nn.Module:
     return module
 
 
-def gates(asked: Asked) -> Report:
+def gates(options: BenchOptions) -> Report:
     """timm's gate over ours accelerated, and our plain one over it, for every attention of TWINS and every shape."""
-    here = setting(asked.values())
+    here = setting(options.values())
     rows: list[Row] = []
     speed: dict[str, dict[str, list[float]]] = {"timm": {}, "plain": {}}
-    for name in one_of(asked.attentions, tuple(TWINS)):
-        for shape in shapes(asked):
+    for name in one_of(options.attentions, tuple(TWINS)):
+        for shape in shapes(options):
             ours, timms = pair(name, shape[1], shape[2])
             x = features(shape, here)
             sides = {
@@ -76,7 +78,7 @@ def gates(asked: Asked) -> Report:
                 "plain": passes(ours, x, here),
                 "ours": passes(accelerated(ours, here), x, here),
             }
-            seconds = interleaved(sides, asked.repeats)
+            seconds = interleaved(sides, options.repeats)
             facts = {"as": TWINS[name][3]}
             for other in ("timm", "plain"):
                 row = Row(f"{name} {shape}", seconds, other, "ours", target=">= 1x", facts=facts)

@@ -16,7 +16,7 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed")
 
 
 @dataclass(frozen=True)
-class Asked:
+class BenchOptions:
     """The parsed arguments of one command.
 
     overrides: those of attnlab.run;  attentions: of `attention=NAME,NAME`;  repeats: rounds, of `repeats=N`;

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from attnlab.benchmarks.bare_loop import Step, as_set, optimizer
 from attnlab.benchmarks.interleave import Turns
-from attnlab.benchmarks.options import Asked, Setting, describe, setting
+from attnlab.benchmarks.options import BenchOptions, Setting, describe, setting
 from attnlab.benchmarks.report import Report, Row, spread
 from attnlab.benchmarks.step import net_name
 from attnlab.benchmarks.timing import in_turn
@@ -148,31 +148,31 @@ def in_turns(found: Mapping[str, tuple[nn.Module, Turns]], repeats: int) -> dict
     return seconds
 
 
-def overhead(asked: Asked) -> Report:
+def overhead(options: BenchOptions) -> Report:
     """`ours` over `bare`, `lightning` over `bare`, `ours` over `lightning`, for a linear net and for the model.
 
     The linear net itself costs almost nothing, so its row shows the overhead without the net.
     """
-    values = asked.values(*DEFAULTS, attention=asked.attentions[0] if asked.attentions else "none")
+    values = options.values(*DEFAULTS, attention=options.attentions[0] if options.attentions else "none")
     if values["recipe"]["grad_clip"] is not None:
         clip = values["recipe"]["grad_clip"]
         raise ConfigError(f"wrong value recipe.grad_clip={clip}; allowed in this benchmark is null")
     here = setting(values)
     data = make_datamodule(values)
     if not isinstance(data, MemoryData):
-        raise ConfigError(f"dataset ({values['dataset']['_target_']}): allowed here are datasets held in memory")
+        raise ConfigError(f"wrong dataset {values['dataset']['_target_']}; allowed here are datasets held in memory")
     data.setup()
     data.train = data.train.to(here.device)
     quiet()
     size, classes = values["dataset"]["image_size"], values["dataset"]["classes"]
     nets: dict[str, tuple[Callable[[], nn.Module], int]] = {
         "a linear net": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(3 * size**2, classes)), STEPS["linear"]),
-        net_name(asked): (lambda: build(values), STEPS["net"]),
+        net_name(options): (lambda: build(values), STEPS["net"]),
     }
     rows = []
     for name, (make, steps) in nets.items():
-        found = loops(make, values, data.train_dataloader(), here, steps, asked.repeats + WARM_UP)
-        seconds = in_turns(found, asked.repeats)
+        found = loops(make, values, data.train_dataloader(), here, steps, options.repeats + WARM_UP)
+        seconds = in_turns(found, options.repeats)
         for of, over in (("ours", "bare"), ("lightning", "bare"), ("ours", "lightning")):
             more = spread([a - b for a, b in zip(seconds[of], seconds[over], strict=True)]).median
             target_ = "<= +5 %" if (of, over) == ("ours", "bare") and name != "a linear net" else ""

@@ -18,7 +18,7 @@ from functools import partial
 import torch
 
 from attnlab.benchmarks.gates import accelerated, features, passes, shapes
-from attnlab.benchmarks.options import Asked, describe, one_of, setting
+from attnlab.benchmarks.options import BenchOptions, describe, one_of, setting
 from attnlab.benchmarks.report import Report, Row, spread
 from attnlab.benchmarks.timing import interleaved
 from attnlab.benchmarks.timm_pairs import TWINS, pair
@@ -33,16 +33,16 @@ def floor(name: str, copies: list[float]) -> list[float]:
     return [sum(MAPS[name]) / 2 * seconds for seconds in copies]
 
 
-def roofline(asked: Asked) -> Report:
+def roofline(options: BenchOptions) -> Report:
     """The time of our gate over its floor, for every attention of MAPS and every shape."""
-    here = setting(asked.values())
+    here = setting(options.values())
     rows = []
-    for name in one_of(asked.attentions, tuple(MAPS)):
-        for shape in shapes(asked):
+    for name in one_of(options.attentions, tuple(MAPS)):
+        for shape in shapes(options):
             ours, _ = pair(name, shape[1], shape[2])
             x = features(shape, here)
             copy = partial(torch.empty_like(x).copy_, x)
-            seconds = interleaved({"ours": passes(accelerated(ours, here), x, here), "copy": copy}, asked.repeats)
+            seconds = interleaved({"ours": passes(accelerated(ours, here), x, here), "copy": copy}, options.repeats)
             rate = 2 * x.numel() * x.element_size() / spread(seconds["copy"]).median
             facts: dict[str, str | float] = {"maps": "+".join(map(str, MAPS[name])), "copy GB/s": round(rate / 1e9, 1)}
             case = f"{name} {shape}"

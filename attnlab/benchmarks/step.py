@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from attnlab.benchmarks.bare_loop import stepping
-from attnlab.benchmarks.options import Asked, Setting, describe, plain_setting, setting
+from attnlab.benchmarks.options import BenchOptions, Setting, describe, plain_setting, setting
 from attnlab.benchmarks.report import Report, Row
 from attnlab.benchmarks.timing import interleaved
 from attnlab.benchmarks.timm_pairs import TWINS, nodes
@@ -33,11 +33,11 @@ def with_timm(values: dict[str, Any], name: str) -> dict[str, Any] | None:
     return values | {"attention": timms | placed}
 
 
-def sides(asked: Asked, here: Setting, name: str) -> dict[str, Callable[[], object]]:
+def sides(options: BenchOptions, here: Setting, name: str) -> dict[str, Callable[[], object]]:
     """{what is run, and how: a function that does one step}, of all that is compared for one attention."""
-    extra = replace(here, compile=asked.flag("compiled"))
+    extra = replace(here, compile=options.flag("compiled"))
     fast = replace(here, compile=here.compile or extra.compile)
-    values = asked.values(*DEFAULTS, attention=name)
+    values = options.values(*DEFAULTS, attention=name)
     found = {"float32": stepping(values, plain_setting(here)), "machine": stepping(values, fast)}
     plain = replace(here, accelerate=False)
     if not fast.compile:  # the compiler gets the plain form anyway
@@ -46,22 +46,22 @@ def sides(asked: Asked, here: Setting, name: str) -> dict[str, Callable[[], obje
         return found
     if extra != fast:
         found["ours"] = stepping(values, extra)
-    found["none"] = stepping(asked.values(*DEFAULTS), extra)
+    found["none"] = stepping(options.values(*DEFAULTS), extra)
     if "plain" in found:
-        found["plain none"] = stepping(asked.values(*DEFAULTS), plain)
+        found["plain none"] = stepping(options.values(*DEFAULTS), plain)
     if timms := with_timm(values, name):
         found["timm"] = stepping(timms, extra)
     return found
 
 
-def step(asked: Asked) -> Report:
+def step(options: BenchOptions) -> Report:
     """Float32, NCHW, eager over `machine`, for each attention; and what each adds to the step."""
-    values = asked.values(*DEFAULTS)
+    values = options.values(*DEFAULTS)
     here = setting(values)
-    case = f"{net_name(asked)}, batch {values['recipe']['batch_size']}"
+    case = f"{net_name(options)}, batch {values['recipe']['batch_size']}"
     rows, added = [], []
-    for name in dict.fromkeys(asked.attentions or ATTENTIONS):
-        seconds = interleaved(sides(asked, here, name), asked.repeats)
+    for name in dict.fromkeys(options.attentions or ATTENTIONS):
+        seconds = interleaved(sides(options, here, name), options.repeats)
         seconds.setdefault("ours", seconds["machine"])
         rows += [Row(f"{case}, {name}", seconds, kind, "machine") for kind in ("float32", "plain") if kind in seconds]
         added += [
@@ -69,12 +69,12 @@ def step(asked: Asked) -> Report:
             for kind, over in (("ours", "none"), ("plain", "plain none"), ("timm", "none"))
             if kind in seconds and name != "none"
         ]
-    compiled = ", all compiled" if asked.flag("compiled") else ", machine compiled" if here.compile else ""
+    compiled = ", all compiled" if options.flag("compiled") else ", machine compiled" if here.compile else ""
     title = f"a training step: float32, NCHW, eager over machine; with an attention over none{compiled}"
     return Report("step", title, [*rows, *added], describe(here))
 
 
-def net_name(asked: Asked) -> str:
+def net_name(options: BenchOptions) -> str:
     """What was typed of model and head, `model=resnet20` by default."""
-    typed = [o for o in asked.overrides if o.split("=")[0].split(".")[0] in ("model", "head", "experiment")]
+    typed = [o for o in options.overrides if o.split("=")[0].split(".")[0] in ("model", "head", "experiment")]
     return " ".join(typed) or "model=resnet20"

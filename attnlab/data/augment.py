@@ -103,7 +103,9 @@ class Preprocess:
         self.mean, self.sd = self._statistics(normalize, images, mean, sd)
         fill = settings.get("crop_fill", "mean")
         if fill not in ("mean", "black"):
-            raise ConfigError(f"recipe.augment.crop_fill={fill}: allowed are mean (0 after normalising), black")
+            raise ConfigError(
+                f"wrong value recipe.augment.crop_fill={fill}; allowed are mean (0 after normalising), black"
+            )
         black = (torch.zeros_like(self.mean) - self.mean) / self.sd
         self.fill = black.mean(dim=(1, 2)) if fill == "black" else torch.zeros(len(self.mean))
         # Mean to subtract from the border's pixels, which are 0, so that they become `fill`.
@@ -133,7 +135,7 @@ class Preprocess:
             spread = ((counts * values**2).sum(dim=1) / total - average**2).sqrt()
             return average.float().view(3, 1, 1), spread.clamp_min(1e-6).float().view(3, 1, 1) if by_sd else ones
         allowed = "channel, mean, scale" if images is None else "channel, mean, mean_image, scale"
-        raise ConfigError(f"recipe.normalize={normalize}: allowed are {allowed}")
+        raise ConfigError(f"wrong value recipe.normalize={normalize}; allowed are {allowed}")
 
     def __call__(self, images: Tensor, draws: Tensor | None = None) -> Tensor:
         """Normalise; with `draws` (B, DRAWS) augment as well."""

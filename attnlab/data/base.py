@@ -148,7 +148,8 @@ class ImageData(pl.LightningDataModule):
         most = len(labels) - self.classes
         if images > most:
             raise ConfigError(
-                f"recipe.validation.images={images}: allowed is 0 to {most}, the training set has {len(labels)} images"
+                f"wrong value recipe.validation.images={images}; allowed is 0 to {most}, the training set has "
+                f"{len(labels)} images"
             )
         if seed is not None:
             return stratified(labels, images, seed)

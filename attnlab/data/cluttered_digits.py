@@ -36,7 +36,8 @@ class ClutteredDigits(MemoryData):
         for name, size in (("train_size", train_size), ("test_size", test_size)):
             if size < self.classes:
                 raise ConfigError(
-                    f"dataset.{name}={size}: allowed is an integer from {self.classes}, one image for each class"
+                    f"wrong value dataset.{name}={size}; allowed is an integer from {self.classes}, one image for "
+                    "each class"
                 )
         self.sizes = {"train_size": train_size, "test_size": test_size}
         self.background_bias = background_bias

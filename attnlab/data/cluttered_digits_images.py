@@ -58,9 +58,9 @@ def generate(
     """
     for name, size in (("train_size", train_size), ("test_size", test_size)):
         if size < 1:
-            raise ConfigError(f"dataset.{name}={size}: allowed are integers from 1")
+            raise ConfigError(f"wrong value dataset.{name}={size}; allowed are integers from 1")
     if not 0 <= background_bias <= 1:
-        raise ConfigError(f"dataset.background_bias={background_bias}: allowed are numbers from 0 to 1")
+        raise ConfigError(f"wrong value dataset.background_bias={background_bias}; allowed are numbers from 0 to 1")
 
     # One generator for each purpose, so that the size of a split shifts no random number of the other.
     digits, train, test = (torch.Generator().manual_seed(3 * seed + k) for k in range(3))

@@ -101,7 +101,9 @@ class HuggingFace(PictureData):
     def _fits_in_memory(self) -> bool:
         """Whether pictures are decoded once. resized_crop cuts another box out of the encoded picture in each epoch."""
         if self.resized_crop and self.in_memory:
-            raise ConfigError("dataset.in_memory=true with recipe.augment.resized_crop: allowed is false, null")
+            raise ConfigError(
+                "wrong value dataset.in_memory=true with recipe.augment.resized_crop; allowed is false, null"
+            )
         size = sum(map(len, (self.train, self.val, self.test))) * 3 * self.image_size**2
         return not self.resized_crop and (size <= LARGEST if self.in_memory is None else self.in_memory)
 

@@ -150,7 +150,9 @@ class MemoryData(ImageData):
     def train_dataloader(self) -> Batches:
         rank, world = self.ranks()
         if self.batch_size < world:
-            raise ConfigError(f"recipe.batch_size={self.batch_size}: allowed is {world} or more, one image a rank")
+            raise ConfigError(
+                f"wrong value recipe.batch_size={self.batch_size}; allowed is {world} or more, one image a rank"
+            )
         count, seed = len(self.train), self.order_seed
         return Batches(
             self.train,

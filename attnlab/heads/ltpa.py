@@ -133,15 +133,17 @@ class Ltpa(nn.Module):
         given = {"compatibility": compatibility, "normalize": normalize, "project": project, "combine": combine}
         for key, value in given.items():
             if value not in CHOICES[key]:
-                raise ConfigError(f"head.{key}={value}: allowed are {', '.join(CHOICES[key])}")
+                raise ConfigError(f"wrong value head.{key}={value}; allowed are {', '.join(CHOICES[key])}")
         if not 0 <= dropout < 1:
-            raise ConfigError(f"head.dropout={dropout}: allowed is a number from 0 to below 1")
+            raise ConfigError(f"wrong value head.dropout={dropout}; allowed is a number from 0 to below 1")
         if init not in INITS:
-            raise ConfigError(f"head.init={init}: allowed are null, {', '.join(filter(None, INITS))}")
+            raise ConfigError(f"wrong value head.init={init}; allowed are null, {', '.join(filter(None, INITS))}")
         self.glob = list(channels)[-1]
         local = [name for name in channels if name != "global"]
         if not 1 <= levels <= len(local):
-            raise ConfigError(f"head.levels={levels}: allowed is 1 to {len(local)}, the features {', '.join(local)}")
+            raise ConfigError(
+                f"wrong value head.levels={levels}; allowed is 1 to {len(local)}, the features {', '.join(local)}"
+            )
         self.combine = combine
         self.levels = nn.ModuleDict(
             {

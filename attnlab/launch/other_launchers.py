@@ -70,13 +70,14 @@ class OtherLauncher(Launcher):
         """Raise ConfigError for a job that this launcher cannot start."""
         if self.config.hydra.job.chdir:
             raise ConfigError(
-                f"hydra.job.chdir=true: allowed with {self.title} is false; output_dir would be another folder"
+                f"wrong value hydra.job.chdir=true; allowed with {self.title} is false; output_dir would be "
+                "another folder"
             )
         devices = config.machine.devices
         if self.title != "launcher=slurm":
             if devices != 1 or config.machine.nodes != 1:
                 raise ConfigError(
-                    f"machine.devices={devices}: allowed with {self.title} is 1; "
+                    f"wrong value machine.devices={devices}; allowed with {self.title} is 1; "
                     "launcher=local and launcher=slurm run jobs on several devices"
                 )
             return
@@ -84,7 +85,7 @@ class OtherLauncher(Launcher):
         for key, job, all_jobs in (("machine.devices", devices, tasks), ("machine.nodes", config.machine.nodes, nodes)):
             if job != all_jobs:
                 raise ConfigError(
-                    f"{key}={job}: allowed in this sweep is {all_jobs}, the value in hydra.launcher; with "
+                    f"wrong value {key}={job}; allowed in this sweep is {all_jobs}, the value in hydra.launcher; with "
                     "launcher=slurm all jobs of a sweep have the same"
                 )
 

@@ -15,7 +15,7 @@ from attnlab.configuration.compose import check
 from attnlab.configuration.identity import run_id
 from attnlab.configuration.sweep_arguments import Composed, compose_jobs, left_out
 from attnlab.launch.job import Job
-from attnlab.records.provenance import doubts, found_recorded, read_made_by, ways_on
+from attnlab.records.provenance import doubts, doubts_and_remedies, read_made_by, recorded_line
 from attnlab.records.record import is_recorded, read_record
 
 
@@ -64,7 +64,7 @@ class Plan:
                 job.doubts = _doubts(job)
                 job.state = "other code" if job.doubts else "recorded"
                 if job.state == "recorded":
-                    print(f"{job.id}: {found_recorded(job.values)}", flush=True)
+                    print(f"{job.id}: {recorded_line(job.values)}", flush=True)
             first_of.setdefault(job.id, job.number)
 
     def print_jobs(self) -> None:
@@ -126,4 +126,4 @@ def _doubts(job: Job) -> list[str]:
 def _refusals(jobs: Sequence[Job]) -> list[str]:
     """One line for each reason for which recorded runs are refused, with the number of runs."""
     counted = Counter(doubt for job in jobs for doubt in job.doubts)
-    return [f"{n} run{'s are' if n > 1 else ' is'} {ways_on([doubt])}" for doubt, n in counted.items()]
+    return [f"{n} run{'s are' if n > 1 else ' is'} {doubts_and_remedies([doubt])}" for doubt, n in counted.items()]

@@ -38,7 +38,7 @@ class Sweep:
 
     def __init__(self, config: DictConfig, n_jobs: int | None) -> None:
         if n_jobs is not None and (not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or n_jobs < 1):
-            raise ConfigError(f"n_jobs={n_jobs}: allowed is an integer from 1, or null")
+            raise ConfigError(f"wrong value n_jobs={n_jobs}; allowed is an integer from 1, or null")
         machine = config.machine
         self.n_jobs = gpus.jobs_at_a_time(n_jobs, config.runs_per_gpu, machine.accelerator, machine.devices)
         self.stopping = False

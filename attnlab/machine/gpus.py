@@ -38,7 +38,8 @@ def jobs_at_a_time(n_jobs: Any, runs_per_gpu: Any, accelerator: str = "auto", de
     if not isinstance(devices, int):
         if (n_jobs or 1) > 1:
             raise ConfigError(
-                f"n_jobs={n_jobs}: allowed with machine.devices={devices} is 1, since each job takes those GPUs"
+                f"wrong value n_jobs={n_jobs}; allowed with machine.devices={devices} is 1, since each job takes "
+                "those GPUs"
             )
         return 1
     there = 0 if accelerator in ("cpu", "mps") else len(ids())
@@ -51,7 +52,7 @@ def _check(**counts: Any) -> None:
             continue
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             null = ", or null" if key == "n_jobs" else ""
-            raise ConfigError(f"{key}={count}: allowed is an integer from 1{null}")
+            raise ConfigError(f"wrong value {key}={count}; allowed is an integer from 1{null}")
 
 
 def wanted(machine: Mapping[str, Any]) -> int:
@@ -72,7 +73,7 @@ def gpu_share(accelerator: str, runs_per_gpu: int) -> float:
 def tasks_per_node(devices: Any) -> int:
     """Tasks on each node of a Slurm job: machine.devices. Raises ConfigError where that is no number."""
     if not isinstance(devices, int) or isinstance(devices, bool) or devices < 1:
-        raise ConfigError(f"machine.devices={devices}: allowed with launcher=slurm is an integer from 1")
+        raise ConfigError(f"wrong value machine.devices={devices}; allowed with launcher=slurm is an integer from 1")
     return devices
 
 
@@ -114,7 +115,7 @@ def held(count: int, runs_per_gpu: int) -> Iterator[list[str]]:
         return
     here, printed = ids(), False
     if count > len(here):
-        raise ConfigError(f"machine.devices={count}: allowed on this machine is 1 to {len(here)} GPUs")
+        raise ConfigError(f"wrong value machine.devices={count}; allowed on this machine is 1 to {len(here)} GPUs")
     while True:
         with ExitStack() as stack:
             taken: list[str] = []

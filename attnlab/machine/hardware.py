@@ -46,21 +46,25 @@ def check_devices(machine: Mapping[str, Any]) -> None:
     """Raise ConfigError for devices that this machine does not have."""
     devices, kind = machine["devices"], accelerator(machine)
     if machine.get("sync_batchnorm") and kind == "cpu":
-        raise ConfigError("machine.sync_batchnorm=true: allowed on GPUs only; torch has no such layer for a CPU")
+        raise ConfigError(
+            "wrong value machine.sync_batchnorm=true; allowed on GPUs only; torch has no such layer for a CPU"
+        )
     if devices == "auto":
         return
     if kind == "cpu":
         count = os.cpu_count() or 1
         if isinstance(devices, list) or devices > count:
-            raise ConfigError(f"machine.devices={devices}: allowed on this machine's CPU is 1 to {count} processes")
+            raise ConfigError(
+                f"wrong value machine.devices={devices}; allowed on this machine's CPU is 1 to {count} processes"
+            )
         return
     count = torch.cuda.device_count() if kind == "gpu" else 1
     if isinstance(devices, list):
         if not all(number in range(count) for number in devices):
             numbers = f"GPU numbers from 0 to {count - 1}"
-            raise ConfigError(f"machine.devices={devices}: allowed on this machine are {numbers}")
+            raise ConfigError(f"wrong value machine.devices={devices}; allowed on this machine are {numbers}")
     elif devices > count:
-        raise ConfigError(f"machine.devices={devices}: allowed on this machine is 1 to {count} GPUs")
+        raise ConfigError(f"wrong value machine.devices={devices}; allowed on this machine is 1 to {count} GPUs")
 
 
 def cores() -> int:
@@ -144,7 +148,9 @@ def precision(machine: Mapping[str, Any]) -> str:
     """The precision for Lightning's Trainer; auto = bf16-mixed where the hardware multiplies bfloat16, else 32-true."""
     wanted = str(machine["precision"])
     if wanted.startswith("16") and accelerator(machine) == "cpu":
-        raise ConfigError(f"machine.precision={wanted}: allowed on a CPU are auto, 32-true, bf16-mixed, 64-true")
+        raise ConfigError(
+            f"wrong value machine.precision={wanted}; allowed on a CPU are auto, 32-true, bf16-mixed, 64-true"
+        )
     if wanted != "auto":
         return wanted
     fast = (
@@ -178,9 +184,13 @@ def one_device(machine: Mapping[str, Any]) -> int:
         return int(devices[0])
     if devices not in (1, "auto") or (machine.get("nodes") or 1) > 1:
         nodes = f" with machine.nodes={machine['nodes']}" if (machine.get("nodes") or 1) > 1 else ""
-        raise ConfigError(f"machine.devices={devices}{nodes}: allowed here is 1, or on a GPU the number of one, [0]")
+        raise ConfigError(
+            f"wrong value machine.devices={devices}{nodes}; allowed here is 1, or on a GPU the number of one, [0]"
+        )
     if machine.get("batches") is not None:
-        raise ConfigError(f"machine.batches={machine['batches']}: allowed here is null, since a test takes all images")
+        raise ConfigError(
+            f"wrong value machine.batches={machine['batches']}; allowed here is null, since a test takes all images"
+        )
     return 0
 
 

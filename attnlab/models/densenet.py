@@ -83,9 +83,9 @@ class DenseNet(nn.Module):
     ) -> None:
         super().__init__()
         if depth < 7 or (depth - 4) % STAGES:
-            raise ConfigError(f"model.depth={depth}: allowed is 3n + 4: 7, 10, ..., 40, 100, ...")
+            raise ConfigError(f"wrong value model.depth={depth}; allowed is 3n + 4: 7, 10, ..., 40, 100, ...")
         if growth < 1:
-            raise ConfigError(f"model.growth={growth}: allowed is an integer from 1")
+            raise ConfigError(f"wrong value model.growth={growth}; allowed is an integer from 1")
         norm = partial(nn.BatchNorm2d, eps=norm_eps, momentum=norm_momentum)
         channels = 2 * growth
         self.conv = conv(3, channels, 3)

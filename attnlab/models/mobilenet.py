@@ -86,9 +86,9 @@ class MobileNet(nn.Module):
     ) -> None:
         super().__init__()
         if int(width * STEM) < 1:
-            raise ConfigError(f"model.width={width}: allowed is a number from {1 / STEM}")
+            raise ConfigError(f"wrong value model.width={width}; allowed is a number from {1 / STEM}")
         if not 0 <= dropout < 1:
-            raise ConfigError(f"model.dropout={dropout}: allowed is a number from 0 to below 1")
+            raise ConfigError(f"wrong value model.dropout={dropout}; allowed is a number from 0 to below 1")
         norm = partial(nn.BatchNorm2d, eps=norm_eps, momentum=norm_momentum)
         in_channels = int(width * STEM)
         self.conv = conv(3, in_channels, 3, init=init)

@@ -44,12 +44,12 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> nn.Module:
     smallest, largest = model.pop("min_image_size", None), model.pop("max_image_size", None)
     if largest is not None and size > largest:
         raise ConfigError(
-            f"dataset.image_size={size}: this model's stem is made for images of at most {largest} px "
+            f"wrong value dataset.image_size={size}; this model's stem is made for images of at most {largest} px "
             f"(model.max_image_size={largest}); use model=timm, or a smaller dataset.image_size"
         )
     if smallest is not None and size < smallest:
         raise ConfigError(
-            f"dataset.image_size={size}: this model halves its maps five times, for images of at least {smallest} px "
+            f"wrong value dataset.image_size={size}; this model halves its maps five times, for images of at least {smallest} px "
             f"(model.min_image_size={smallest}); use model=resnet18_stem3, or a larger dataset.image_size"
         )
     with torch.random.fork_rng(devices=[]):
@@ -57,6 +57,11 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> nn.Module:
         slots = AttentionSlots(cfg["attention"], size)
         backbone = construct(model, "model", slot=slots)
         slots.check(type(backbone).__name__)
+        if not isinstance(getattr(backbone, "channels", None), Mapping):
+            raise ConfigError(
+                f"no backbone model._target_={model['_target_']}; it has no attribute `channels`, {{feature name: C}} of "
+                "the features that its forward returns"
+            )
         return Net(backbone, construct(cfg["head"], "head", backbone.channels))
 
 

@@ -147,13 +147,15 @@ class PreActResNet(nn.Module):
     ) -> None:
         super().__init__()
         if block not in BRANCHES:
-            raise ConfigError(f"model.block={block}: allowed are {', '.join(BRANCHES)}")
+            raise ConfigError(f"wrong value model.block={block}; allowed are {', '.join(BRANCHES)}")
         if shortcut not in ("activated", "raw"):
-            raise ConfigError(f"model.shortcut={shortcut}: allowed are activated, raw (what the 1x1 conv takes)")
+            raise ConfigError(
+                f"wrong value model.shortcut={shortcut}; allowed are activated, raw (what the 1x1 conv takes)"
+            )
         if strided not in (1, 2):
-            raise ConfigError(f"model.strided={strided}: allowed are 1 (the first 1x1 conv), 2 (the 3x3)")
+            raise ConfigError(f"wrong value model.strided={strided}; allowed are 1 (the first 1x1 conv), 2 (the 3x3)")
         if not 0 <= dropout < 1:
-            raise ConfigError(f"model.dropout={dropout}: allowed is a number from 0 to below 1")
+            raise ConfigError(f"wrong value model.dropout={dropout}; allowed is a number from 0 to below 1")
         branch = BRANCHES[block]
         unit = partial(Unit, branch=branch, shortcut=shortcut, strided=strided, dropout=dropout)
         self.conv = conv(3, stem, 3)

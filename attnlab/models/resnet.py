@@ -86,7 +86,7 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         if block not in BLOCKS:
-            raise ConfigError(f"model.block={block}: allowed are {', '.join(BLOCKS)}")
+            raise ConfigError(f"wrong value model.block={block}; allowed are {', '.join(BLOCKS)}")
         make, expansion = BLOCKS[block]
         self.conv = conv(3, stem, 3)
         self.norm = nn.BatchNorm2d(stem)

@@ -109,9 +109,11 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         if depth < 8 or (depth - 2) % 6:
-            raise ConfigError(f"model.depth={depth}: allowed is 6n + 2: 8, 14, 20, 32, 44, 56, 110, ...")
+            raise ConfigError(f"wrong value model.depth={depth}; allowed is 6n + 2: 8, 14, 20, 32, 44, 56, 110, ...")
         if shortcut not in ("A", "B", "conv"):
-            raise ConfigError(f"model.shortcut={shortcut}: allowed are A (padding), B (1x1 conv + BN), conv (1x1 conv)")
+            raise ConfigError(
+                f"wrong value model.shortcut={shortcut}; allowed are A (padding), B (1x1 conv + BN), conv (1x1 conv)"
+            )
         norm = partial(nn.BatchNorm2d, eps=norm_eps, momentum=norm_momentum)
         block = partial(BasicBlock, bias=bias, norm=norm, shortcut=shortcut, padding=padding)
         self.conv = conv(3, WIDTHS[0], 3, bias=bias)

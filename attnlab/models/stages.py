@@ -27,7 +27,9 @@ def residual_stages(
     for key, values in (("blocks", blocks), ("widths", widths)):
         counts = isinstance(values, list | tuple) and all(type(value) is int and value >= 1 for value in values)
         if not counts or not values or len(values) != len(blocks):
-            raise ConfigError(f"model.{key}={values}: allowed is an integer from 1 for each stage, e.g. [3,3,3]")
+            raise ConfigError(
+                f"wrong value model.{key}={values}; allowed is an integer from 1 for each stage, e.g. [3,3,3]"
+            )
     stages, channels = nn.ModuleDict(), {}
     for number, (count, width) in enumerate(zip(blocks, widths, strict=True), start=1):
         here = partial(slot, stage=number)

@@ -30,7 +30,7 @@ def create(name: str, *, pretrained: bool) -> TimmNet:
     blocks = [block for stage in range(1, 5) for block in getattr(net, f"layer{stage}", ())]
     if not isinstance(net, TimmNet) or any(type(block) not in BLOCKS for block in blocks):
         raise ConfigError(
-            f"model.name={name}: allowed are models of timm's ResNet family (ResNet, ResNeXt, Wide ResNet)"
+            f"wrong value model.name={name}; allowed are models of timm's ResNet family (ResNet, ResNeXt, Wide ResNet)"
         )
     if not pretrained:
         return net

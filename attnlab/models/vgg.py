@@ -51,7 +51,9 @@ class VGG(nn.Module):
         super().__init__()
         counts = isinstance(blocks, list | tuple) and all(type(count) is int and count >= 1 for count in blocks)
         if not counts or len(blocks) != len(WIDTHS):
-            raise ConfigError(f"model.blocks={blocks}: allowed is an integer from 1 for each stage, e.g. [2,2,3,3,3]")
+            raise ConfigError(
+                f"wrong value model.blocks={blocks}; allowed is an integer from 1 for each stage, e.g. [2,2,3,3,3]"
+            )
         self.stages = nn.ModuleDict()
         self.channels = {}
         in_channels = 3

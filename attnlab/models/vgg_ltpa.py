@@ -58,7 +58,7 @@ def initialise(layer: nn.Conv2d | nn.Linear, init: str) -> None:
     elif init == "xavier":
         nn.init.xavier_uniform_(layer.weight, gain=math.sqrt(2) if isinstance(layer, nn.Conv2d) else 1.0)
     else:
-        raise ConfigError(f"model.init={init}: allowed are he, jetley2018, xavier")
+        raise ConfigError(f"wrong value model.init={init}; allowed are he, jetley2018, xavier")
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
 
@@ -98,11 +98,13 @@ class LtpaVGG(nn.Module):
     ) -> None:
         super().__init__()
         if image_size % 32:
-            raise ConfigError(f"dataset.image_size={image_size}: allowed with this model are multiples of 32")
+            raise ConfigError(
+                f"wrong value dataset.image_size={image_size}; allowed with this model are multiples of 32"
+            )
         if maps not in ("before", "after"):
-            raise ConfigError(f"model.maps={maps}: allowed are before, after (the pooling)")
+            raise ConfigError(f"wrong value model.maps={maps}; allowed are before, after (the pooling)")
         if norm_init not in ("ones", "uniform"):
-            raise ConfigError(f"model.norm_init={norm_init}: allowed are ones, uniform")
+            raise ConfigError(f"wrong value model.norm_init={norm_init}; allowed are ones, uniform")
         self.maps = maps
         self.channels = {"local1": 256, "local2": 512, "local3": 512, "global": 512}
         in_channels = 3

@@ -64,14 +64,16 @@ class PanVGG(nn.Module):
     ) -> None:
         super().__init__()
         if image_size % 32:
-            raise ConfigError(f"dataset.image_size={image_size}: allowed with this model are multiples of 32")
+            raise ConfigError(
+                f"wrong value dataset.image_size={image_size}; allowed with this model are multiples of 32"
+            )
         choices = (
             ("gate", gate, tuple(GATES)), ("gate_at", gate_at, tuple(LEVELS)), ("init", init, ("he", "jetley2018")),
             ("norm_init", norm_init, ("ones", "uniform")),
         )  # fmt: skip
         for key, value, allowed in choices:
             if value not in allowed:
-                raise ConfigError(f"model.{key}={value}: allowed are {', '.join(allowed)}")
+                raise ConfigError(f"wrong value model.{key}={value}; allowed are {', '.join(allowed)}")
         width, downsampling, convs = LEVELS[gate_at]
         unit = partial(ConvUnit, init=init, norm_init=norm_init, norm_eps=norm_eps)
 

@@ -22,9 +22,9 @@ class WideResNet(PreActResNet):
 
     def __init__(self, depth: int, *, width: int, dropout: float = 0.0, slot: Slot = no_attention) -> None:
         if depth < 10 or (depth - 4) % 6:
-            raise ConfigError(f"model.depth={depth}: allowed is 6n + 4: 10, 16, 22, 28, 40, ...")
+            raise ConfigError(f"wrong value model.depth={depth}; allowed is 6n + 4: 10, 16, 22, 28, 40, ...")
         if width < 1:
-            raise ConfigError(f"model.width={width}: allowed is an integer from 1")
+            raise ConfigError(f"wrong value model.width={width}; allowed is an integer from 1")
         blocks = [(depth - 4) // 6] * 3
         widths = [STEM * width * 2**index for index in range(3)]
         super().__init__(blocks=blocks, widths=widths, stem=STEM, block="basic", dropout=dropout, slot=slot)

@@ -11,7 +11,7 @@ from attnlab.configuration.identity import run_id
 from attnlab.errors import AttnlabError, ConfigError, DataError, TrainingError
 from attnlab.machine.ranks import is_first
 from attnlab.records.agreement import leave_reason, trial_folder
-from attnlab.records.provenance import MadeBy, doubts, found_recorded, read_made_by, ways_on
+from attnlab.records.provenance import MadeBy, doubts, doubts_and_remedies, read_made_by, recorded_line
 from attnlab.records.record import Record, fault, read_record
 from attnlab.records.run_folder import FolderState, make_writable, print_once, write_error
 
@@ -108,8 +108,8 @@ def _finished(values: Checked, folder: Path) -> Record | None:
     if reason := fault(record, folder.name):
         raise ConfigError(f"{folder.name}/result.json {reason}; force=true puts it aside and runs anew")
     if values.get("code") != "recorded" and (found := doubts(record, values["output_dir"])):
-        raise ConfigError(f"{folder.name}: is {ways_on(found)}")
-    print_once(f"{folder.name}: {found_recorded(values)}")
+        raise ConfigError(f"{folder.name}: is {doubts_and_remedies(found)}")
+    print_once(f"{folder.name}: {recorded_line(values)}")
     return record
 
 

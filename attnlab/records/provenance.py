@@ -72,24 +72,24 @@ def doubts(record: Record, output_dir: str | Path) -> list[str]:
     return found
 
 
-def ways_on(found: Sequence[str]) -> str:
+def doubts_and_remedies(found: Sequence[str]) -> str:
     """A message: why a record is not used, and the two ways to go on."""
     return f"recorded, but {', '.join(found)}; force=true trains anew, code=recorded accepts the record as it is"
 
 
-def found_recorded(values: Mapping[str, Any]) -> str:
+def recorded_line(values: Mapping[str, Any]) -> str:
     """A message about a config that has a record and is not run again: its images may have changed since."""
     looked = "" if is_in_the_id(values["dataset"]) else "; its images were not looked at"
     return f"found recorded, not run again (force=true would){looked}"
 
 
-def joined(before: Sequence[Mapping[str, Any]], stretch: Mapping[str, Any]) -> list[dict[str, Any]]:
+def append_stretch(before: Sequence[Mapping[str, Any]], stretch: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The stretches of a resumed run. A stretch with the values of the last one continues it."""
     known = [dict(one) for one in before]
     same = known and all(known[-1].get(name) == stretch.get(name) for name in OF_A_STRETCH)
     return known if same else [*known, dict(stretch)]
 
 
-def mixed(stretches: Sequence[Mapping[str, Any]]) -> list[str]:
+def changed_settings(stretches: Sequence[Mapping[str, Any]]) -> list[str]:
     """The names of OF_A_STRETCH in which the stretches of a run differ."""
     return [name for name in OF_A_STRETCH if any(one.get(name) != stretches[0].get(name) for one in stretches)]

@@ -40,10 +40,10 @@ def power(arguments: Sequence[str]) -> list[str]:
     sd = _above_0("sd", given.get("sd", ""))
     design = given.get("design", "paired")
     if design not in DESIGNS:
-        raise ConfigError(f"design={design}: allowed are {', '.join(DESIGNS)}")
+        raise ConfigError(f"wrong value design={design}; allowed are {', '.join(DESIGNS)}")
     text = given.get("comparisons", "1")
     if not text.isdecimal() or int(text) < 1:
-        raise ConfigError(f"comparisons={text}: allowed is an integer from 1")
+        raise ConfigError(f"wrong value comparisons={text}; allowed is an integer from 1")
     comparisons = int(text)
     needed = {key: _seeds(key, size, sd, design, comparisons) for key, size in sizes.items()}
     of = "the paired differences" if design == "paired" else "one row's runs"
@@ -76,7 +76,7 @@ def _above_0(key: str, text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise ConfigError(f"{key}={text}: allowed is a number above 0")
+        raise ConfigError(f"wrong value {key}={text}; allowed is a number above 0")
     return value
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from attnlab.records.provenance import mixed
+from attnlab.records.provenance import changed_settings
 from attnlab.records.source_code import changed_since
 from attnlab.tables.number_text import number_of_runs
 
@@ -41,7 +41,7 @@ def provenance_warnings(
     copies = {record["data_hash"]: n for record in records if (n := (record.get("duplicates") or {}).get("test"))}
     if copies:
         yield f"{max(copies.values())} test images are exact copies of training or validation images."
-    stretches = [names for record in records if (names := mixed(record.get("stretches") or [{}]))]
+    stretches = [names for record in records if (names := changed_settings(record.get("stretches") or [{}]))]
     if stretches:
         yield f"{len(stretches)} of {total} resumed after an interruption under another {some_of(stretches)}."
     edited = [record["code_edited"] for record in records if record.get("code_edited")]

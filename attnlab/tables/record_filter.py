@@ -91,7 +91,7 @@ def read_filters(overrides: Sequence[str], records: Sequence[Record]) -> list[Fi
     for argument, item in zip(overrides, parse(overrides, "the command line"), strict=True):
         key = item.key_or_group
         if item.is_sweep_override() or item.is_delete():
-            raise ConfigError(f"{argument}: allowed here is one value, {key}=VALUE")
+            raise ConfigError(f"several values {argument}; allowed here is one, {key}=VALUE")
         if key == "experiment":
             found += _of_experiment(argument, str(item.value()))
         elif key in PATHS:

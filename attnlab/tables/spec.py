@@ -30,15 +30,16 @@ def check_table(name: str, table: Any) -> dict[str, Any]:
         key: value for key, value in table.items() if value is not None
     }
     if not isinstance(declared.get("title", ""), str):
-        raise ConfigError(f"table.title={declared['title']}: allowed is a text")
+        raise ConfigError(f"wrong value table.title={declared['title']}; allowed is a text")
     for key, known in (("about", ABOUT), ("paper", METRICS)):
         node = declared[key]
         if not isinstance(node, Mapping) or [name for name in node if name not in known]:
-            raise ConfigError(f"table.{key}={node}: allowed is a mapping with {', '.join(known)}")
+            raise ConfigError(f"wrong value table.{key}={node}; allowed is a mapping with {', '.join(known)}")
     metrics = declared["metrics"]
     if not isinstance(metrics, list) or not metrics or metrics[0] not in METRICS:
         raise ConfigError(
-            f"table.metrics={metrics}: allowed is a list; the first gets verdicts and is one of {', '.join(METRICS)}"
+            f"wrong value table.metrics={metrics}; allowed is a list; the first gets verdicts and is one of "
+            f"{', '.join(METRICS)}"
         )
     if unknown := [name for name in metrics if name not in (*METRICS, *judgement.METRICS)]:
         raise ConfigError(
@@ -48,20 +49,23 @@ def check_table(name: str, table: Any) -> dict[str, Any]:
     margin = declared.get("margin")
     if margin is not None and (type(margin) not in (int, float) or not 0 < margin < float("inf")):
         raise ConfigError(
-            f"table.margin={margin}: allowed is a number above 0, in the units of {metrics[0]} (points of error, say), "
+            f"wrong value table.margin={margin}; allowed is a number above 0, in the units of {metrics[0]} (points "
+            "of error, say), "
             "within which a row counts as equivalent to the baseline; or null"
         )
     if not isinstance(declared["same"], list) or not all(isinstance(group, list) for group in declared["same"]):
-        raise ConfigError(f"table.same={declared['same']}: allowed is a list of lists of rows")
+        raise ConfigError(f"wrong value table.same={declared['same']}; allowed is a list of lists of rows")
     for kind in ("rows", "columns"):
         if not isinstance(declared[kind], Mapping):
-            raise ConfigError(f"table.{kind}={declared[kind]}: allowed is {{label: [overrides]}}")
+            raise ConfigError(f"wrong value table.{kind}={declared[kind]}; allowed is {{label: [overrides]}}")
         for label, overrides in declared[kind].items():
             if not isinstance(overrides, list) or not all(isinstance(item, str) for item in overrides):
-                raise ConfigError(f"table.{kind}.{label}={overrides}: allowed is a list of overrides, [key=value]")
+                raise ConfigError(
+                    f"wrong value table.{kind}.{label}={overrides}; allowed is a list of overrides, [key=value]"
+                )
     seeds = declared.get("seeds")
     if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
-        raise ConfigError(f"table.seeds={seeds}: allowed is a list of integers from 0")
+        raise ConfigError(f"wrong value table.seeds={seeds}; allowed is a list of integers from 0")
     if double := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
         raise ConfigError(f"table.seeds={seeds}: seed {double[0]} is listed twice")
     rows = list(declared["rows"])
@@ -84,7 +88,9 @@ def _check_paper(metric: str, block: Any, table: Mapping[str, Any]) -> dict[str,
         raise ConfigError(f"{where}.{unknown[0]}: no such key; allowed are {', '.join(PAPER)}")
     for key in ("gives", "chosen"):
         if block.get(key) not in PAPER[key]:
-            raise ConfigError(f"{where}.{key}={block.get(key) or 'null'}: allowed are {', '.join(PAPER[key])}")
+            raise ConfigError(
+                f"wrong value {where}.{key}={block.get(key) or 'null'}; allowed are {', '.join(PAPER[key])}"
+            )
     values = {}
     for row, given in (block.get("values") or {}).items():
         values[row] = given if isinstance(given, Mapping) else {"": given}
@@ -93,5 +99,7 @@ def _check_paper(metric: str, block: Any, table: Mapping[str, Any]) -> dict[str,
                 raise ConfigError(f"{where}: {wrong}: unknown; {kind} are {', '.join(table[kind])}")
         for column, printed in values[row].items():
             if printed is not None and not re.fullmatch(r"\d+(\.\d+)?( ± \d*\.\d+)?", str(printed)):
-                raise ConfigError(f"{where}: {row}, {column}: {printed}: allowed are 92.33, 92.33 ± 0.19, null")
+                raise ConfigError(
+                    f"wrong value {where}: {row}, {column}: {printed}; allowed are 92.33, 92.33 ± 0.19, null"
+                )
     return dict(block) | {"values": values}

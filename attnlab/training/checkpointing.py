@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 from attnlab.data.batches import combined
 from attnlab.errors import ConfigError
 from attnlab.records.checkpoint import SCORE, copy_last_to_best, read
-from attnlab.records.provenance import joined
+from attnlab.records.provenance import append_stretch
 from attnlab.records.source_code import Code, differences
 
 AGREEMENT_STEPS = 20  # several ranks agree only every so many steps on whether a checkpoint is due
@@ -68,7 +68,9 @@ class Last(Checkpoint):
         self.edited = sorted({*state_dict.get("edited", ()), *files})
         self._batches = state_dict["batches"]
         self.started_from = state_dict.get("started_from", self.started_from)
-        self.stretches = joined(state_dict.get("stretches", [{}]), self.stretches[0])  # an older attnlab wrote none
+        self.stretches = append_stretch(
+            state_dict.get("stretches", [{}]), self.stretches[0]
+        )  # an older attnlab wrote none
         if state_dict.get("batch_statistics", self.batch_statistics) != self.batch_statistics:
             self.batch_statistics = "mixed"
 

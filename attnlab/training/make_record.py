@@ -10,7 +10,7 @@ import torch
 from attnlab.machine import hardware, versions
 from attnlab.records.checkpoint import SCORE
 from attnlab.records.open_run import OpenRun
-from attnlab.records.provenance import mixed
+from attnlab.records.provenance import changed_settings
 from attnlab.records.record import Record, seal
 from attnlab.records.run_folder import recorded_config
 from attnlab.records.source_code import edited_meanwhile
@@ -60,7 +60,7 @@ def make_record(
             "code_edited": sorted({*last.edited, *edited_meanwhile(values)}),
             "versions": versions.installed(),
             "weights": chosen.fingerprint,
-            "stretches": last.stretches if mixed(last.stretches) else None,
+            "stretches": last.stretches if changed_settings(last.stretches) else None,
             "started_from": last.started_from,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             **more,

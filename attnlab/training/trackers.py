@@ -87,9 +87,9 @@ class Tracker:
         self.run, self.values, self.config, self.folder = run, values, config, folder
         name, mode = self.settings.get("name"), self.settings.get("mode", "offline")
         if name not in TRACKERS:
-            raise ConfigError(f"tracker.name={name}: allowed are {', '.join(TRACKERS)}")
+            raise ConfigError(f"wrong value tracker.name={name}; allowed are {', '.join(TRACKERS)}")
         if mode not in MODES:
-            raise ConfigError(f"tracker.mode={mode}: allowed are {', '.join(MODES)}")
+            raise ConfigError(f"wrong value tracker.mode={mode}; allowed are {', '.join(MODES)}")
         if name == "tensorboard" and not find_spec("tensorboard"):
             raise ConfigError("tracker=tensorboard: needs the package tensorboard (attnlab[tensorboard])")
         self.record: Mapping[str, Any] | None = None

@@ -39,8 +39,8 @@ def test_a_twin_has_other_attention_in_the_same_net(attention):
         with pytest.raises(ConfigError) as told:
             build(f"attention={attention}", "attention.draw=1")
         assert str(told.value) == (
-            f"attention={attention}: attention.draw=1: none of its weights is drawn at random, so this twin would be "
-            "the same run under another id; allowed is null"
+            "wrong value attention.draw=1; none of its weights is drawn at random, so this twin would be "
+            f"the same run under another id; allowed is null (attention={attention})"
         )
         return
     first, second = (halves(build(f"attention={attention}", f"attention.draw={draw}")) for draw in (1, 2))

@@ -64,11 +64,11 @@ def test_the_official_spatial_mask_starts_at_one_half():
 
 
 def test_bad_knobs():
-    with pytest.raises(ConfigError, match=r"attention\.reduction=33: allowed is an integer from 1 to 32, the chan"):
+    with pytest.raises(ConfigError, match=r"attention\.reduction=33; allowed is an integer from 1 to 32, the chan"):
         ChannelScore(32, reduction=33)
-    with pytest.raises(ConfigError, match=r"attention\.kernel_size=4: allowed are odd"):
+    with pytest.raises(ConfigError, match=r"attention\.kernel_size=4; allowed are odd"):
         SpatialScore(kernel_size=4)
-    with pytest.raises(ConfigError, match=r"attention\.apply=add: allowed are scale, residual"):
+    with pytest.raises(ConfigError, match=r"attention\.apply=add; allowed are scale, residual"):
         Gate(SE(32), Attend(), apply="add")
 
 

@@ -85,7 +85,7 @@ def test_hard_is_a_step_with_the_gradient_of_the_sigmoid():
 
 @pytest.mark.parametrize("make", [masks.Attend, masks.Ignore, masks.AttendFloor])
 def test_a_share_outside_0_to_1_is_refused(make):
-    with pytest.raises(ConfigError, match=r"attention\.mask\.\w+=1\.5: allowed is 0 to 1"):
+    with pytest.raises(ConfigError, match=r"attention\.mask\.\w+=1\.5; allowed is 0 to 1"):
         make(1.5)
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from attnlab.benchmarks.options import Asked, describe, setting
+from attnlab.benchmarks.options import BenchOptions, describe, setting
 from attnlab.benchmarks.report import (
     Report,
     Row,
@@ -20,7 +20,7 @@ from attnlab.benchmarks.report import (
 
 @pytest.fixture
 def report():
-    here = setting(Asked().values("recipe=modern"))
+    here = setting(BenchOptions().values("recipe=modern"))
     seconds = {"slow": [2.0, 3.0, 40.0], "fast": [1.0, 1.0, 10.0], "other": [1.0, 1.0, 1.0]}
     rows = [Row("case", seconds, "slow", "fast", target=">= 2x", facts={"as": "r 16", "rate": 1.5}),
             Row("case", seconds, "slow", "fast", unit="extra")]  # fmt: skip
@@ -84,12 +84,12 @@ def test_the_machine_in_one_line(report):
 
 
 def test_what_the_user_chose_replaces_a_default():
-    assert Asked().values("recipe=modern")["recipe"]["batch_size"] == 128
-    assert Asked(("recipe=quick",)).values("recipe=modern")["recipe"]["batch_size"] == 32
-    assert Asked(("recipe.batch_size=8",)).values("recipe=modern")["recipe"]["batch_size"] == 8
-    assert Asked(("experiment=ltpa_jetley",)).values("recipe=modern")["model"]["_target_"].endswith("LtpaVGG")
-    assert Asked(("attention.reduction=4",)).values(attention="se")["attention"]["reduction"] == 4
-    assert "reduction" not in Asked(("attention.reduction=4",)).values()["attention"]  # of none, the baseline
+    assert BenchOptions().values("recipe=modern")["recipe"]["batch_size"] == 128
+    assert BenchOptions(("recipe=quick",)).values("recipe=modern")["recipe"]["batch_size"] == 32
+    assert BenchOptions(("recipe.batch_size=8",)).values("recipe=modern")["recipe"]["batch_size"] == 8
+    assert BenchOptions(("experiment=ltpa_jetley",)).values("recipe=modern")["model"]["_target_"].endswith("LtpaVGG")
+    assert BenchOptions(("attention.reduction=4",)).values(attention="se")["attention"]["reduction"] == 4
+    assert "reduction" not in BenchOptions(("attention.reduction=4",)).values()["attention"]  # of none, the baseline
 
 
 def test_markdown_has_a_row_a_comparison_and_the_machine(report):

@@ -7,7 +7,7 @@ import torch
 
 from attnlab.benchmarks import gates, roofline, step
 from attnlab.benchmarks.bare_loop import Step, as_set, random_batch
-from attnlab.benchmarks.options import Asked, Setting, plain_setting, setting
+from attnlab.benchmarks.options import BenchOptions, Setting, plain_setting, setting
 from attnlab.benchmarks.overhead import DEFAULTS, in_turns, loops
 from attnlab.benchmarks.timm_pairs import TWINS, pair
 from attnlab.data.build import make_datamodule
@@ -53,8 +53,8 @@ def test_passes_gives_the_gradients_of_x_and_of_every_parameter():
 
 
 def test_gates_reports_timm_and_plain_over_ours():
-    asked = Asked(("machine.accelerator=cpu",), ("se", "eca"), 1, {"shapes": "1x16x8x8,1x32x4x4"})
-    report = gates.gates(asked)
+    options = BenchOptions(("machine.accelerator=cpu",), ("se", "eca"), 1, {"shapes": "1x16x8x8,1x32x4x4"})
+    report = gates.gates(options)
     assert [row.of for row in report.rows] == ["timm"] * 4 + ["plain"] * 4
     assert {row.over for row in report.rows} == {"ours"}
     assert "slower than timm" in report.summary
@@ -63,26 +63,32 @@ def test_gates_reports_timm_and_plain_over_ours():
 def test_roofline_floor_is_in_copies():
     assert roofline.floor("se", [1.0, 2.0]) == [3.0, 6.0]  # 6 maps, of which a copy moves 2
     assert roofline.floor("cbam", [1.0]) == [4.5]
-    report = roofline.roofline(Asked(("machine.accelerator=cpu",), ("cbam",), 2, {"shapes": "1x16x8x8"}))
+    report = roofline.roofline(BenchOptions(("machine.accelerator=cpu",), ("cbam",), 2, {"shapes": "1x16x8x8"}))
     (row,) = report.rows
     assert row.seconds["floor"] == [4.5 * copy for copy in row.seconds["copy"]]
 
 
 def test_step_has_every_side():
-    asked = Asked((*SMALL, "model.depth=8"), ("none", "se", "simam"), 1)
-    here = setting(asked.values(*step.DEFAULTS))
-    assert set(step.sides(asked, here, "none")) == {"float32", "plain", "machine"}
-    assert set(step.sides(asked, here, "se")) == {"float32", "plain", "machine", "none", "plain none", "timm"}
-    assert set(step.sides(asked, here, "simam")) == {"float32", "plain", "machine", "none", "plain none"}  # not timm's
+    options = BenchOptions((*SMALL, "model.depth=8"), ("none", "se", "simam"), 1)
+    here = setting(options.values(*step.DEFAULTS))
+    assert set(step.sides(options, here, "none")) == {"float32", "plain", "machine"}
+    assert set(step.sides(options, here, "se")) == {"float32", "plain", "machine", "none", "plain none", "timm"}
+    assert set(step.sides(options, here, "simam")) == {
+        "float32",
+        "plain",
+        "machine",
+        "none",
+        "plain none",
+    }  # not timm's
 
 
 def test_timms_module_only_where_its_hyper_parameters_are_ours():
-    values = Asked(("attention.reduction=8",)).values(attention="se")
+    values = BenchOptions(("attention.reduction=8",)).values(attention="se")
     assert step.with_timm(values, "se") is None
-    values = Asked(("attention.place=post", "attention.stages=[2]", "attention.draw=1")).values(attention="se")
+    values = BenchOptions(("attention.place=post", "attention.stages=[2]", "attention.draw=1")).values(attention="se")
     node = step.with_timm(values, "se")["attention"]
     assert (node["place"], node["stages"], node["draw"]) == ("post", [2], 1)
-    assert step.with_timm(Asked(("attention/mask=ignore",)).values(attention="se"), "se") is None
+    assert step.with_timm(BenchOptions(("attention/mask=ignore",)).values(attention="se"), "se") is None
 
 
 def weights_after(values, here, steps=3):
@@ -93,7 +99,7 @@ def weights_after(values, here, steps=3):
 
 
 def test_sides_of_a_step_learn_the_same():
-    values = Asked((*SMALL, "recipe.optimizer.lr=0.01")).values(*step.DEFAULTS, attention="cbam")
+    values = BenchOptions((*SMALL, "recipe.optimizer.lr=0.01")).values(*step.DEFAULTS, attention="cbam")
     loss, weights = weights_after(values, FLOAT32)
     again, others = weights_after(values, Setting(FLOAT32.device, "32-true", True))
     torch.testing.assert_close(again, loss, rtol=1e-3, atol=1e-3)
@@ -102,7 +108,7 @@ def test_sides_of_a_step_learn_the_same():
 
 @pytest.mark.skipif(compile.library() is None, reason="no C compiler here: nothing is accelerated")
 def test_the_plain_side_is_not_accelerated():
-    values = Asked(SMALL).values(*step.DEFAULTS, attention="cbam")
+    values = BenchOptions(SMALL).values(*step.DEFAULTS, attention="cbam")
     here = Setting(FLOAT32.device, "bf16-mixed", True)
     fast, plain = (as_set(build(values), setting) for setting in (here, replace(here, accelerate=False)))
     assert type(fast.backbone.norm).__name__ == "FusedBatchNorm2d"
@@ -112,8 +118,8 @@ def test_the_plain_side_is_not_accelerated():
 
 
 def test_loops_of_overhead_end_with_the_same_weights():
-    asked = Asked((*SMALL, "machine.precision=32-true", "dataset.train_size=100", "dataset.test_size=20"))
-    values = asked.values(*DEFAULTS, attention="se")
+    options = BenchOptions((*SMALL, "machine.precision=32-true", "dataset.train_size=100", "dataset.test_size=20"))
+    values = options.values(*DEFAULTS, attention="se")
     here = plain_setting(setting(values))
     data = make_datamodule(values)
     data.setup()

@@ -267,7 +267,7 @@ def test_bad_input_gives_one_message(overrides, message):
     [
         (["attention=se", "attention.bias=off"], r"wrong value attention\.bias=off; allowed is true or false"),
         (["attention=se", "attention.reduction=2.5"], r"wrong value attention\.reduction=2\.5; allowed is an integer"),
-        (["attention=se", "attention.init_std=-1"], r"attention\.init_std=-1: allowed is a number from 0, or null"),
+        (["attention=se", "attention.init_std=-1"], r"attention\.init_std=-1; allowed is a number from 0, or null"),
         (
             ["attention=cbam", "attention.kernel_size=abc"],
             r"wrong value attention\.kernel_size=abc; allowed is an integer",

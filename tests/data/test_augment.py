@@ -138,5 +138,5 @@ def test_without_draws_nothing_is_augmented():
 def test_unknown_settings_are_refused():
     with pytest.raises(ConfigError, match=r"recipe\.augment\.rotate: .* allowed are crop, crop_fill, flip, shift"):
         Preprocess("scale", {"rotate": 3})
-    with pytest.raises(ConfigError, match=r"recipe\.normalize=whiten: allowed are channel, mean, mean_image, scale"):
+    with pytest.raises(ConfigError, match=r"recipe\.normalize=whiten; allowed are channel, mean, mean_image, scale"):
         Preprocess("whiten", None, torch.zeros(1, 3, 8, 8, dtype=torch.uint8))

@@ -41,9 +41,9 @@ def test_every_key_is_an_argument_or_declared_to_describe_the_data(name):
     dataset = plain(config([f"dataset={name}"]))["dataset"]
     assert issubclass(target(dataset, "dataset"), ImageData)
     assert construct(dataset, "dataset").classes == dataset["classes"]
-    with pytest.raises(ConfigError, match=r"^dataset\.nonsense: no such key; allowed are .*seed, .*mirror"):
+    with pytest.raises(ConfigError, match=r"^wrong value dataset\.nonsense: no such key; allowed are .*seed, .*mirror"):
         construct(dataset | {"nonsense": 1}, "dataset")
-    with pytest.raises(ConfigError, match=r"^dataset\.classes=ten: allowed is an integer$"):
+    with pytest.raises(ConfigError, match=r"^wrong value dataset\.classes=ten; allowed is an integer$"):
         construct(dataset | {"classes": "ten"}, "dataset")
     if name != "imagenet":
         with pytest.raises(ConfigError, match=r"^dataset\.listing: no such key"):

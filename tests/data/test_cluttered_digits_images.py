@@ -177,5 +177,5 @@ def test_bias_is_the_probability_of_the_own_photo() -> None:
      ("background_bias", float("nan"))],
 )  # fmt: skip
 def test_errors_name_the_argument_the_value_and_what_is_allowed(argument: str, value: float) -> None:
-    with pytest.raises(ValueError, match=rf"dataset\.{argument}={value}: allowed are .*(from 1|from 0 to 1)"):
+    with pytest.raises(ValueError, match=rf"dataset\.{argument}={value}; allowed are .*(from 1|from 0 to 1)"):
         generate(**{argument: value})  # type: ignore[arg-type]

@@ -169,7 +169,9 @@ def test_random_boxes_two_workers_and_a_resumed_epoch(tree, parquet):
     for data in (ours, loaded(parquet, crop)):
         data.batches_done = 2
         assert equal(batches(data, loader if data is ours else data.train_dataloader()), expected[2:])
-    with pytest.raises(ConfigError, match=r"^dataset\.in_memory=true with recipe\.augment\.resized_crop: allowed"):
+    with pytest.raises(
+        ConfigError, match=r"^wrong value dataset\.in_memory=true with recipe\.augment\.resized_crop; allowed"
+    ):
         loaded(parquet, crop, "dataset.in_memory=true")
 
 

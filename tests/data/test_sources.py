@@ -247,5 +247,5 @@ def test_the_embedded_set_is_cached_and_balanced(tmp_path):
 
 
 def test_too_many_validation_images():
-    with pytest.raises(ConfigError, match=r"recipe\.validation\.images=60: allowed is 0 to 50"):
+    with pytest.raises(ConfigError, match=r"recipe\.validation\.images=60; allowed is 0 to 50"):
         make_datamodule(check(config(["dataset.train_size=60", "recipe.validation.images=60"]))).setup()

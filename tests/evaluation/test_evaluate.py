@@ -125,10 +125,10 @@ def test_the_machine_is_honoured_or_refused(copy, monkeypatch):
     evaluate([*where, "machine.channels_last=false", "machine.devices=auto", "machine.accelerator=cpu"])
     assert is_channels_last(nets[-1]) == {False}
     for bad, message in (
-        ("machine.devices=2", r"^machine\.devices=2: allowed here is 1"),
-        ("machine.devices=[0,1]", r"^machine\.devices=\[0, 1\]: allowed here is 1"),
-        ("machine.nodes=2", r"^machine\.devices=1 with machine\.nodes=2: allowed here is 1"),
-        ("machine.batches=3", r"^machine\.batches=3: allowed here is null"),
+        ("machine.devices=2", r"^wrong value machine\.devices=2; allowed here is 1"),
+        ("machine.devices=[0,1]", r"^wrong value machine\.devices=\[0, 1\]; allowed here is 1"),
+        ("machine.nodes=2", r"^wrong value machine\.devices=1 with machine\.nodes=2; allowed here is 1"),
+        ("machine.batches=3", r"^wrong value machine\.batches=3; allowed here is null"),
         ("machine.threads=abc", r"^wrong value machine\.threads=abc; allowed is an integer from 1, or null$"),
     ):
         with pytest.raises(ConfigError, match=message):

@@ -12,7 +12,7 @@ from attnlab.configuration.identity import run_id
 from attnlab.errors import ConfigError, DataError
 from attnlab.records import checkpoint
 from attnlab.records.conflicts import conflict
-from attnlab.records.provenance import joined, mixed
+from attnlab.records.provenance import append_stretch, changed_settings
 from attnlab.tables.overview import caption, tabulate
 from attnlab.training.checkpointing import Best
 
@@ -62,7 +62,7 @@ def test_what_a_run_went_on_under_is_recorded(small, monkeypatch):
     killed(monkeypatch, "last", 1, [*small, "machine.precision=32-true"])
     record = train(*small, "machine.precision=bf16-mixed")
     assert [one["precision"] for one in record["stretches"]] == ["32-true", "bf16-mixed"]
-    assert mixed(record["stretches"]) == ["precision"]
+    assert changed_settings(record["stretches"]) == ["precision"]
     text = caption(tabulate([record])[0])
     assert "1 of 1 run resumed after an interruption under another precision." in text
     shutil.rmtree(folder_of(small))
@@ -72,10 +72,10 @@ def test_what_a_run_went_on_under_is_recorded(small, monkeypatch):
 
 def test_like_stretches_are_one():
     a, b = {"device": "a", "threads": 1}, {"device": "a", "threads": 2}
-    assert joined([], a) == [a]
-    assert joined([a], a) == [a]
-    assert joined([a], b) == [a, b]
-    assert joined([a, b], a) == [a, b, a]
+    assert append_stretch([], a) == [a]
+    assert append_stretch([a], a) == [a]
+    assert append_stretch([a], b) == [a, b]
+    assert append_stretch([a, b], a) == [a, b, a]
 
 
 def test_a_parent_that_was_trained_anew_leaves_its_child_in_doubt(small):

@@ -76,7 +76,7 @@ def test_every_job_is_its_own_process_and_one_failure_is_one_failure(tiny):
     code, out, err = finish(*tiny, "attention=se", "attention.reduction=64,16,8", "n_jobs=2")
     assert code == 1
     assert out.count("finished, test error") == 2
-    assert err.count("attention.reduction=64: allowed is an integer from 1 to 16") == 2  # at once, and at the end
+    assert err.count("attention.reduction=64; allowed is an integer from 1 to 16") == 2  # at once, and at the end
     assert "1 failed, 0 not finished" in err
     assert "sweep: 2 of 3 done, 1 failed, 0 to go" in out
     assert "Traceback" not in err
@@ -211,7 +211,7 @@ def test_the_launcher_does_not_grow(tiny):
 def test_settings_of_the_launcher_are_checked(tiny):
     code, _, err = finish(*tiny, "seed=0,1", "n_jobs=0")
     assert code == 1
-    assert "n_jobs=0: allowed is an integer from 1" in err
+    assert "n_jobs=0; allowed is an integer from 1" in err
 
 
 def test_n_jobs_and_dry_run_are_not_science():

@@ -25,7 +25,7 @@ def test_a_table_runs_whatever_can_and_goes_on(tmp_path):
     assert "table demo: not the protocol: +table.rows.broken" in out
     assert " model=resnet8 dataset.train_size=400" in out
     assert "1 failed, 0 not finished" in err
-    assert "attention.reduction=77: allowed is" in err.strip().splitlines()[-1]
+    assert "attention.reduction=77; allowed is" in err.strip().splitlines()[-1]
     records, left_out = gather(tmp_path / "out")
     assert (len(records), left_out) == (2, [])
     comparison, *_ = report_table([a for a in arguments if not a.startswith("tracker")])

@@ -99,9 +99,9 @@ def test_all_gpus_are_as_many_ranks(monkeypatch, accelerator):
 @pytest.mark.parametrize(
     ("devices", "message"),
     [
-        ("4", r"^machine\.devices=4: allowed on this machine is 1 to 1 GPUs$"),
-        ("[0,1]", r"^machine\.devices=\[0, 1\]: allowed on this machine are GPU numbers from 0 to 0$"),
-        ("[-1]", r"^machine\.devices=\[-1\]: allowed on this machine are GPU numbers from 0 to 0$"),
+        ("4", r"^wrong value machine\.devices=4; allowed on this machine is 1 to 1 GPUs$"),
+        ("[0,1]", r"^wrong value machine\.devices=\[0, 1\]; allowed on this machine are GPU numbers from 0 to 0$"),
+        ("[-1]", r"^wrong value machine\.devices=\[-1\]; allowed on this machine are GPU numbers from 0 to 0$"),
     ],
 )
 def test_more_gpus_than_there_are_is_one_message(monkeypatch, devices, message):

@@ -91,7 +91,9 @@ def test_a_residual_branch_shows_attention_the_blocks_input(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_unknown_place_lists_the_places(family):
     listed = ", ".join(FAMILIES[family][0])
-    with pytest.raises(ConfigError, match=rf"attention\.place=middle: \w+ has no such place; it has {listed}$"):
+    with pytest.raises(
+        ConfigError, match=rf"attention\.place=middle; \w+ has no such place; it has {listed} \(attention=\w+\)$"
+    ):
         build(family, "attention=se", "attention.place=middle")
 
 
@@ -133,7 +135,7 @@ def test_a_ratio_that_does_not_divide_is_rounded_down(model, attention):
     values = plain(compose_file("run", [f"model={model}", f"attention={attention}"]))
     with torch.device("meta"):
         if attention == "fca":
-            with pytest.raises(ConfigError, match=r"attention=fca: \d+ channels: allowed are multiples of 16"):
+            with pytest.raises(ConfigError, match=r"wrong number of channels, \d+; allowed are multiples of 16"):
                 attnlab.build(values)
         elif attention in NO_PLACE[model]:
             with pytest.raises(ConfigError, match=rf"attention={attention}: attention\.place="):
@@ -149,23 +151,23 @@ def test_a_ratio_that_does_not_divide_is_rounded_down(model, attention):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ("model=preresnet20 model.block=wide", r"model\.block=wide: allowed are basic, bottleneck"),
-        ("model=preresnet20 model.shortcut=B", r"model\.shortcut=B: allowed are activated, raw"),
-        ("model=preresnet20 model.strided=3", r"model\.strided=3: allowed are 1 .*, 2"),
-        ("model=preresnet20 model.dropout=1", r"model\.dropout=1: allowed is a number from 0 to below 1"),
-        ("model=preresnet20 model.blocks=3", r"model\.blocks=3: allowed is an integer from 1 for each stage"),
-        ("model=preresnet20 model.blocks=[3,0,3]", r"model\.blocks=\[3, 0, 3\]: allowed is an integer from 1 for each"),
-        ("model=preresnet20 model.widths=[16,32]", r"model\.widths=\[16, 32\]: allowed is an integer from 1 for each"),
-        ("model=wrn16_8 model.depth=20", r"model\.depth=20: allowed is 6n \+ 4"),
-        ("model=wrn16_8 model.width=0", r"model\.width=0: allowed is an integer from 1"),
-        ("model=resnet18_stem3 model.block=wide", r"model\.block=wide: allowed are basic, bottleneck"),
-        ("model=resnet18_stem3 model.widths=[]", r"model\.widths=\[\]: allowed is an integer from 1 for each stage"),
-        ("model=vgg16_bn model.blocks=[1,2]", r"model\.blocks=\[1, 2\]: allowed is an integer from 1 for each stage"),
-        ("model=densenet40 model.depth=41", r"model\.depth=41: allowed is 3n \+ 4"),
-        ("model=densenet40 model.growth=0", r"model\.growth=0: allowed is an integer from 1"),
-        ("model=mobilenet model.width=0.01", r"model\.width=0\.01: allowed is a number from 0\.03125"),
-        ("model=mobilenet model.init=he", r"init=he: allowed are fan_in, fan_out, glorot_uniform, or a standard"),
-        ("model=preact_resnet110 dataset=imagenet", r"dataset\.image_size=224: this model's stem .* 64 px"),
+        ("model=preresnet20 model.block=wide", r"model\.block=wide; allowed are basic, bottleneck"),
+        ("model=preresnet20 model.shortcut=B", r"model\.shortcut=B; allowed are activated, raw"),
+        ("model=preresnet20 model.strided=3", r"model\.strided=3; allowed are 1 .*, 2"),
+        ("model=preresnet20 model.dropout=1", r"model\.dropout=1; allowed is a number from 0 to below 1"),
+        ("model=preresnet20 model.blocks=3", r"model\.blocks=3; allowed is an integer from 1 for each stage"),
+        ("model=preresnet20 model.blocks=[3,0,3]", r"model\.blocks=\[3, 0, 3\]; allowed is an integer from 1 for each"),
+        ("model=preresnet20 model.widths=[16,32]", r"model\.widths=\[16, 32\]; allowed is an integer from 1 for each"),
+        ("model=wrn16_8 model.depth=20", r"model\.depth=20; allowed is 6n \+ 4"),
+        ("model=wrn16_8 model.width=0", r"model\.width=0; allowed is an integer from 1"),
+        ("model=resnet18_stem3 model.block=wide", r"model\.block=wide; allowed are basic, bottleneck"),
+        ("model=resnet18_stem3 model.widths=[]", r"model\.widths=\[\]; allowed is an integer from 1 for each stage"),
+        ("model=vgg16_bn model.blocks=[1,2]", r"model\.blocks=\[1, 2\]; allowed is an integer from 1 for each stage"),
+        ("model=densenet40 model.depth=41", r"model\.depth=41; allowed is 3n \+ 4"),
+        ("model=densenet40 model.growth=0", r"model\.growth=0; allowed is an integer from 1"),
+        ("model=mobilenet model.width=0.01", r"model\.width=0\.01; allowed is a number from 0\.03125"),
+        ("model=mobilenet model.init=he", r"init=he; allowed are fan_in, fan_out, glorot_uniform, or a standard"),
+        ("model=preact_resnet110 dataset=imagenet", r"dataset\.image_size=224; this model's stem .* 64 px"),
     ],
 )
 def test_bad_models(overrides, message):

@@ -43,7 +43,7 @@ def test_only_strided_convs_differ():
         x = torch.randn(1, 2, size, size)
         assert both(x).shape == far(x).shape
         assert torch.allclose(both(x), far(x)) is equal
-    with pytest.raises(ConfigError, match=r"model\.padding=near: allowed are both, far"):
+    with pytest.raises(ConfigError, match=r"model\.padding=near; allowed are both, far"):
         conv(2, 3, 3, 2, padding="near")
 
 
@@ -72,5 +72,5 @@ def test_mobilenets_dropout_is_that_of_the_pooled_vector():
     kept = backbone(x)["stage3"].mean(dim=(2, 3))
     assert torch.allclose(pooled, torch.where(zero, 0.0, kept / 0.75), atol=1e-6)
     assert attnlab.build(attnlab.config(["model=mobilenet"])).backbone.dropout.p == 1e-3
-    with pytest.raises(ConfigError, match=r"model\.dropout=1\.0: allowed is a number from 0 to below 1"):
+    with pytest.raises(ConfigError, match=r"model\.dropout=1\.0; allowed is a number from 0 to below 1"):
         attnlab.build(attnlab.config(["model=mobilenet", "model.dropout=1.0"]))

@@ -57,10 +57,10 @@ def test_null_is_no_key_and_a_list_is_another_science():
         (["attention.stages=[]"], r"^wrong value attention\.stages=\[\]; allowed"),
         (["attention.stages=[3,2]"], r"^wrong value attention\.stages=\[3, 2\]; allowed is increasing"),
         (["attention.stages=[a]"], r"^wrong value attention\.stages=\['a'\]; allowed"),
-        (["attention.stages=[2,4]"], r"attention\.stages=\[2, 4\]: ResNet has place branch in stages 1, 2, 3"),
+        (["attention.stages=[2,4]"], r"attention\.stages=\[2, 4\]; ResNet has place branch in stages 1, 2, 3"),
         (
             ["attention.place=stage", "attention.stages=[3]"],
-            r"attention\.stages=\[3\]: ResNet has place stage in stages 1, 2$",
+            r"attention\.stages=\[3\]; ResNet has place stage in stages 1, 2$",
         ),
     ],
 )

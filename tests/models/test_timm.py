@@ -144,7 +144,7 @@ def test_copies_and_compiles(images):
 
 @pytest.mark.parametrize("name", ["skresnet18", "res2net50_26w_4s", "resnest14d"])
 def test_other_families_are_refused(name):
-    with pytest.raises(ConfigError, match=rf"model\.name={name}: allowed are models of timm's ResNet family"):
+    with pytest.raises(ConfigError, match=rf"model\.name={name}; allowed are models of timm's ResNet family"):
         build(f"model.name={name}")
 
 

@@ -78,7 +78,7 @@ def test_a_run_that_goes_on_with_other_ranks_says_that_its_statistics_are_mixed(
 def test_sync_batchnorm_is_for_gpus(tmp_path):
     code, err = refused(*DDP, "machine.sync_batchnorm=true", f"output_dir={tmp_path}")
     assert code == 1
-    assert "machine.sync_batchnorm=true: allowed on GPUs only" in err
+    assert "machine.sync_batchnorm=true; allowed on GPUs only" in err
     assert "Traceback" not in err
     assert not folders(tmp_path)
 

@@ -76,7 +76,7 @@ def test_a_sweep_under_torchrun_is_refused(tmp_path):
 def test_what_cannot_start_ranks_is_refused(tmp_path, launcher):
     code, err = refused("-m", *DDP, "seed=1,2", launcher, f"output_dir={tmp_path}")
     assert code == 1
-    assert f"machine.devices=2: allowed with {launcher} is 1" in err
+    assert f"machine.devices=2; allowed with {launcher} is 1" in err
     assert "Traceback" not in err
     assert not folders(tmp_path)
 
@@ -85,7 +85,7 @@ def test_what_cannot_start_ranks_is_refused(tmp_path, launcher):
 def test_hydras_own_launcher_refuses_ranks_and_runs_the_rest(tmp_path):
     code, _, err = run("-m", *DDP, "seed=1,2", "hydra/launcher=basic", f"output_dir={tmp_path / 'two'}")
     assert code == 1
-    assert "machine.devices=2: allowed with hydra/launcher=basic is 1" in err
+    assert "machine.devices=2; allowed with hydra/launcher=basic is 1" in err
     code, _, err = run("-m", *SMALL, "seed=1,2", "hydra/launcher=basic", f"output_dir={tmp_path / 'one'}")
     assert code == 0, err
     check(tmp_path / "one", [1, 2], world=1)

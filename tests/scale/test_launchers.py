@@ -51,7 +51,7 @@ def test_one_failure_is_one_failure(tmp_path, launcher):
     assert code == 1
     assert len(metrics(tmp_path)) == 2
     assert "1 failed, 0 not finished" in err
-    assert "attention.reduction=77: allowed is an integer from 1 to 16" in err
+    assert "attention.reduction=77; allowed is an integer from 1 to 16" in err
 
 
 @pytest.mark.parametrize("launcher", ["ray", "slurm"])
@@ -66,18 +66,18 @@ def test_a_wrong_value_is_printed_before_anything_is_submitted(tmp_path, launche
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["launcher=ray", "runs_per_gpu=abc", "n_jobs=null", "seed=0,1"], "runs_per_gpu=abc: allowed is an integer"),
+        (["launcher=ray", "runs_per_gpu=abc", "n_jobs=null", "seed=0,1"], "runs_per_gpu=abc; allowed is an integer"),
         (["launcher=joblib", "seed=0,1"], "launcher=joblib: was removed; use launcher=local n_jobs=N"),
         (
             ["launcher=slurm", "machine.devices=auto", "seed=0,1"],
-            "machine.devices=auto: allowed with launcher=slurm is",
+            "machine.devices=auto; allowed with launcher=slurm is",
         ),
         (["launcher=slurm", "hydra.launcher.partitionn=gpu", "seed=0,1"], "did you mean hydra.launcher.partition?"),
-        (["launcher=ray", "hydra.job.chdir=true", "seed=0,1"], "hydra.job.chdir=true: allowed with launcher=ray"),
-        (["n_jobs=2", "machine.devices=auto", "seed=0,1"], "n_jobs=2: allowed with machine.devices=auto is 1"),
+        (["launcher=ray", "hydra.job.chdir=true", "seed=0,1"], "hydra.job.chdir=true; allowed with launcher=ray"),
+        (["n_jobs=2", "machine.devices=auto", "seed=0,1"], "n_jobs=2; allowed with machine.devices=auto is 1"),
         (
             ["launcher=slurm", "hydra.launcher.tasks_per_node=2", "seed=0,1"],
-            "machine.devices=1: allowed in this sweep is 2",
+            "machine.devices=1; allowed in this sweep is 2",
         ),
     ],
 )
@@ -130,7 +130,7 @@ def test_gpus_are_given_as_cuda_names_them(monkeypatch):
     monkeypatch.setenv(gpus.VISIBLE, "")
     assert gpus.ids() == []
     assert gpus.jobs_at_a_time(None, 2) == 1
-    with pytest.raises(ConfigError, match=r"machine.devices=1: allowed on this machine is 1 to 0 GPUs"):
+    with pytest.raises(ConfigError, match=r"machine.devices=1; allowed on this machine is 1 to 0 GPUs"):
         gpus.held(1, 1).__enter__()
 
 

@@ -30,7 +30,7 @@ def test_a_sweep_of_ranks_and_its_failure(cluster, tmp_path):
     assert code == 1
     assert "launcher=slurm: 3 jobs" in out
     assert "1 failed, 0 not finished" in err
-    assert "attention.reduction=77: allowed is an integer from 1 to 16" in err
+    assert "attention.reduction=77; allowed is an integer from 1 to 16" in err
     found = [path.parent.name for path in tmp_path.glob("*/result.json")]
     assert len(found) == 2
     tasks = sorted(path.name for path in (tmp_path / ".sweep/.submitit").glob("*_0/*_log.out"))
@@ -66,7 +66,7 @@ def test_jobs_of_unequal_devices_are_refused(cluster, tmp_path):
         "-m", *QUEUE, *SMALL, "machine.devices=1,2", "seed=${machine.devices}", f"output_dir={tmp_path}", env=cluster
     )
     assert code == 1
-    assert "machine.devices=2: allowed in this sweep is 1" in err
+    assert "machine.devices=2; allowed in this sweep is 1" in err
     assert not folders(tmp_path)
 
 

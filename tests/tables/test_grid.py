@@ -97,7 +97,7 @@ def test_a_row_without_attention_leaves_out_the_keys_of_attention_that_other_row
         (["recipe.epochs=1,2"], r"recipe\.epochs=1,2: several values; a table allows one"),
         (["experiment=demo"], r"experiment=demo with table=demo: the table decides what runs"),
         (["table.seeds=[0,0]"], r"table\.seeds=\[0, 0\]: seed 0 is listed twice"),
-        (["table.seeds=[-1]"], r"table\.seeds=\[-1\]: allowed is a list of integers from 0"),
+        (["table.seeds=[-1]"], r"table\.seeds=\[-1\]; allowed is a list of integers from 0"),
         (["+table.baseline=non"], r"table\.baseline: non: unknown row; the table has none, SE"),
         (["recipe.epoch=1"], r"unknown key recipe\.epoch; "),
         (["table=demo"], r"not one table: table=demo table=demo; allowed is one, table=NAME"),
@@ -106,14 +106,14 @@ def test_a_row_without_attention_leaves_out_the_keys_of_attention_that_other_row
         (["hydra/sweeper=basic"], r"hydra/sweeper=basic with table=demo"),
         (
             ["table.metrics=[val/top1_error]"],
-            r"table\.metrics=\['val/top1_error'\]: allowed is a list; the first gets verdicts",
+            r"table\.metrics=\['val/top1_error'\]; allowed is a list; the first gets verdicts",
         ),
-        (["table.metrics=[]"], r"table\.metrics=\[\]: allowed"),
-        (["table.metrics=test/top1_error"], r"table\.metrics=test/top1_error: allowed is a list"),
-        (["table.title=[1]"], r"table\.title=\[1\]: allowed is a text"),
-        (["table.about=x"], r"table\.about=x: allowed is a mapping"),
-        (["+table.paper=x"], r"table\.paper=x: allowed is a mapping"),
-        (["+table.same=[none]"], r"table\.same=\['none'\]: allowed is a list of lists"),
+        (["table.metrics=[]"], r"table\.metrics=\[\]; allowed"),
+        (["table.metrics=test/top1_error"], r"table\.metrics=test/top1_error; allowed is a list"),
+        (["table.title=[1]"], r"table\.title=\[1\]; allowed is a text"),
+        (["table.about=x"], r"table\.about=x; allowed is a mapping"),
+        (["+table.paper=x"], r"table\.paper=x; allowed is a mapping"),
+        (["+table.same=[none]"], r"table\.same=\['none'\]; allowed is a list of lists"),
     ],
 )
 def test_a_wrong_argument_is_one_message(arguments, message):
@@ -127,14 +127,14 @@ def test_a_wrong_argument_is_one_message(arguments, message):
         (None, r"table\.rows is missing"),
         (table(rows=None), r"table\.rows is missing"),
         (table(rows={"SE": None}), r"table\.rows is missing"),
-        (table(rows={"SE": "attention=se"}), r"table\.rows\.SE=attention=se: allowed is a list of overrides"),
-        (table(columns=["a"]), r"table\.columns=\['a'\]: allowed is \{label: \[overrides\]\}"),
+        (table(rows={"SE": "attention=se"}), r"table\.rows\.SE=attention=se; allowed is a list of overrides"),
+        (table(columns=["a"]), r"table\.columns=\['a'\]; allowed is \{label: \[overrides\]\}"),
         (table(seeds=None), r"table\.seeds=None"),
         (table(same=[["none", "ISE"]]), r"table\.same: ISE: unknown row"),
         (table(paper={"test/loss": {"gives": "error"}}), r"paper\.test/loss\.source: missing"),
         (
             table(paper={"test/loss": {"source": "Table 1", "gives": "loss", "chosen": "last"}}),
-            r"paper\.test/loss\.gives=loss: allowed are error, accuracy",
+            r"paper\.test/loss\.gives=loss; allowed are error, accuracy",
         ),
         (
             table(
@@ -148,7 +148,7 @@ def test_a_wrong_argument_is_one_message(arguments, message):
                     "test/loss": {"source": "Table 1", "gives": "error", "chosen": "last", "values": {"SE": "about 7"}}
                 }
             ),
-            r"SE, : about 7: allowed are 92\.33, 92\.33 ± 0\.19, null",
+            r"SE, : about 7; allowed are 92\.33, 92\.33 ± 0\.19, null",
         ),
     ],
 )

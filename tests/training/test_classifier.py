@@ -48,7 +48,7 @@ def test_warmup_of_multistep():
         for s in (0, 2, 3, 50)
     ]
     assert factor == pytest.approx([0.1, 0.1, 1, 0.1])
-    with pytest.raises(ConfigError, match=r"recipe\.schedule\.unit=days: allowed are epochs, steps"):
+    with pytest.raises(ConfigError, match=r"recipe\.schedule\.unit=days; allowed are epochs, steps"):
         schedules.multistep(0, **WHERE, milestones=[1], gamma=0.1, unit="days")
 
 

@@ -88,5 +88,5 @@ def test_an_unknown_tracker_is_refused(tiny):
         ConfigError, match=r"^unknown choice tracker=mlflow; allowed are csv, wandb, tensorboard, wandb_offline$"
     ):
         attnlab.config(["tracker=mlflow"])
-    with pytest.raises(ConfigError, match=r"tracker\.mode=up: allowed are online, offline"):
+    with pytest.raises(ConfigError, match=r"tracker\.mode=up; allowed are online, offline"):
         attnlab.train(attnlab.config([*tiny, "tracker=wandb", "tracker.mode=up"]))
