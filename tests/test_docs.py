@@ -392,7 +392,8 @@ def test_the_messages_of_a_backbone(mylab, monkeypatch):
     sys.modules["mylab.plain_net"].NoChannels = NoChannels
     sys.modules["mylab.plain_net"].NoStage = without("stage")
     sys.modules["mylab.plain_net"].NoSize = without("downsampling")
-    for made in (NoSlot, NoChannels, *(getattr(sys.modules["mylab.plain_net"], name) for name in ("NoStage", "NoSize"))):
+    others = [getattr(sys.modules["mylab.plain_net"], name) for name in ("NoStage", "NoSize")]
+    for made in (NoSlot, NoChannels, *others):
         made.__module__ = "mylab.plain_net"
     target = "model._target_=mylab.plain_net."
     mistakes = [

@@ -49,7 +49,8 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> nn.Module:
         )
     if smallest is not None and size < smallest:
         raise ConfigError(
-            f"wrong value dataset.image_size={size}; this model halves its maps five times, for images of at least {smallest} px "
+            f"wrong value dataset.image_size={size}; this model halves its maps five times, for images of at least "
+            f"{smallest} px "
             f"(model.min_image_size={smallest}); use model=resnet18_stem3, or a larger dataset.image_size"
         )
     with torch.random.fork_rng(devices=[]):
@@ -59,7 +60,8 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> nn.Module:
         slots.check(type(backbone).__name__)
         if not isinstance(getattr(backbone, "channels", None), Mapping):
             raise ConfigError(
-                f"no backbone model._target_={model['_target_']}; it has no attribute `channels`, {{feature name: C}} of "
+                f"no backbone model._target_={model['_target_']}; it has no attribute `channels`, "
+                f"{{feature name: C}} of "
                 "the features that its forward returns"
             )
         return Net(backbone, construct(cfg["head"], "head", backbone.channels))
