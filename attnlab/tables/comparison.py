@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 
-from attnlab.configuration.compose import compose_file
 from attnlab.records.record import Record
 from attnlab.tables.cell_result import CellResult, PaperNumber
 from attnlab.tables.cell_runs import CellRuns
@@ -97,18 +96,10 @@ class Comparison:
         return self.grid.table.get("margin")
 
     @cached_property
-    def declared_seeds(self) -> int:
-        """Seeds a row that the table declares; those of its file if table.seeds sets fewer."""
-        here = len(self.grid.table["seeds"])
-        if not any("table.seeds" in argument for argument in self.grid.changed):
-            return here
-        return max(here, len(compose_file("run", [f"table={self.grid.name}"]).table.seeds))
-
-    @cached_property
     def is_complete(self) -> bool:
         """Whether every selected cell has the first metric for all seeds that the table declares."""
         first = self.metrics[0]
-        return all(len(self.runs(cell).by_seed(first)) >= self.declared_seeds for cell in self.grid.cells)
+        return all(len(self.runs(cell).by_seed(first)) >= self.grid.declared_seeds for cell in self.grid.cells)
 
     @cached_property
     def other_setup(self) -> dict[CellKey, str]:

@@ -67,6 +67,14 @@ class Grid:
         """{(row, column, seed): run id}, seed by seed, so that a half-finished table is balanced."""
         return {(cell.row, cell.column, seed): cell.run_id(seed) for seed in self.seeds for cell in self.cells}
 
+    @cached_property
+    def declared_seeds(self) -> int:
+        """Seeds a row that the table declares; those of its file if table.seeds sets fewer."""
+        here = len(self.table["seeds"])
+        if not any("table.seeds" in argument for argument in self.changed):
+            return here
+        return max(here, len(compose_file("run", [f"table={self.name}"]).table.seeds))
+
     @property
     def rows(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(cell.row for cell in self.cells))

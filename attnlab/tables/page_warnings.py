@@ -49,9 +49,9 @@ def _without_verdict(comparison: Comparison) -> Iterator[str]:
     """Why the table, or some of its rows, have no verdict."""
     if not comparison.is_complete and comparison.baseline in comparison.grid.rows:
         yield (
-            f"No bold and no verdict yet: the table declares {comparison.declared_seeds} seeds a row, and not all are "
-            "recorded. Verdicts are given once, when all are: testing after each new seed, and stopping at the first "
-            "difference, finds differences where there are none. The p values hold for a table that is tested once."
+            f"No bold and no verdict yet: the table declares {comparison.grid.declared_seeds} seeds a row, and not all "
+            "are recorded. Verdicts are given once, when all are: testing after each new seed, and stopping at the "
+            "first difference, finds differences where there are none. The p values hold for a table tested once."
         )
     rows: dict[tuple[str, str], list[str]] = {}
     for (row, column), how in comparison.other_setup.items():

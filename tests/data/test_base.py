@@ -41,7 +41,8 @@ def test_every_key_is_an_argument_or_declared_to_describe_the_data(name):
     dataset = plain(config([f"dataset={name}"]))["dataset"]
     assert issubclass(target(dataset, "dataset"), ImageData)
     assert construct(dataset, "dataset").classes == dataset["classes"]
-    with pytest.raises(ConfigError, match=r"^wrong value dataset\.nonsense: no such key; allowed are .*seed, .*mirror"):
+    message = r"^unknown key dataset\.nonsense; did you mean dataset\.seed\? allowed are .*seed, .*mirror"
+    with pytest.raises(ConfigError, match=message):
         construct(dataset | {"nonsense": 1}, "dataset")
     with pytest.raises(ConfigError, match=r"^wrong value dataset\.classes=ten; allowed is an integer$"):
         construct(dataset | {"classes": "ten"}, "dataset")

@@ -21,7 +21,7 @@ from attnlab.data.build import make_datamodule
 from attnlab.data.subset import sample
 from attnlab.errors import AttnlabError, ConfigError, DataError
 from attnlab.evaluate import evaluate
-from attnlab.evaluation.finished_run import read_source
+from attnlab.evaluation.finished_run import read_run_data
 
 datasets = pytest.importorskip("datasets")
 
@@ -257,7 +257,7 @@ def test_trained_resumed_evaluated_and_found_again(parquet, tmp_path):
     assert resumed["weights"] == whole["weights"]
     assert whole["data_hash"] == whole["config"]["dataset"]["listing"]
     assert attnlab.load_predictions(whole["id"], tmp_path / "a").name(2) == "cat"
-    source = read_source(whole["id"], tmp_path / "a", whole["config"]["machine"], [small[1]])
+    source = read_run_data(whole["id"], tmp_path / "a", whole["config"]["machine"], [small[1]])
     assert source.data.data_hash == whole["data_hash"]
     scores = evaluate([f"run={whole['id']}", *small[:3], small[-1], "dataset.centre=1", "machine.threads=1"])
     assert scores["top1_error"] == pytest.approx(whole["metrics"]["test/top1_error"])

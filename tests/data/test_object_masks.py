@@ -70,7 +70,7 @@ def test_names_that_fit_no_image_are_an_error(tmp_path):
     root = tree(tmp_path, masked=())
     (root / "masks" / "test" / "ant").mkdir(parents=True)
     Image.fromarray(np.zeros((SIZE, SIZE), np.uint8)).save(root / "masks" / "test" / "ant" / "other.png")
-    with pytest.raises(DataError, match="none named as an image"):
+    with pytest.raises(DataError, match="no mask has an image"):
         read_tree(root, "test", ["ant", "bee"], SIZE)
 
 

@@ -87,7 +87,7 @@ def test_what_was_edited_is_not_believed(copy):
     text = config.read_text()
     assert "normalize: channel" in text
     config.write_text(text.replace("normalize: channel", "normalize: scale"))
-    with pytest.raises(ConfigError, match=r"its config\.yaml was edited, it is that of a run \w{12}; result\.json has"):
+    with pytest.raises(ConfigError, match=r"its config\.yaml was edited: it is the config of run \w{12}; result\.json"):
         evaluate(where)
     config.write_text(text)
     (folder / "result.json").write_text(json.dumps(record | {"precision": "bf16-mixed"}))

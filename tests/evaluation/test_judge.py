@@ -128,7 +128,7 @@ def test_the_command_line(runs, capsys):
         (["run={cbam}", "parts=nonsense"], "unknown choice parts=nonsense; allowed are all, pgd, fgsm"),
         (["run={cbam}", "parts=transfer/nonsense"], "parts=transfer/nonsense"),
         (["run={cbam}", "images=0"], "wrong value images=0; allowed is an integer from 1"),
-        (["run={cbam}", "force=perhaps"], "wrong value force=perhaps; allowed is true, false"),
+        (["run={cbam}", "force=perhaps"], "wrong value force=perhaps; allowed is true or false"),
         (["run={cbam}", "attention=se"], "unknown key attention; allowed are run, table, parts, force, images"),
         (["images=5"], "0 runs or tables are named; allowed is one, run=ID or table=NAME"),
         (["run={cbam}", "table=demo"], "2 runs or tables are named; allowed is one, run=ID or table=NAME"),
@@ -200,7 +200,7 @@ def test_metrics_of_a_table_are_checked():
     from attnlab.errors import ConfigError
 
     for metrics, message in (
-        ("[judge/pointing/gradcam]", "the first is judged"),
+        ("[judge/pointing/gradcam]", "the first gets verdicts"),
         ("[test/top1_error, judge/pointing/nonsense]", "judge/pointing/nonsense: unknown"),
     ):
         with pytest.raises(ConfigError, match=message):

@@ -150,7 +150,7 @@ def test_what_is_no_judgement_of_this_record_is_put_aside(copy, capsys):
     judge(embedded, outputs, ["calibration"], images=50)
     kept = list(path.parent.glob("judge.json.*"))
     assert [other.read_text() for other in kept] == ["a person's notes"]
-    assert f"it is kept as {kept[0].name}" in capsys.readouterr().out
+    assert f"kept as {kept[0].name}" in capsys.readouterr().out
 
 
 SETTINGS = {"asked": 1000}

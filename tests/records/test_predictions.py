@@ -26,7 +26,7 @@ from attnlab.records.predictions import FILE, Predictions, of_records
 from attnlab.records.record import fault, read_record, seal, write_json
 from attnlab.tables.over_images import calibration_error
 from attnlab.training.classifier import Classifier
-from attnlab.training.keep_predictions import keep
+from attnlab.training.keep_predictions import keep_predictions
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +225,7 @@ def _order_of_batches(kind, data):
 def _kept(tmp_path, numbers, count, data):
     stand = _Stand(numbers, count)
     stand.trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, barebones=True)
-    return keep(stand, data, tmp_path)
+    return keep_predictions(stand, data, tmp_path)
 
 
 def test_what_is_not_known_to_be_the_test_set_is_not_kept(tmp_path, capsys):
@@ -245,7 +245,7 @@ def test_class_names_and_many_classes(tmp_path):
         (torch.tensor([299, 0, 5, 5]), torch.tensor([1.0, 0.2, 1 - 2**-24, 0.5]), torch.tensor([299, 1, 5, 6]))
     ]
     stand.trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, barebones=True)
-    made = record(["seed=1"], **keep(stand, data, tmp_path))
+    made = record(["seed=1"], **keep_predictions(stand, data, tmp_path))
     write(tmp_path, made)
     shutil.move(tmp_path / FILE, tmp_path / made["id"] / FILE)
     found = attnlab.load_predictions(made["id"], tmp_path)

@@ -87,7 +87,7 @@ def test_a_record_that_cannot_be_read_says_how_to_go_on(written, tmp_path, damag
     cfg = attnlab.config([f"output_dir={tmp_path / 'outputs'}"])
     path = written(record())
     path.write_bytes(damage)
-    with pytest.raises(ConfigError, match=r"^\w+/result\.json cannot be read \(.*; force=true puts it aside and runs"):
+    with pytest.raises(ConfigError, match=r"^\w+/result\.json cannot be read \(.*; force=true moves it aside and runs"):
         attnlab.train(cfg)
     with pytest.raises(ConfigError, match=r"^run=\w+: its result\.json cannot be read \(.*\)$"):
         read_record(path.parent, key="run")

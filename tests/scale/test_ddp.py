@@ -122,7 +122,7 @@ def test_torchrun_with_another_number_of_processes_is_refused(tmp_path):
 def test_another_rank_of_nothing_is_refused(tmp_path):
     code, err = refused(*DDP, f"output_dir={tmp_path}", LOCAL_RANK="1")
     assert code == 1
-    assert "LOCAL_RANK=1 is set in the environment, by neither torchrun nor srun" in err
+    assert "LOCAL_RANK=1 is set in the environment, but neither torchrun nor srun" in err
     assert not folders(tmp_path)
 
 

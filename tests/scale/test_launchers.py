@@ -67,7 +67,7 @@ def test_a_wrong_value_is_printed_before_anything_is_submitted(tmp_path, launche
     ("overrides", "message"),
     [
         (["launcher=ray", "runs_per_gpu=abc", "n_jobs=null", "seed=0,1"], "runs_per_gpu=abc; allowed is an integer"),
-        (["launcher=joblib", "seed=0,1"], "launcher=joblib: was removed; use launcher=local n_jobs=N"),
+        (["launcher=joblib", "seed=0,1"], "removed choice launcher=joblib; use launcher=local n_jobs=N"),
         (
             ["launcher=slurm", "machine.devices=auto", "seed=0,1"],
             "machine.devices=auto; allowed with launcher=slurm is",

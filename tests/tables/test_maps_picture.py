@@ -114,7 +114,7 @@ def test_neither_of_two_results_of_one_run_is_used_until_a_folder_is_chosen(outp
     assert [record["metrics"][TOP1] for record in chosen.records] == [5.0]
     mine = report_table(arguments(outputs, f"source={outputs}"))[0]
     assert sorted(record["metrics"][TOP1] for record in mine.records) == [8.0, 8.0]
-    with pytest.raises(ConfigError, match=r"^source=no/such; allowed is"):
+    with pytest.raises(ConfigError, match=r"^source=no/such: no such folder; allowed is"):
         report_table(arguments(outputs, "source=no/such"))
     shutil.rmtree(outputs / made["none"]["id"])
     with pytest.raises(ConfigError, match=r"none of its runs is recorded in .*; left out: .*that differ"):

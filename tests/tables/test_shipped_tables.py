@@ -32,7 +32,8 @@ KEPT = {
     "demo_ratio16": "placebo", "placebo_ratio16": "placebo", "where_they_look_ratio16": "where_they_look",
     "cifar10_20_epochs_ratio16": "cifar10_20_epochs",
 }  # fmt: skip
-OF_MASKS = {"demo", "placebo", "cifar10_20_epochs", "ignore_cifar10", "ignore_cifar100", "ignore_imagenet"}
+OF_MASKS = {"demo", "placebo", "cifar10_20_epochs", "cifar10_cpu", "ignore_cifar10", "ignore_cifar100"}
+OF_MASKS |= {"ignore_imagenet"}
 OF_MASKS |= {name for name in KEPT if name != "where_they_look_ratio16"}
 ABLATIONS = ("se_placement", "se_stage", "se_ratio", "se_squeeze", "se_excitation")
 #: nets of our own; a CIFAR-100 table whose twin is here has its rows

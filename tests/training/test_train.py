@@ -35,7 +35,7 @@ def test_a_config_is_checked_once(tiny, checked):
 def test_a_changed_copy_of_a_checked_config_is_checked(tiny):
     values = check(attnlab.config(tiny))
     for entry in (attnlab.train, attnlab.build):
-        with pytest.raises(ConfigError, match=r"^seed=-1; allowed is an integer from 0"):
+        with pytest.raises(ConfigError, match=r"^wrong value seed=-1; allowed is an integer from 0"):
             entry(values | {"seed": -1})
 
 
