@@ -6,10 +6,13 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import composed_once
 import pytest
 import silent
 
 from attnlab.data.batches import generator
+
+composed_once.share()
 
 TINY = [
     "model=resnet8",
