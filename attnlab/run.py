@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from attnlab.configuration.cli import EXPECTED, command_line
 from attnlab.configuration.compose import check
-from attnlab.configuration.groups import CONF, PACKAGES, choices
+from attnlab.configuration.groups import CONF, LAUNCHER_PACKAGES, choices
 from attnlab.configuration.identity import run_id
 from attnlab.configuration.resolvers import register_resolvers
 from attnlab.configuration.sweep_arguments import for_hydra
@@ -36,9 +36,9 @@ def job(cfg: DictConfig) -> float | None:
     try:
         values = check(cfg)
         launcher = HydraConfig.get().runtime.choices.get("hydra/launcher")
-        if launcher in PACKAGES:
+        if launcher in LAUNCHER_PACKAGES:
             raise ConfigError(
-                f"launcher={PACKAGES[launcher][1]}: is for sweeps and tables; allowed without -m is local"
+                f"wrong value launcher={LAUNCHER_PACKAGES[launcher][1]}; allowed without -m is local, others are for sweeps"
             )
         if values["dry_run"]:
             if ranks.is_first():

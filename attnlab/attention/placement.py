@@ -75,7 +75,7 @@ def make_attention(node: Mapping[str, Any], channels: int, **known: Any) -> nn.M
 class AttentionSlots:
     """Fills the slots of one network: the configured attention at its `place` and in its `stages`, identity elsewhere.
 
-    A backbone without a residual branch names its usual place also `branch`, the default place of most attentions.
+    Most attentions stand at `branch`. A backbone without a residual branch gives its usual place that name as well.
     image_size: of the dataset, in pixels; the sizes of all maps follow from it.
     Every attention is built under a forked random state of its own, so the random numbers that the backbone draws do
     not depend on the attention: at one seed, all rows of a table share their backbone weights. `draw` selects another

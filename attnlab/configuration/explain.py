@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from attnlab.configuration.groups import PACKAGES, choices, is_group
+from attnlab.configuration.groups import LAUNCHER_PACKAGES, choices, is_group
 from attnlab.configuration.hydra_compose import parent_node, siblings
 from attnlab.configuration.messages import unknown_choice, unknown_key, wrong_value
 from attnlab.configuration.schema import CHECKS, NO_ATTENTION
@@ -82,8 +82,8 @@ def _one_line(text: str) -> str:
 
 
 def _unknown_choice(group: str, choice: str, text: str) -> str:
-    if group == "hydra/launcher" and choice in PACKAGES:
-        package, launcher = PACKAGES[choice]
+    if group == "hydra/launcher" and choice in LAUNCHER_PACKAGES:
+        package, launcher = LAUNCHER_PACKAGES[choice]
         return f"missing package {package}, which launcher={launcher} needs; install attnlab[{launcher}]"
     names = re.findall(r"\n\t([\w-]+)(?=\n)", text.split("Config search path")[0])
     return unknown_choice(group, choice, names or choices(group))

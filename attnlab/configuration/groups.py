@@ -7,7 +7,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 
 #: choice of hydra/launcher -> (the package that provides it, the choice of `launcher` that uses it)
-PACKAGES = {
+LAUNCHER_PACKAGES = {
     "ray": ("hydra-ray-launcher", "ray"),
     "submitit_slurm": ("hydra-submitit-launcher", "slurm"),
 }

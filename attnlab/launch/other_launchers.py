@@ -14,7 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from attnlab.configuration.compose import check
-from attnlab.configuration.groups import PACKAGES
+from attnlab.configuration.groups import LAUNCHER_PACKAGES
 from attnlab.configuration.resolvers import register_resolvers
 from attnlab.errors import AttnlabError, ConfigError
 from attnlab.launch.one_run import print_failure
@@ -30,7 +30,7 @@ class OtherLauncher(Launcher):
     def __init__(self, inner: Launcher, name: str) -> None:
         self.inner, self.failed = inner, False
         #: as the user named it: launcher=slurm, or hydra/launcher=basic
-        self.title = f"launcher={PACKAGES[name][1]}" if name in PACKAGES else f"hydra/launcher={name}"
+        self.title = f"launcher={LAUNCHER_PACKAGES[name][1]}" if name in LAUNCHER_PACKAGES else f"hydra/launcher={name}"
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Give `inner` the function `work`, which jobs on other machines import by name."""

@@ -1,4 +1,4 @@
-"""Slots: the named places of a backbone where an attention may stand.
+"""Slots: how a backbone asks for the module that stands at one of its named places.
 
 A backbone takes one argument, `slot: Slot`, and calls it at every place it offers, e.g. `slot("branch", channels)`,
 together with what it knows there: the map's `downsampling`, the block's `in_channels`. It knows no attention.

@@ -15,7 +15,7 @@ from attnlab.records.record_check import checksum
 FILE = "judge.json"
 PREFIX = "judge/"
 #: scores of a map, and the maps that have them
-OF_MAPS = {
+MAP_SCORES = {
     "pointing": "pointing game %", "energy": "energy on object %", "average_precision": "average precision %",
     "iou": "IoU %", "iou_otsu": "IoU (Otsu) %", "insertion": "insertion AUC", "deletion": "deletion AUC",
     "road": "ROAD", "sanity": "rank correlation, all layers random",
@@ -35,7 +35,7 @@ OTHERS = {
 #: {score: its heading}
 HEADINGS = {
     f"{name}/{of}": f"{text}, {MAPS[of]}"
-    for name, text in OF_MAPS.items()
+    for name, text in MAP_SCORES.items()
     for of in MAPS
     if of in ("mask", "gradcam")
     or (of == "hirescam" and name != "sanity")

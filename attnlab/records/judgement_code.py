@@ -14,7 +14,7 @@ from attnlab.records.record import Record
 from attnlab.records.source_code import closure, differences, digests
 
 #: modules that turn a net and its images into a score; imports are followed among these only. The net's code is `net`.
-PACKAGES = (
+JUDGE_MODULES = (
     "attnlab.evaluation.metrics",
     "attnlab.evaluation.suite_errors",
     "attnlab.evaluation.suite_maps",
@@ -26,8 +26,9 @@ PACKAGES = (
     "attnlab.data.batches",
     "attnlab.data.cluttered_digits_images",
 )
-#: the parts that use the masks of objects, and maps
-OF_MAPS = ("localisation", "faithfulness", "sanity")
+#: the parts that use the masks of objects, and maps; they are judged by evaluation/suite_maps.py, the others by
+#: evaluation/suite_errors.py (a test compares this with evaluation/suite.py, which is above this room)
+MAP_PARTS = ("localisation", "faithfulness", "sanity")
 #: names of the keys of `of`, for messages
 WORDS = {
     "data_hash": "the images", "masks": "the objects' masks", "precision": "the precision", "net": "the net's code",
@@ -38,7 +39,7 @@ WORDS = {
 def code_of(part: str) -> dict[str, str]:
     """{file: digest} of today's code that judges a part."""
     return closure(
-        ["attnlab.evaluation.suite_maps" if part in OF_MAPS else "attnlab.evaluation.suite_errors"], PACKAGES
+        ["attnlab.evaluation.suite_maps" if part in MAP_PARTS else "attnlab.evaluation.suite_errors"], JUDGE_MODULES
     )
 
 
@@ -65,7 +66,7 @@ def facts(
 ) -> dict[str, Any]:
     """What a part depends on today. control: record of the same run without attention;  transfer: (science, data)."""
     of = {"data_hash": data.data_hash, "precision": precision, "code": code_of(part), "net": net_code(record)[0]}
-    if part in OF_MAPS:
+    if part in MAP_PARTS:
         of["masks"] = masks_digest(data)
     if part == "localisation":
         of["control"] = control and control["checksum"]

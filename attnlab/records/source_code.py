@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from attnlab.configuration.schema import NO_ATTENTION
-from attnlab.records.source_files import PACKAGES, installed_version, is_own, path_of, root_of
+from attnlab.records.source_files import FRAMEWORKS, installed_version, is_own, path_of, root_of
 from attnlab.records.syntax import syntax, syntax_digest
 
 #: parts of attnlab that compute nothing of a run: they compose, check, record and report it. Their imports are not
@@ -61,7 +61,7 @@ def digests(config: Mapping[str, Any]) -> Code:
         names = {name: None for module in modules for name in _closure(module)}
         files = {_file(name): _first_read(name)[0] for name in names}
         top = target.split(".")[0]
-        if top and not is_own(top) and top not in PACKAGES:
+        if top and not is_own(top) and top not in FRAMEWORKS:
             files[top] = installed_version(top)
         if files:
             found[part] = files

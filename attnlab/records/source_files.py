@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from pathlib import Path
 
 #: every record holds the versions of these, wherever they are installed
-PACKAGES = ("torch", "torchvision", "timm", "torchmetrics", "lightning", "numpy")
+FRAMEWORKS = ("torch", "torchvision", "timm", "torchmetrics", "lightning", "numpy")
 
 
 @cache
@@ -50,7 +50,7 @@ def is_own(top: str) -> bool:
     if top == "attnlab":
         return True
     root = root_of(top)
-    if root is None or top in PACKAGES or top in sys.stdlib_module_names:
+    if root is None or top in FRAMEWORKS or top in sys.stdlib_module_names:
         return False
     folder = root.resolve().parent
     above = [folder, *folder.parents]

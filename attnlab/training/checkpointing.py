@@ -27,7 +27,7 @@ AGREEMENT_STEPS = 20  # several ranks agree only every so many steps on whether 
 class Last(Checkpoint):
     """Writes last.ckpt at the end of each epoch, and within an epoch when it is `minutes` old (None: never).
 
-    batch_statistics: of hardware.batch_statistics; becomes `mixed` when a run is resumed with another value.
+    batch_statistics: of hardware.batch_statistics; `mixed` after a run was resumed with another value.
     data_hash: of the images.  code: digests of the code that computes the run (attnlab.records.source_code).
     accept_code: resume although the code has changed; `edited` then lists the changed files.
     stretch: software and hardware of this start (attnlab.records.provenance); `stretches`: of all starts so far.

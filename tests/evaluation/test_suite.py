@@ -8,7 +8,9 @@ from planted import Constant, Noise, Truth, planted
 
 from attnlab.data.memory import Images
 from attnlab.errors import ConfigError
+from attnlab.evaluation.judge_run import PARTS
 from attnlab.evaluation.judgement_table import show
+from attnlab.evaluation.suite import JUDGES
 from attnlab.evaluation.suite_errors import (
     judge_background,
     judge_calibration,
@@ -17,6 +19,7 @@ from attnlab.evaluation.suite_errors import (
     judge_health,
 )
 from attnlab.evaluation.suite_maps import FEW, LOCALISATION, few, judge_faithfulness, judge_localisation, judge_sanity
+from attnlab.records.judgement_code import MAP_PARTS, code_of
 
 
 @pytest.fixture(scope="module")
@@ -254,3 +257,11 @@ def test_weights_that_are_not_finite_are_one_message(truth):
     net.backbone.conv.weight.data.fill_(float("nan"))
     with pytest.raises(ConfigError, match="not finite"):
         judge_localisation(dataclasses.replace(truth, net=net), None)
+
+
+def test_the_code_of_each_part_is_that_of_its_judge():
+    """judgement_code.py names the modules, since records may not import evaluation."""
+    assert set(JUDGES) == set(PARTS)
+    for part, judge_part in JUDGES.items():
+        assert f"{judge_part.__module__.replace('.', '/')}.py" in code_of(part), part
+        assert (part in MAP_PARTS) == (judge_part.__module__ == "attnlab.evaluation.suite_maps")

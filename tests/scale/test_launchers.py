@@ -103,7 +103,7 @@ def test_a_launcher_that_is_not_installed_says_what_it_needs(monkeypatch):
     assert (
         explain(error) == "missing package hydra-submitit-launcher, which launcher=slurm needs; install attnlab[slurm]"
     )
-    assert set(groups.PACKAGES) == {"ray", "submitit_slurm"}
+    assert set(groups.LAUNCHER_PACKAGES) == {"ray", "submitit_slurm"}
 
 
 def test_a_launcher_is_no_science():
