@@ -38,7 +38,8 @@ def job(cfg: DictConfig) -> float | None:
         launcher = HydraConfig.get().runtime.choices.get("hydra/launcher")
         if launcher in LAUNCHER_PACKAGES:
             raise ConfigError(
-                f"wrong value launcher={LAUNCHER_PACKAGES[launcher][1]}; allowed without -m is local, others are for sweeps"
+                f"wrong value launcher={LAUNCHER_PACKAGES[launcher][1]}; allowed without -m is local, others are "
+                "for sweeps"
             )
         if values["dry_run"]:
             if ranks.is_first():
