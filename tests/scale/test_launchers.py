@@ -93,7 +93,7 @@ def test_wrong_numbers_are_one_message(tmp_path, overrides, message):
 def test_a_launcher_without_a_sweep_is_refused(tmp_path):
     code, err = refused(*SMALL, "launcher=ray", f"output_dir={tmp_path}")
     assert code == 1
-    assert "launcher=ray: is for sweeps and tables; allowed without -m is local" in err
+    assert "wrong value launcher=ray; allowed without -m is local" in err
 
 
 def test_a_launcher_that_is_not_installed_says_what_it_needs(monkeypatch):
