@@ -45,7 +45,7 @@ def golden() -> list[dict[str, str]]:
 )
 def test_costs_are_the_golden_ones(model):
     known = {row["attention"]: row for row in golden() if row["model"] == model}
-    assert len(known) >= 50
+    assert len(known) >= 72
     found = {row["attention"]: row for row in costs(model)}
     assert {name: found[name] for name in known} == known  # a new attention adds its row when the file is written anew
 
@@ -88,6 +88,8 @@ TOTALS = [
     (["attention=cbam", R18], "11.78"),
     (["attention=bam_official", R18], "11.71"),
     (["attention=gam_liu2021", R18], "16.04"),
+    (["attention=epsa"], "22.56"),  # murufeng/EPSANet@9955041 README.md
+    (["attention=cot"], "22.2"),  # JDAI-CV/CoTNet@895e024 README.md
 ]
 
 
@@ -221,6 +223,7 @@ def test_the_menu_as_csv():
     assert list(rows[0]) == list(COLUMNS)
     assert set(found) == {name for name in choices("attention") if "_laakom" not in name}
     kinds = {"se": "channel", "small_spatial": "spatial", "cbam": "both", "triplet": "both", "gc": "channel"}
+    kinds |= {"ese": "channel", "soca": "channel", "scsa": "both", "external": "both", "cot": "kernel"}
     assert {name: found[name]["kind"] for name in kinds} == kinds
     assert {"none", "a2", "gc", "non_local", "sk"} <= {name for name, row in found.items() if row["inverse"] == "no"}
     assert all(row["source"] for row in rows)

@@ -83,7 +83,7 @@ def test_in_every_place_and_start_and_without_memory():
         assert equal(rest, others)
     with torch.device("meta"):
         assert sum(p.numel() for p in build("attention=se", "attention.draw=1").parameters()) > 0
-        with pytest.raises(ConfigError, match=r"attention\.draw=1: none of its weights"):
+        with pytest.raises(ConfigError, match=r"attention\.draw=1; none of its weights"):
             build("attention=simam", "attention.draw=1")
 
 

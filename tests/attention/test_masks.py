@@ -36,16 +36,22 @@ TABLE = {
     "sigmoid_exponential": (SIGMOID_1, 0.5, SIGMOID_1),
     "attend_floor": (0.75, 0.5, 1),
     "hard": (1, 0, 1),
+    "hard_sigmoid": (0.5, 0, 1),
 }
 
 
 def test_the_table_covers_every_mask():
-    assert set(TABLE) | {"relu", "tanh"} == set(choices("attention/mask"))
+    assert set(TABLE) | {"relu", "tanh", "linear"} == set(choices("attention/mask"))
 
 
 def test_the_se_papers_ablations():
     assert torch.equal(mask("relu")(Z), Z.clamp(min=0))
     assert torch.allclose(mask("tanh")(Z), 2 * torch.sigmoid(2 * Z) - 1, atol=1e-12)
+
+
+def test_the_masks_without_a_sigmoid():
+    assert torch.equal(mask("linear")(Z), Z)
+    assert torch.allclose(mask("hard_sigmoid")(Z), (Z / 6 + 0.5).clamp(0, 1), atol=1e-12)
 
 
 @pytest.mark.parametrize("name", TABLE)

@@ -140,9 +140,9 @@ def test_double_attention():
 
 
 def test_additive_modules_start_as_identity():
-    for overrides in (["gc"], ["a2"], ["non_local"]):
+    for attention in ADDITIVE:
         bare = attnlab.build(attnlab.config(["model=resnet8", "attention=none"])).eval()
-        net = attnlab.build(attnlab.config(["model=resnet8", f"attention={overrides[0]}"])).eval()
+        net = attnlab.build(attnlab.config(["model=resnet8", f"attention={attention}"])).eval()
         images = torch.randn(2, 3, 16, 16)
         assert torch.equal(bare(images), net(images))
 
@@ -237,7 +237,13 @@ def test_places_of_timms_nets(attention, place):
     assert all(p.grad is not None for p in net.parameters())
 
 
-STARTS = [name for name in choices("attention") if "_laakom" not in name and name not in ("none", "sk")]
+def place_of(attention):
+    return attnlab.config(["model=resnet8", f"attention={attention}"]).attention.get("place")
+
+
+STARTS = [name for name in choices("attention") if "_laakom" not in name and place_of(name) not in (None, "kernel")]
+#: modules that are identities at birth: what they add has a weight of zero
+ADDITIVE = ("gc", "a2", "non_local", "danet", "criss_cross")
 
 
 @pytest.mark.parametrize("attention", STARTS)
@@ -245,14 +251,14 @@ def test_start_identity_begins_as_the_net_without_attention(attention):
     overrides = ["model=resnet8", f"attention={attention}", "attention.start=identity"]
     net = attnlab.build(attnlab.config(overrides))
     bare = attnlab.build(attnlab.config(["model=resnet8", "attention=none"]))
-    images = torch.randn(2, 3, 16, 16) if "theta" not in attention else torch.randn(2, 3, 32, 32)
+    one_size = "theta" in attention or attention == "nam_spatial"  # built for the size of the dataset's images
+    images = torch.randn(2, 3, 32, 32) if one_size else torch.randn(2, 3, 16, 16)
     assert torch.equal(net.train()(images), bare.train()(images))
     net(images).square().sum().backward()
     amounts = [m.amount for m in net.modules() if isinstance(m, Eased)]
     assert amounts
     moved = [amount for amount in amounts if amount.grad.abs() > 0]
-    additive = attention in ("gc", "a2", "non_local")  # these are identities themselves at birth
-    assert len(moved) == (0 if additive else len(amounts))
+    assert len(moved) == (0 if attention in ADDITIVE else len(amounts))
 
 
 def test_at_amount_1_it_is_the_attention():
@@ -264,7 +270,8 @@ def test_at_amount_1_it_is_the_attention():
     images = torch.randn(2, 3, 16, 16)
     assert torch.allclose(plain(images), eased(images), atol=1e-5)
     with pytest.raises(
-        ConfigError, match=r"^wrong value attention\.start=identity: .* begin as one; allowed is null \(attention=sk\)$"
+        ConfigError,
+        match=r"^wrong value attention\.start=identity; .* begin as an identity; allowed is null \(attention=sk\)$",
     ):
         attnlab.build(attnlab.config(["attention=sk", "attention.start=identity"]))
     with pytest.raises(ConfigError, match=r"^wrong value attention\.start=zero; allowed is identity, or null$"):

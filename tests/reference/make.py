@@ -16,7 +16,8 @@ FOLDER holds the originals, one file each (none is part of this repository: some
     bams_resnet.py   ma-xu/ResidualAttention@045265c:models/bams_resnet.py
     cbams_resnet.py  ma-xu/ResidualAttention@045265c:models/cbams_resnet.py
     model1.py, model2.py, blocks.py, initialize.py   SaoYan/LearnToPayAttention@61cf5b2 (their newest versions)
-SE, GE and SK come from the installed timm. What is in an npz: README.md beside this file.
+SE, GE and SK come from the installed timm; make_modules.py runs further modules. What is in an
+npz: README.md beside this file.
 """
 
 import importlib.util
@@ -283,7 +284,7 @@ for number, maps in ((1, "before"), (2, "after")):
 def fill(module: nn.Module, seed: str) -> None:
     """Every parameter and running statistic by the rule, in place."""
     for name, tensor in module.state_dict().items():
-        if not name.endswith("num_batches_tracked"):
+        if tensor.is_floating_point():  # neither num_batches_tracked nor a table of indices
             tensor.copy_(torch.from_numpy(values(name, tuple(tensor.shape), seed)))
 
 
@@ -326,13 +327,8 @@ def about(original: Original, module: nn.Module) -> str:
     return json.dumps(facts)
 
 
-def make(name: str, folder: Path) -> Path:
-    """Write <name>.npz."""
-    original = ORIGINALS[name]
-    if original.file:
-        source = load(folder / original.file)
-    else:
-        source = gather_excite()
+def write(name: str, original: Original, source: ModuleType) -> Path:
+    """Run an original, which `source` holds, and write <name>.npz."""
     arrays: dict[str, NDArray[np.generic]] = {}
     for case in original.cases:
         module = original.build(source, case.shape).double()
@@ -343,6 +339,12 @@ def make(name: str, folder: Path) -> Path:
     path = HERE / f"{name}.npz"
     np.savez_compressed(path, **arrays)
     return path
+
+
+def make(name: str, folder: Path) -> Path:
+    """Write <name>.npz."""
+    original = ORIGINALS[name]
+    return write(name, original, load(folder / original.file) if original.file else gather_excite())
 
 
 if __name__ == "__main__":
