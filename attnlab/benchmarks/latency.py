@@ -9,6 +9,7 @@ table.
 """
 
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import torch
@@ -58,9 +59,12 @@ def latency(options: BenchOptions) -> Report:
     if not rows:
         raise ConfigError(f"nothing was measured: {'; '.join(left_out) or 'no engine runs on this device'}")
     devices = " and ".join(one["device"] for one in machines)
+    packages = dict(machines[0]["versions"])
+    if "onnx" in engines:
+        packages["onnxruntime"] = version("onnxruntime")
     summary = {"not measured": "; ".join(left_out)} if left_out else {}
     title = "one inference of a net with an attention over the same net without it"
-    return Report("latency", title, rows, machines[0] | {"device": devices}, summary)
+    return Report("latency", title, rows, machines[0] | {"device": devices, "versions": packages}, summary)
 
 
 def _engines(options: BenchOptions) -> tuple[list[str], list[str]]:
@@ -81,7 +85,7 @@ def _engines(options: BenchOptions) -> tuple[list[str], list[str]]:
 def _batches(options: BenchOptions) -> list[int]:
     text = options.own.get("batches", BATCHES)
     if any(not one.isdecimal() or int(one) < 1 for one in text.split(",")):
-        raise ConfigError(wrong_value("batches", text, "integers from 1, with commas between"))
+        raise ConfigError(wrong_value("batches", text, "a list of integers from 1, with commas between"))
     return [int(one) for one in text.split(",")]
 
 
