@@ -60,6 +60,8 @@ class Sweep:
             import attnlab.training.train  # noqa: F401  every job inherits the imports of torch and lightning
         for job in waiting:
             import_all(job.values)
+        if any(job.values["tracker"]["name"] == "wandb" for job in waiting):
+            import wandb  # noqa: F401  hundreds of modules, which every job would import again
         self.display: Bars | Lines = (Bars if sys.stdout.isatty() else Lines)(plan.jobs, self.n_jobs)
         self.running: dict[int, Job] = {}
         previous = signal.signal(signal.SIGTERM, raise_interrupt)
