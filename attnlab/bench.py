@@ -6,6 +6,8 @@ step        a training step against float32, NCHW, eager; what an attention adds
 data        augmented images per second against torchvision in a DataLoader
 overhead    a step of Lightning and our classifier against a bare PyTorch loop
 roofline    a gate against the time its bytes take to move                         attention=se,cbam shapes=128x16x32x32
+latency     inference with an attention over none: eager, compiled, CUDA graph, ONNX; attention=se,cbam | table=NAME
+            batches=1,128 engines=eager,compiled,graph,onnx
 same        do runs repeated in another folder have the same errors?               OUTPUT_DIR OTHER  json=FILE
 show        print the tables of earlier JSON files                                 FILE ... format=table|markdown
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # these modules import torch, which the menu's errors and --h
 #: command -> its own keys, besides json and repeats; the command COMMAND is attnlab.benchmarks.COMMAND.COMMAND
 COMMANDS: dict[str, tuple[str, ...]] = {
     "gates": ("shapes",), "step": ("compiled",), "data": (), "overhead": (), "roofline": ("shapes",),
+    "latency": ("batches", "engines"),
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import torch
 
 from attnlab.configuration.compose import check, compose_file
 from attnlab.errors import ConfigError
-from attnlab.machine import hardware, versions
+from attnlab.machine import cpu, hardware, versions
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed")
 
@@ -100,6 +100,7 @@ def describe(here: Setting) -> dict[str, Any]:
     typed = [a for a in sys.argv[1:] if a.partition("=")[0] not in no_paths]
     return {
         "device": hardware.device_name(here.device),
+        "matrix_units": cpu.matrix_units() if here.device.type == "cpu" else "",
         "threads": torch.get_num_threads(),
         "precision": here.precision,
         "channels_last": here.channels_last,

@@ -145,7 +145,8 @@ def show(report: Report) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 170)
     targets = any(row.target for row in report.rows)
-    drawn = Table(title=Text(report.title), title_justify="left")
+    where = f", on {measured_on(report.machine)}" if "matrix_units" in report.machine else ""
+    drawn = Table(title=Text(f"{report.title}{where}"), title_justify="left")
     for name in ("ratio", "quartiles", *(["target"] if targets else [])):
         drawn.add_column(name, justify="right", no_wrap=True)
     for name in ("of / over", "case", "median (quartiles)", "facts"):
@@ -165,6 +166,8 @@ def show(report: Report) -> None:
 def markdown(report: Report) -> str:
     """The table and the machine as Markdown, ratio first."""
     lines = [f"## {report.command}", "", f"{report.title[0].upper()}{report.title[1:]}.", ""]
+    if "matrix_units" in report.machine:  # older files do not have it
+        lines[-1:] = [f"Measured on {measured_on(report.machine)}.", ""]
     lines += ["| ratio | quartiles | of / over | case | medians |", "|---:|---:|---|---|---|"]
     for row in report.rows:
         ratio, quartiles = ratio_text(row.ratio(), row.unit)
@@ -173,6 +176,12 @@ def markdown(report: Report) -> str:
         lines.append(f"| **{ratio}** | {quartiles} | {row.of} / {row.over} | {row.case} | {times}{facts} |")
     lines += ["", *(f"- {name}: {_fact(value)}" for name, value in report.summary.items())]
     return "\n".join([*lines, "", f"{machine_line(report.machine)}", ""])
+
+
+def measured_on(machine: Mapping[str, Any]) -> str:
+    """The device, and what multiplies bfloat16 on a CPU: `Intel(R) Xeon(R) Processor, 2 cores, with AMX`."""
+    units = machine.get("matrix_units")
+    return f"{machine['device']}{f', with {units}' if units else ''}"
 
 
 def _fact(value: str | int | float) -> str:

@@ -23,6 +23,7 @@ from attnlab.configuration.explain import explain
 from attnlab.configuration.secrets import hide
 from attnlab.errors import AttnlabError
 from attnlab.machine import ranks
+from attnlab.machine.cpu import wait_passively
 from attnlab.machine.processes import INTERRUPTED, ignore_stops, raise_interrupt
 
 CLOSED_PIPE = 141  # the shell's status of a process that SIGPIPE killed
@@ -39,6 +40,7 @@ def command_line(
     so does an OSError; any other error is a defect and always prints its traceback too.
     """
     signal.signal(signal.SIGTERM, raise_interrupt)
+    wait_passively()
     try:
         yield
         sys.stdout.flush()  # here, or a closed pipe would be noticed only after main

@@ -13,7 +13,7 @@ def register_resolvers() -> None:
     from attnlab.configuration.image_tree import class_count, fingerprint, own_listing
     from attnlab.machine import gpus
 
-    for resolve in (gpus.jobs_at_a_time, gpus.gpu_share, gpus.tasks_per_node, gpus.gpus_per_node):
+    for resolve in (gpus.gpu_share, gpus.tasks_per_node, gpus.gpus_per_node):
         OmegaConf.register_new_resolver(resolve.__name__, resolve, replace=True)
     for name, read in (("table_classes", picture_table.class_count), ("table_listing", picture_table.fingerprint)):
         OmegaConf.register_new_resolver(name, lambda *, _parent_, read=read: read(_parent_), replace=True)

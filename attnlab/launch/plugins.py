@@ -22,10 +22,11 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # noqa: E40
 class AttnlabLauncher(Launcher):
     """Runs every job of a sweep in its own process, forked from this one (attnlab.launch.sweep).
 
-    n_jobs: jobs at a time; null: as many as the GPUs have place for.  failed: whether a job has failed.
+    n_jobs: jobs at a time; null: as many as the GPUs have place for, or the CPU has cores.  failed: whether a job
+    failed.
     """
 
-    def __init__(self, n_jobs: int | None = 1) -> None:
+    def __init__(self, n_jobs: int | None = None) -> None:
         self.n_jobs, self.failed = n_jobs, False
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:

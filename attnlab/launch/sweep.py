@@ -21,7 +21,7 @@ from attnlab.launch.display import Bars, Lines
 from attnlab.launch.job import Job, Report
 from attnlab.launch.one_run import run_one
 from attnlab.launch.plan import Plan
-from attnlab.machine import gpus
+from attnlab.machine import cpu, gpus
 from attnlab.machine.processes import raise_interrupt
 from attnlab.machine.ranks import PROCESS_GROUP
 from attnlab.records.source_code import import_all
@@ -34,22 +34,34 @@ ENDING_SECONDS = 0.005  # wait for a job that has closed its pipe and is about t
 
 
 class Sweep:
-    """Runs the jobs of a plan, `n_jobs` at a time. Raises ConfigError for an n_jobs that is no count."""
+    """Runs the jobs of a plan, `n_jobs` at a time; null: as many as the GPUs have place for, or the CPU has cores.
+
+    Raises ConfigError for an n_jobs that is no count.
+    """
 
     def __init__(self, config: DictConfig, n_jobs: int | None) -> None:
         if n_jobs is not None and (not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or n_jobs < 1):
             raise ConfigError(f"wrong value n_jobs={n_jobs}; allowed is an integer from 1, or null")
         machine = config.machine
-        self.n_jobs = gpus.jobs_at_a_time(n_jobs, config.runs_per_gpu, machine.accelerator, machine.devices)
+        self.n_jobs = gpus.jobs_at_a_time(
+            n_jobs, config.runs_per_gpu, machine.accelerator, machine.devices, machine.threads
+        )
+        self.chosen_here = n_jobs is None
         self.stopping = False
 
     def run(self, plan: Plan) -> None:
         """Run every waiting job of the plan, then print what failed."""
         waiting = plan.waiting
+        if self.chosen_here:  # fewer jobs than places: each job gets more cores
+            self.n_jobs = max(1, min(self.n_jobs, len(waiting)))
+            if len(waiting) > 1:
+                print(f"sweep: {self.n_jobs} of {len(waiting)} jobs at a time", flush=True)
         if waiting:
             import attnlab.training.train  # noqa: F401  every job inherits the imports of torch and lightning
         for job in waiting:
             import_all(job.values)
+        if any(job.values["tracker"]["name"] == "wandb" for job in waiting):
+            import wandb  # noqa: F401  hundreds of modules, which every job would import again
         self.display: Bars | Lines = (Bars if sys.stdout.isatty() else Lines)(plan.jobs, self.n_jobs)
         self.running: dict[int, Job] = {}
         previous = signal.signal(signal.SIGTERM, raise_interrupt)
@@ -125,10 +137,8 @@ class Sweep:
 
 def _share_of_cores(machine: dict[str, Any], n_jobs: int) -> dict[str, int]:
     """machine.threads and machine.workers of one of n_jobs jobs, where the config leaves them to attnlab."""
-    from attnlab.machine.hardware import cores
-
     if n_jobs == 1:
         return {}
     devices = machine["devices"] if isinstance(machine["devices"], int) else 1
-    share = max(1, cores() // (n_jobs * max(1, devices)))
+    share = max(1, cpu.cores() // (n_jobs * max(1, devices)))
     return {key: share for key in ("threads", "workers") if machine[key] is None}

@@ -24,7 +24,9 @@ def jobs(arguments: Sequence[str], config: DictConfig) -> list[list[str]]:
     done = [] if config.force else [r for r in records if config.code == "recorded" or not doubts(r, config.output_dir)]
     progress = progress_of(grid, done)
     machine = config.machine
-    at_a_time = jobs_at_a_time(config.n_jobs, config.runs_per_gpu, machine.accelerator, machine.devices)
+    at_a_time = jobs_at_a_time(
+        config.n_jobs, config.runs_per_gpu, machine.accelerator, machine.devices, machine.threads
+    )
     print(progress.heading(grid.name, at_a_time), flush=True)
     if elsewhere := len({record["id"] for record in gather(RESULTS)[0]} & set(progress.to_do.values())):
         print(f"table {grid.name}: {elsewhere} of them are in ./{RESULTS}, which reports show; they are run here anew")

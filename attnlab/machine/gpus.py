@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from attnlab.errors import AttnlabError, ConfigError
+from attnlab.machine import cpu
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 RETRY_SECONDS = 0.5  # between two attempts to take GPUs
@@ -29,8 +30,11 @@ def ids() -> list[str]:
     return [str(number) for number in range(torch.cuda.device_count())]
 
 
-def jobs_at_a_time(n_jobs: Any, runs_per_gpu: Any, accelerator: str = "auto", devices: Any = 1) -> int:
-    """The number of jobs that run at a time: n_jobs; null: runs_per_gpu on every GPU, or one on a CPU.
+def jobs_at_a_time(
+    n_jobs: Any, runs_per_gpu: Any, accelerator: str = "auto", devices: Any = 1, threads: Any = None
+) -> int:
+    """The number of jobs that run at a time: n_jobs; null: runs_per_gpu on every GPU, or on a CPU one for each core
+    (machine.threads cores, where that is given), as memory permits.
 
     Raises ConfigError for a value that is no count, and for n_jobs > 1 when every job takes the same or all GPUs.
     """
@@ -42,8 +46,12 @@ def jobs_at_a_time(n_jobs: Any, runs_per_gpu: Any, accelerator: str = "auto", de
                 "those GPUs"
             )
         return 1
+    if n_jobs is not None:
+        return int(n_jobs)
     there = 0 if accelerator in ("cpu", "mps") else len(ids())
-    return n_jobs or max(1, runs_per_gpu * there // devices)
+    if not there and accelerator != "mps":
+        return cpu.jobs_at_a_time(devices * (threads or 1))
+    return max(1, runs_per_gpu * there // devices)
 
 
 def _check(**counts: Any) -> None:

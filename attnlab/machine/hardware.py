@@ -15,15 +15,13 @@ import torch
 from torch import nn
 
 from attnlab.errors import ConfigError
+from attnlab.machine import cpu
+from attnlab.machine.cpu import cores
 
 
 def cpu_has_bf16() -> bool:
     """Whether the CPU multiplies matrices in bfloat16 (AMX, or AVX512-BF16)."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return "amx_bf16" in flags or "avx512_bf16" in flags
+    return bool(cpu.matrix_units())
 
 
 def accelerator(machine: Mapping[str, Any]) -> str:
@@ -67,11 +65,6 @@ def check_devices(machine: Mapping[str, Any]) -> None:
         raise ConfigError(f"wrong value machine.devices={devices}; allowed on this machine is 1 to {count} GPUs")
 
 
-def cores() -> int:
-    """Number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def rank_count(machine: Mapping[str, Any]) -> int:
     """Number of a run's processes on this machine, one a device."""
     devices = machine["devices"]
@@ -107,9 +100,16 @@ def too_little_memory(values: Mapping[str, Any], error: Exception) -> str:
 
 
 def share(machine: Mapping[str, Any], key: str) -> int:
-    """machine.threads or machine.workers of one rank; null = this job's cores divided by its ranks."""
-    given = machine.get(key)
-    return int(given) if given is not None else max(1, cores() // rank_count(machine))
+    """machine.threads or machine.workers of one rank; null = this job's cores divided by its ranks.
+
+    The threads of a run of one process on a CPU are one less than the cores: as many threads as cores become many times
+    slower when one other program is busy.
+    """
+    if (given := machine.get(key)) is not None:
+        return int(given)
+    ranks = rank_count(machine)
+    spare = cpu.spare_cores() if key == "threads" and ranks == 1 and accelerator(machine) == "cpu" else 0
+    return max(1, (cores() - spare) // ranks)
 
 
 def set_threads(machine: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from attnlab.records.record import Record
 from attnlab.tables.cell_result import CellResult, PaperNumber
 from attnlab.tables.cell_runs import CellRuns
 from attnlab.tables.grid import Cell, Grid
+from attnlab.tables.latency import Latencies, Latency, is_latency
 from attnlab.tables.noise_floor import NoiseFloor, are_one_model, are_twins
 from attnlab.tables.over_images import Interval
 from attnlab.tables.progress import Progress, progress_of
@@ -26,18 +27,31 @@ class Comparison:
     """A grid with its records.
 
     left_out: records that were rejected, a line each;  over_images: (row, column) -> the interval of its difference
-    over the test images, for runs that keep their predictions (image_table.py).
+    over the test images, for runs that keep their predictions (image_table.py);  latencies: the file of latencies, or
+    None.
     """
 
     grid: Grid
     progress: Progress
     left_out: tuple[str, ...] = ()
     over_images: Mapping[CellKey, Interval] = field(default_factory=dict, compare=False)
+    latencies: Latencies | None = field(default=None, compare=False)
     _results: dict[str, dict[CellKey, CellResult]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        return tuple(self.grid.table["metrics"])
+        """The metrics of runs that the table declares."""
+        return tuple(name for name in self.grid.table["metrics"] if not is_latency(name))
+
+    @property
+    def latency_columns(self) -> tuple[str, ...]:
+        """The columns of latencies that the table declares. They are properties of a net, not of its runs."""
+        return tuple(name for name in self.grid.table["metrics"] if is_latency(name))
+
+    def latency(self, column: str, cell: Cell) -> Latency | None:
+        """The latency of a cell's net over that of the baseline's; None where it was not measured."""
+        baseline = cell if cell.row == self.baseline else self._baseline_of(cell)
+        return self.latencies.of(column, cell.config, baseline.config) if self.latencies and baseline else None
 
     @property
     def baseline(self) -> str:

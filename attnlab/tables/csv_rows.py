@@ -47,4 +47,6 @@ def _csv_row(comparison: Comparison, metric: str, result: CellResult) -> dict[st
         "images_per_second": timed.median("images_per_second"), "seconds": timed.median("seconds"),
         "seeds": " ".join(str(run["config"]["seed"]) for run in runs.runs),
         "runs": " ".join(run["id"] for run in runs.runs),
+    } | {
+        name: (found := comparison.latency(name, result.cell)) and found.median for name in comparison.latency_columns
     }  # fmt: skip

@@ -48,6 +48,7 @@ def page_notes(comparison: Comparison, results: Mapping[tuple[str, str], CellRes
         )
     if speeds := speed_note(comparison.records):
         yield speeds
+    yield from _latencies(comparison)
     yield from provenance_notes(comparison.records)
     yield from _judge_scores(comparison)
     yield from judge_notes(comparison.records, comparison.metrics)
@@ -131,6 +132,25 @@ def _papers(comparison: Comparison) -> Iterator[str]:
         yield f"{text}. {block.get('missing') or ''}".strip()
     if not comparison.grid.table["paper"]:
         yield "Paper: not available."
+
+
+def _latencies(comparison: Comparison) -> Iterator[str]:
+    """On which machine the latencies were measured, and how many rows have none."""
+    if not comparison.latency_columns:
+        return
+    command = f"python -m attnlab.bench latency table={comparison.grid.name}"
+    if comparison.latencies is None:
+        yield f"Latency: not measured. {command} measures it."
+        return
+    yield (
+        f"latency / {comparison.baseline}: the time of one inference over that of {comparison.baseline}, median and "
+        f"quartiles of rounds in turn. Measured on {comparison.latencies.machine} ({comparison.latencies.path}), not "
+        "taken from training times."
+    )
+    cells = comparison.grid.cells
+    missing = [c.row for c in cells if any(comparison.latency(name, c) is None for name in comparison.latency_columns)]
+    if missing:
+        yield f"Latency not measured for {', '.join(dict.fromkeys(missing))}. {command} measures it."
 
 
 def _judge_scores(comparison: Comparison) -> Iterator[str]:

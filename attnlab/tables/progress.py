@@ -57,7 +57,7 @@ class Progress:
         if unknown == to_do:
             return f"{line}; how long a run takes here is not known yet"
         rest = f" and {unknown} runs of unknown length" if unknown else ""
-        return f"{line}, about {duration(seconds / n_jobs)}{rest}"
+        return f"{line}, about {duration(seconds / min(n_jobs, to_do))}{rest}"
 
 
 def _estimate_keys(config: Mapping) -> tuple[str, str]:

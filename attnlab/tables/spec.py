@@ -6,6 +6,7 @@ from typing import Any
 
 from attnlab.errors import ConfigError
 from attnlab.records import judgement
+from attnlab.tables import latency
 
 KEYS = ("title", "about", "rows", "columns", "seeds", "metrics", "margin", "baseline", "same", "paper")
 ABOUT = ("source", "protocol", "departures", "cost")
@@ -41,10 +42,11 @@ def check_table(name: str, table: Any) -> dict[str, Any]:
             f"wrong value table.metrics={metrics}; allowed is a list; the first gets verdicts and is one of "
             f"{', '.join(METRICS)}"
         )
-    if unknown := [name for name in metrics if name not in (*METRICS, *judgement.METRICS)]:
+    known_metrics = (*METRICS, *judgement.METRICS)
+    if unknown := [name for name in metrics if name not in known_metrics and not latency.is_latency(str(name))]:
         raise ConfigError(
-            f"table.metrics: {unknown[0]}: unknown; allowed are {', '.join(METRICS)}, and the scores of attnlab.judge: "
-            f"{', '.join(judgement.METRICS)}"
+            f"table.metrics: {unknown[0]}: unknown; allowed are {', '.join(METRICS)}; latencies: {latency.ALLOWED}; "
+            f"and the scores of attnlab.judge: {', '.join(judgement.METRICS)}"
         )
     margin = declared.get("margin")
     if margin is not None and (type(margin) not in (int, float) or not 0 < margin < float("inf")):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from attnlab.tables import latency
 from attnlab.tables.cell_result import CellResult
 from attnlab.tables.comparison import Comparison
 from attnlab.tables.metric_names import decimals, metric_name
@@ -69,6 +70,10 @@ def _column(comparison: Comparison, column: str) -> Section:
     fields |= {
         "params": lambda result: count(result.runs.mean("params")),
         "MACs": lambda result: count(result.runs.mean("macs")),
+        **{
+            latency.heading(name, comparison.baseline): partial(_latency, comparison, name)
+            for name in comparison.latency_columns
+        },
         "images/s": lambda result: number(with_setup(result.runs, setup).median("images_per_second"), 0),
         "s a run": lambda result: number(with_setup(result.runs, setup).median("seconds"), 0),
     }
@@ -84,6 +89,10 @@ def _of_other_metric(
     results: Mapping[tuple[str, str], CellResult], text: Callable[[CellResult], str], result: CellResult
 ) -> str:
     return text(results[result.key])
+
+
+def _latency(comparison: Comparison, column: str, result: CellResult) -> str:
+    return str(comparison.latency(column, result.cell) or DASH)
 
 
 def _ours(result: CellResult) -> str:

@@ -21,6 +21,7 @@ from attnlab.tables.csv_rows import csv_rows, write_csv
 from attnlab.tables.formats import embedded, html_page, latex, markdown
 from attnlab.tables.grid import Grid, read_grid
 from attnlab.tables.image_table import cells_over_images
+from attnlab.tables.latency import read_latencies
 from attnlab.tables.maps_picture import maps_of
 from attnlab.tables.metric_names import ERROR
 from attnlab.tables.page import Page
@@ -59,6 +60,8 @@ def report_table(arguments: Sequence[str]) -> TableReport:
         cells = cells_over_images(comparison, predictions)
         intervals = {key: cell.over_images for key, cell in cells.items() if cell.over_images}
         comparison = replace(comparison, over_images=intervals)
+    if comparison.latency_columns:
+        comparison = replace(comparison, latencies=read_latencies(output_dir, RESULTS))
     return _write(comparison, output_dir)
 
 

@@ -31,6 +31,7 @@ from attnlab.training.keep_predictions import keep_predictions
 from attnlab.training.lightning_noise import quiet
 from attnlab.training.make_record import make_record
 from attnlab.training.progress_bar import progress_callback
+from attnlab.training.slow_steps import SlowSteps
 from attnlab.training.trackers import Tracker
 from attnlab.training.trainer import make_classifier, make_trainer
 
@@ -102,7 +103,8 @@ def train(
                 run.made_by.code, stretch(run.made_by, machine), parent, accept_code=values.get("code") == "recorded",
             )  # fmt: skip
             best = Best(run.folder) if values["recipe"]["validation"]["images"] > 0 else None
-            optional: list[Callback | None] = [best, progress_callback(log, on_progress), _maps_callback(run)]
+            slow_steps = SlowSteps(run.id) if hardware.accelerator(machine) == "cpu" else None
+            optional = [best, progress_callback(log, on_progress), slow_steps, _maps_callback(run)]
             callbacks = [Draws(values["seed"]), log, last, *filter(None, optional)]
             trainer = make_trainer(values, run.folder, callbacks, tracker.loggers(), rank_watch)
             if trainer.is_global_zero:

@@ -308,7 +308,7 @@ def test_help_and_cfg_do_not_wait_for_torch(option):
     assert done.returncode == 0, done.stderr
     if option == ["--help"]:
         assert "icbam_negated_laakom2021" in done.stdout
-        assert "n_jobs: 1             # jobs of a sweep at a time" in done.stdout
+        assert "n_jobs: null          # jobs of a sweep at a time" in done.stdout
     else:
         assert OmegaConf.create(done.stdout).attention._target_ == "torch.nn.Identity"
 

@@ -151,7 +151,7 @@ def test_an_interrupted_run_asks_the_same_question(lab):
 
 
 def test_code_that_is_edited_during_a_sweep_is_not_used_and_the_records_say_so(lab):
-    done = lab.train("-m", "seed=0,1", EDIT="1")
+    done = lab.train("-m", "seed=0,1", "n_jobs=1", EDIT="1")
     assert done.returncode == 0, done.stderr
     assert "-FACTOR *" in (lab.folder / "mine" / "ours.py").read_text()
     first, second = lab.record(0), lab.record(1)

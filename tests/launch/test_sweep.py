@@ -13,6 +13,7 @@ from warm import warm
 
 import attnlab
 from attnlab.configuration.identity import run_id
+from attnlab.machine import cpu
 
 
 def start(*overrides, **popen):
@@ -85,6 +86,21 @@ def test_every_job_is_its_own_process_and_one_failure_is_one_failure(tiny):
     assert (code, out.count("found recorded"), out.count("finished, test error")) == (1, 2, 0)
 
 
+def test_without_n_jobs_there_is_a_job_for_each_core_and_the_cores_are_shared(tiny):
+    code, out, err = finish(*tiny, "machine=cpu", "recipe.epochs=1", "seed=0,1,2")
+    assert code == 0, err
+    jobs = min(3, cpu.jobs_at_a_time(1))
+    assert f"sweep: {jobs} of 3 jobs at a time\n" in out
+    records = [json.loads(path.read_text()) for path in folder(tiny).parent.glob("*/result.json")]
+    assert {(record["n_jobs"], record["threads"]) for record in records} == {(jobs, max(1, cpu.cores() // jobs))}
+    # one job is left: it gets the cores of a single run
+    code, out, _ = finish(*tiny, "machine=cpu", "recipe.epochs=1", "seed=2,3")
+    assert code == 0
+    assert "jobs at a time" not in out
+    (last,) = [r for p in folder(tiny).parent.glob("*/result.json") if (r := json.loads(p.read_text())) not in records]
+    assert last["n_jobs"] == 1
+
+
 def test_dry_run_lists_and_ends(tiny):
     attnlab.train(attnlab.config([*tiny, "seed=1"]))
     code, out, _ = finish(*tiny, "seed=0,1,1", "dry_run=true")
@@ -112,7 +128,7 @@ def test_a_bad_choice_stops_the_sweep_before_it_starts(tiny):
 
 @pytest.mark.slow
 def test_a_killed_job_is_one_failure_and_is_resumed(tiny):
-    overrides = [*tiny, "dataset.train_size=2000", "recipe.epochs=4"]
+    overrides = [*tiny, "dataset.train_size=2000", "recipe.epochs=4", "n_jobs=1"]
     process = start(*overrides, "seed=0,1")
     first = folder([*overrides, "seed=0"])
     assert wait_for((first / "last.ckpt").exists)
@@ -134,7 +150,7 @@ def test_a_killed_job_is_one_failure_and_is_resumed(tiny):
 @pytest.mark.slow
 def test_a_job_that_is_asked_to_stop_is_told_and_the_sweep_fails(tiny):
     """By a cluster, or a person: not half the data and exit 0."""
-    overrides = [*tiny, "dataset.train_size=2000", "recipe.epochs=4"]
+    overrides = [*tiny, "dataset.train_size=2000", "recipe.epochs=4", "n_jobs=1"]
     process = start(*overrides, "seed=0,1")
     assert wait_for((folder([*overrides, "seed=0"]) / "last.ckpt").exists)
     (job,) = descendants(process.pid)
@@ -186,7 +202,7 @@ def test_jobs_end_with_their_launcher_and_the_sweep_goes_on(tiny, blow):
 
 @pytest.mark.slow
 def test_two_launchers_on_one_folder_never_train_one_id_twice(tiny):
-    overrides = [*tiny, "dataset.train_size=2000", "recipe.epochs=3", "seed=0,1"]
+    overrides = [*tiny, "dataset.train_size=2000", "recipe.epochs=3", "seed=0,1", "n_jobs=1"]
     both = [start(*overrides), start(*overrides)]
     outs = [process.communicate(timeout=300)[0] for process in both]
     starts = sum(out.count(" starts, ") for out in outs)
@@ -198,7 +214,7 @@ def test_two_launchers_on_one_folder_never_train_one_id_twice(tiny):
 @pytest.mark.slow
 def test_the_launcher_does_not_grow(tiny):
     """20 jobs, each of which fails when its network is built: the launcher's resident memory stays."""
-    process = start(*tiny, "attention=se", "attention.reduction=64", "seed=range(0,20)")
+    process = start(*tiny, "attention=se", "attention.reduction=64", "seed=range(0,20)", "n_jobs=1")
     sizes = []
     for line in process.stdout:
         if line.startswith("sweep: "):

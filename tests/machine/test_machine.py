@@ -28,10 +28,23 @@ def test_cores_are_those_of_this_process():
 @pytest.mark.parametrize("key", ["threads", "workers"])
 @pytest.mark.parametrize(
     ("overrides", "expected"),
-    [([], 8), (["machine.devices=2"], 4), (["machine.devices=[0,1,2]"], 2), (["machine.devices=16"], 1)],
+    [(["machine.devices=2"], 4), (["machine.devices=[0,1,2]"], 2), (["machine.devices=16"], 1)],
 )
 def test_cores_are_shared_among_ranks(key, overrides, expected):
     assert hardware.share(settings("machine=cpu", *overrides), key) == expected
+
+
+def test_a_single_run_on_a_cpu_leaves_one_core_to_others(monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    for cores, threads in ((8, 7), (2, 1), (1, 1)):
+        monkeypatch.setattr(hardware, "cores", lambda cores=cores: cores)
+        assert hardware.share(settings("machine=cpu"), "threads") == threads
+        assert hardware.share(settings("machine=cpu"), "workers") == cores
+        gpus(monkeypatch, 1)
+        assert hardware.share(settings("machine=gpu"), "threads") == cores
+    monkeypatch.setenv("SLURM_JOB_ID", "7")  # Slurm gives its cores to this job only
+    monkeypatch.setattr(hardware, "cores", lambda: 4)
+    assert hardware.share(settings("machine=cpu"), "threads") == 4
 
 
 def test_what_is_given_is_taken():
@@ -51,7 +64,7 @@ def test_threads_yield_to_omp_num_threads(monkeypatch):
     hardware.set_threads(settings("machine.threads=2"))
     monkeypatch.delenv("OMP_NUM_THREADS")
     hardware.set_threads(settings())
-    assert counts == [2, 8]
+    assert counts == [2, 7]
 
 
 def test_bf16_where_the_hardware_has_it(monkeypatch):

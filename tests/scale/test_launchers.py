@@ -12,7 +12,7 @@ from attnlab.configuration import groups
 from attnlab.configuration.explain import explain
 from attnlab.configuration.identity import run_id
 from attnlab.errors import ConfigError
-from attnlab.machine import gpus
+from attnlab.machine import cpu, gpus
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_gpus_are_given_as_cuda_names_them(monkeypatch):
     assert (gpus.gpus_per_node("gpu", 4), gpus.gpus_per_node("cpu", 4)) == (4, None)
     monkeypatch.setenv(gpus.VISIBLE, "")
     assert gpus.ids() == []
-    assert gpus.jobs_at_a_time(None, 2) == 1
+    assert gpus.jobs_at_a_time(None, 2) == cpu.jobs_at_a_time(1)
     with pytest.raises(ConfigError, match=r"machine.devices=1; allowed on this machine is 1 to 0 GPUs"):
         gpus.held(1, 1).__enter__()
 

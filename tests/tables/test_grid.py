@@ -193,7 +193,7 @@ def test_a_row_and_a_column_set_no_key_twice(mine):
 
 
 def test_the_jobs_are_what_is_missing_seed_by_seed(tmp_path, capsys):
-    cfg = attnlab.config([f"output_dir={tmp_path}"])
+    cfg = attnlab.config([f"output_dir={tmp_path}", "n_jobs=1"])
     arguments = ["table=demo", "attention=none,se", f"output_dir={tmp_path}"]
     overrides = jobs(arguments, cfg)
     rows = (["attention=none"], ["attention=se", "attention.reduction=4"])

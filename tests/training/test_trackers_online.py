@@ -107,7 +107,7 @@ def test_no_run_fails_or_hangs_with_its_server(tiny, tmp_path):
         return 500 if job < 2 else 403 if job == 2 and question != "Viewer" else 200
 
     with StandIn(answer) as server:
-        command = [*IMPATIENT, "-m", *overrides, "seed=0,1,2,3,4"]
+        command = [*IMPATIENT, "-m", *overrides, "seed=0,1,2,3,4", "n_jobs=1"]
         done = run(command, server, tmp_path / "home", WANDB_HTTP_TIMEOUT="3")
     assert done.returncode == 0, done.stderr
     assert all((folder / "result.json").exists() for _, _, folder in jobs)
