@@ -82,7 +82,8 @@ def gpus_per_node(accelerator: str, devices: Any) -> int | None:
     return devices if accelerator in ("gpu", "cuda") and isinstance(devices, int) else None
 
 
-def _folder() -> Path:
+def user_folder() -> Path:
+    """The folder of the lock files of this user's jobs. Raises AttnlabError where it belongs to somebody else."""
     folder = Path(tempfile.gettempdir()) / f"attnlab-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
@@ -93,7 +94,7 @@ def _folder() -> Path:
 def _take(name: str, runs_per_gpu: int, stack: ExitStack) -> bool:
     """Lock a free place of the GPU until the stack is closed; False when none is free."""
     for place in range(runs_per_gpu):
-        file: TextIOWrapper = (_folder() / f"{name.replace('/', '-')}.{place}").open("w")
+        file: TextIOWrapper = (user_folder() / f"{name.replace('/', '-')}.{place}").open("w")
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
