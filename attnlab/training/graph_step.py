@@ -19,7 +19,7 @@ class GraphStep:
 
     Batches of `batch_size` images are trained directly for WARM_UP steps, and by replaying a captured step from then
     on. Other batches are always trained directly. A graph needs its learning rate on the device; the optimizer's groups
-    show it as a float to everybody else.
+    show it as a float to everybody else. `make_batch` must be the same function of its inputs in all steps.
 
     compiled: the net is compiled; other batches than those of the graph then run without the compiler, which would
     compile again for each of their shapes.  first_step: a context for the first step, in which a net is compiled.

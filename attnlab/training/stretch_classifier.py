@@ -68,7 +68,7 @@ class StretchClassifier(Classifier):
     def training_step(self, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
         """Train on each batch of the stretch, as far as recipe.steps and machine.batches allow."""
         assert self._step is not None
-        stretch = batch if isinstance(batch, Stretch) else Stretch([tuple(batch)], lambda images, labels: batch)
+        stretch = batch if isinstance(batch, Stretch) else Stretch([tuple(batch)], _as_it_is)
         first, scheduler = self.global_step, self.lr_schedulers()
         stretch.shorten(steps_left(self.trainer))
         for step, inputs in enumerate(stretch.inputs, start=first):
@@ -93,6 +93,11 @@ class StretchClassifier(Classifier):
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         with without_compiler(self.compiled):
             super().test_step(batch, batch_idx)
+
+
+def _as_it_is(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The make_batch of inputs that are a batch already. A graph keeps the first make_batch that it is given."""
+    return images, labels
 
 
 def steps_left(trainer: pl.Trainer) -> int:
