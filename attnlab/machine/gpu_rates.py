@@ -52,20 +52,23 @@ def rate_of(values: Mapping[str, Any]) -> Rate | None:
     return RESNET20.get(attention["_target_"]) if measured else None
 
 
-def expected_seconds(values: Mapping[str, Any], gpu: str | None, at_a_time: int = 1) -> float | None:
-    """Seconds that a run takes while `at_a_time` runs share its GPU; None where no rate is known for it.
+def expected_seconds(
+    values: Mapping[str, Any], gpu: str | None, share: int = 1, *, side_by_side: bool = False
+) -> float | None:
+    """Seconds that a run takes while `share` runs are on its GPU; None where no rate is known for it.
 
-    gpu: the GPU's name. Rates hold for the GPU that they were measured on. Start, validation and test are not counted.
+    gpu: the GPU's name. Rates hold for the GPU that they were measured on.  side_by_side: runs use the GPU at the same
+    time (NVIDIA MPS), not in turns, in which they reach together what one reaches. Start, validation and test are not
+    counted.
     """
-    rate = rate_of(values)
-    if rate is None or gpu is None or MEASURED_ON not in gpu or not _as_measured(values["machine"]):
+    rate, images = rate_of(values), training_images(values)
+    if rate is None or images is None or gpu is None or MEASURED_ON not in gpu or not _as_measured(values["machine"]):
         return None
-    images = training_images(values)
-    together = rate.graph if at_a_time == 1 else rate.together if at_a_time <= TOGETHER else None
-    if images is None or together is None:
+    if share == 1 or not side_by_side:
+        return images * share / rate.graph
+    if rate.together is None or share > TOGETHER:
         return None
-    # Fewer runs than TOGETHER were measured to reach less; the sum grows at most in proportion to their number.
-    return images * at_a_time / min(together, rate.graph * at_a_time)
+    return images * share / min(rate.together, rate.graph * share)  # fewer runs than TOGETHER may not fill the GPU
 
 
 def training_images(values: Mapping[str, Any]) -> int | None:

@@ -6,6 +6,7 @@ ends, however it ends. All sweeps of the user on this machine share the GPUs in 
 
 import fcntl
 import os
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from typing import Any
 from attnlab.errors import AttnlabError, ConfigError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+NAME_SECONDS = 10.0  # that nvidia-smi may take
 RETRY_SECONDS = 0.5  # between two attempts to take GPUs
 
 
@@ -32,8 +34,10 @@ def ids() -> list[str]:
 def jobs_at_a_time(n_jobs: Any, runs_per_gpu: Any, accelerator: str = "auto", devices: Any = 1) -> int:
     """The number of jobs that run at a time: n_jobs; null: runs_per_gpu on every GPU, or one on a CPU.
 
+    runs_per_gpu=auto counts as 1; a sweep replaces it by attnlab.machine.sharing.
     Raises ConfigError for a value that is no count, and for n_jobs > 1 when every job takes the same or all GPUs.
     """
+    runs_per_gpu = shared_by(runs_per_gpu)
     _check(n_jobs=n_jobs, runs_per_gpu=runs_per_gpu)
     if not isinstance(devices, int):
         if (n_jobs or 1) > 1:
@@ -44,6 +48,22 @@ def jobs_at_a_time(n_jobs: Any, runs_per_gpu: Any, accelerator: str = "auto", de
         return 1
     there = 0 if accelerator in ("cpu", "mps") else len(ids())
     return n_jobs or max(1, runs_per_gpu * there // devices)
+
+
+def shared_by(runs_per_gpu: Any) -> Any:
+    """runs_per_gpu outside of a sweep of attnlab's launcher, where auto means 1."""
+    return 1 if runs_per_gpu in ("auto", None) else runs_per_gpu
+
+
+def name() -> str | None:
+    """The name of the first GPU that this process may use, from nvidia-smi; None without one. CUDA is not initialised,
+    so that this process can still be forked."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader", *(["-i", ids()[0]] if ids() else [])]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=NAME_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip().split("\n")[0] or None if done.returncode == 0 else None
 
 
 def _check(**counts: Any) -> None:
@@ -61,11 +81,12 @@ def wanted(machine: Mapping[str, Any]) -> int:
     return 0 if on_cpu or not isinstance(machine["devices"], int) else int(machine["devices"])
 
 
-def gpu_share(accelerator: str, runs_per_gpu: int) -> float:
+def gpu_share(accelerator: str, runs_per_gpu: Any) -> float:
     """The part of a GPU that Ray gives a job: 1 / runs_per_gpu; 0 on a CPU.
 
     With accelerator=auto the GPUs of this machine decide, which need not be those of Ray's cluster.
     """
+    runs_per_gpu = shared_by(runs_per_gpu)
     _check(runs_per_gpu=runs_per_gpu)
     return 1 / runs_per_gpu if accelerator in ("gpu", "cuda") or (accelerator == "auto" and ids()) else 0
 

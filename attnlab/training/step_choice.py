@@ -1,4 +1,4 @@
-"""Whether the steps of a run are done in stretches, as CUDA graphs on a GPU: machine.graph, and what stands against it."""
+"""machine.graph: whether a run trains in stretches of steps, as CUDA graphs on a GPU, and what prevents that."""
 
 import functools
 from collections.abc import Callable, Mapping

@@ -1,7 +1,7 @@
 """A CUDA graph's rules on a CPU: operations are recorded once and replayed on the same memory, Python never runs again.
 
-So a value that was read on the host, a Python number that changes, or a tensor that is new at each step shows here as it
-would on a GPU. Unlike a capture, a recording runs the function; what it has changed is put back.
+So a value that was read on the host, a Python number that changes, or a tensor that is new at each step shows here as
+it would on a GPU. Unlike a capture, a recording runs the function; what it has changed is put back.
 """
 
 import torch

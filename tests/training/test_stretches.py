@@ -184,7 +184,7 @@ def test_pictures_that_are_read_from_a_disk_are_stretches_of_one_step(tmp_path, 
     ],
 )
 def test_what_stands_against_a_graph_is_named(tmp_path, override, named):
-    with pytest.raises(ConfigError, match="wrong value machine.graph=true; allowed is auto or false") as error:
+    with pytest.raises(ConfigError, match=r"wrong value machine.graph=true; allowed is auto or false") as error:
         attnlab.train(config(tmp_path, "machine.graph=true", override))
     assert named in str(error.value)
 
@@ -206,7 +206,7 @@ def test_a_step_that_cannot_be_captured_runs_directly_or_fails(tmp_path, monkeyp
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
     monkeypatch.setattr(graphs.DirectCalls, "capture", capture)
-    with pytest.raises(TrainingError, match="operation not permitted when stream is capturing; machine.graph=auto"):
+    with pytest.raises(TrainingError, match=r"operation not permitted when stream is capturing; machine.graph=auto"):
         trained(tmp_path, "machine.graph=true")
     step_choice.run_eagerly({"machine": {"graph": "auto"}}, "0123")("no")
     assert "0123: steps run one by one, since capturing a CUDA graph failed: no" in capsys.readouterr().out
