@@ -69,7 +69,7 @@ class Plan:
                     print(f"{job.id}: {recorded_line(job.values)}", flush=True)
             first_of.setdefault(job.id, job.number)
 
-    def print_jobs(self, seconds_of: Estimate, n_jobs: int) -> None:
+    def print_jobs(self, seconds_of: Estimate = lambda values: None, n_jobs: int = 1) -> None:
         """Print the state of every job, and how long the waiting ones take if that is known: what `dry_run=true` shows.
 
         seconds_of: of expected_time.estimate;  n_jobs: jobs at a time.

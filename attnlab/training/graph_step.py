@@ -112,11 +112,10 @@ class GraphStep:
     def _rates_on_device(self) -> Iterator[None]:
         """Give the optimizer its learning rates as tensors, and fused kernels, which read them on the device."""
         groups = self.optimizer.param_groups
-        before = [{name: group[name] for name in ("lr", "fused", "capturable") if name in group} for group in groups]
+        switches = [name for name in ("fused", "capturable") if self.graphs.fused and name in groups[0]]
+        before = [{name: group[name] for name in ["lr", *switches]} for group in groups]
         for group, rate in zip(groups, self.rates, strict=True):
-            group["lr"] = rate
-            if self.graphs.fused:
-                group.update({name: True for name in ("fused", "capturable") if name in group})
+            group.update({"lr": rate} | dict.fromkeys(switches, True))
         try:
             yield
         finally:

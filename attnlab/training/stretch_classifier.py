@@ -74,7 +74,7 @@ class StretchClassifier(Classifier):
         for step, inputs in enumerate(stretch.inputs, start=first):
             seed_step(self.seed, step, self.trainer.global_rank)
             loss, wrong = self._step(inputs, stretch.make_batch)
-            scheduler.step()  # type: ignore[union-attr,call-arg]
+            scheduler.step()  # type: ignore[union-attr]
             self._keep(loss, wrong, len(inputs[0]), step)
         count_steps(self.trainer, len(stretch.inputs))
 
