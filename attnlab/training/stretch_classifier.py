@@ -68,7 +68,7 @@ class StretchClassifier(Classifier):
     def training_step(self, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
         """Train on each batch of the stretch, as far as recipe.steps and machine.batches allow."""
         assert self._step is not None
-        stretch = batch if isinstance(batch, Stretch) else Stretch([tuple(batch)], _as_it_is)
+        stretch = batch if isinstance(batch, Stretch) else Stretch([tuple(batch)], as_it_is)
         first, scheduler = self.global_step, self.lr_schedulers()
         stretch.shorten(steps_left(self.trainer))
         for step, inputs in enumerate(stretch.inputs, start=first):
@@ -95,7 +95,7 @@ class StretchClassifier(Classifier):
             super().test_step(batch, batch_idx)
 
 
-def _as_it_is(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def as_it_is(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """The make_batch of inputs that are a batch already. A graph keeps the first make_batch that it is given."""
     return images, labels
 
