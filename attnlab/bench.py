@@ -8,6 +8,7 @@ overhead    a step of Lightning and our classifier against a bare PyTorch loop
 roofline    a gate against the time its bytes take to move                         attention=se,cbam shapes=128x16x32x32
 latency     inference with an attention over none: eager, compiled, CUDA graph, ONNX; attention=se,cbam | table=NAME
             batches=1,128 engines=eager,compiled,graph,onnx
+gpu         is a step as a CUDA graph the step itself? how fast are runs, one and many?  seconds=240 steps=50 parts=...
 same        do runs repeated in another folder have the same errors?               OUTPUT_DIR OTHER  json=FILE
 show        print the tables of earlier JSON files                                 FILE ... format=table|markdown
 
@@ -19,7 +20,7 @@ machine.threads=1, machine.precision=32-true, model=resnet56 ...: as of attnlab.
 
 import sys
 
-from attnlab.benchmarks.commands import COMMANDS, measure, menu, same_runs, show_again
+from attnlab.benchmarks.commands import COMMANDS, gpu_bars, measure, menu, same_runs, show_again
 from attnlab.benchmarks.zoo import COLUMNS, zoo
 from attnlab.configuration.cli import command_line
 from attnlab.errors import ConfigError
@@ -41,8 +42,10 @@ def main() -> None:
         show_again(rest)
     elif command == "same":
         same_runs(rest)
+    elif command == "gpu":
+        gpu_bars(rest)
     elif command not in COMMANDS:
-        raise ConfigError(f"unknown command {command}; allowed are zoo, {', '.join(COMMANDS)}, same, show")
+        raise ConfigError(f"unknown command {command}; allowed are zoo, {', '.join(COMMANDS)}, gpu, same, show")
     else:
         from attnlab.benchmarks import report
 

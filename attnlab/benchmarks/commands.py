@@ -22,11 +22,16 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def read_arguments(command: str, arguments: Sequence[str]) -> "tuple[BenchOptions, Path | None]":
-    """(the parsed arguments, the file of `json=` or None) of one of COMMANDS. Raises ConfigError for an unknown key."""
+def read_arguments(
+    command: str, arguments: Sequence[str], keys: Sequence[str] | None = None
+) -> "tuple[BenchOptions, Path | None]":
+    """(the parsed arguments, the file of `json=` or None) of a command. Raises ConfigError for an unknown key.
+
+    keys: the command's own keys; None = those of COMMANDS.
+    """
     from attnlab.benchmarks.options import BenchOptions
 
-    names = (*COMMANDS[command], "json", "repeats")
+    names = (*(COMMANDS[command] if keys is None else keys), "json", "repeats")
     own: dict[str, str] = {}
     overrides, attentions = [], []
     for argument in arguments:
@@ -36,8 +41,8 @@ def read_arguments(command: str, arguments: Sequence[str]) -> "tuple[BenchOption
         elif key == "attention" and equals:
             attentions += value.split(",")
         elif not equals or key.lstrip("+~").split(".")[0].split("/")[0] not in KEYS[""]:
-            keys = ", ".join(sorted({*names, *KEYS[""]}, key=lambda name: (len(name), name)))
-            raise ConfigError(f"unknown key {key} of {command}; allowed is KEY=VALUE with {keys}")
+            allowed = ", ".join(sorted({*names, *KEYS[""]}, key=lambda name: (len(name), name)))
+            raise ConfigError(f"unknown key {key} of {command}; allowed is KEY=VALUE with {allowed}")
         else:
             overrides.append(argument)
     file, repeats = own.pop("json", None), own.pop("repeats", str(BenchOptions.repeats))
@@ -58,6 +63,20 @@ def measure(command: str, arguments: Sequence[str]) -> "tuple[Report, Path]":
     report = bench(options)
     write_report(report, path)
     return report, path
+
+
+def gpu_bars(arguments: Sequence[str]) -> None:
+    """Run the checks and bars of a GPU, print them and write them as JSON. Raises ConfigError."""
+    from attnlab.benchmarks.gpu import OWN, gpu, show
+    from attnlab.records.record import write_json
+
+    options, path = read_arguments("gpu", arguments, tuple(OWN))
+    path = path or Path(options.values()["output_dir"]) / "bench" / "gpu.json"
+    found = gpu(options)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, found)
+    show(found)
+    print(f"written to {path}")
 
 
 def show_again(arguments: Sequence[str]) -> None:

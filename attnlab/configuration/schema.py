@@ -71,7 +71,7 @@ CHECKS: dict[str, Rule] = {
     "deterministic": _boolean,
     "dry_run": _boolean,
     "n_jobs": _or_null(_integer(1)),
-    "runs_per_gpu": _integer(1),
+    "runs_per_gpu": (lambda value: value == "auto" or _is_integer(value, 1), "an integer from 1, or auto"),
     "dataset.classes": _integer(2),
     "dataset.image_size": _integer(1),
     "dataset.seed": _seed,
@@ -112,6 +112,7 @@ CHECKS: dict[str, Rule] = {
     "machine.nodes": _integer(1),
     "machine.sync_batchnorm": _boolean,
     "machine.compile": (lambda value: isinstance(value, bool) or value == "auto", "auto, true or false"),
+    "machine.graph": (lambda value: isinstance(value, bool) or value == "auto", "auto, true or false"),
     "machine.channels_last": _boolean,
     "machine.detect_anomaly": _boolean,
     "machine.threads": _or_null(_integer(1)),
@@ -135,7 +136,7 @@ KEYS = {
     "recipe.validation": ("images", "order", "seed"),
     "machine": (
         "accelerator", "devices", "precision", "channels_last", "compile", "threads", "workers", "batches",
-        "checkpoint_minutes", "detect_anomaly", "nodes", "sync_batchnorm",
+        "checkpoint_minutes", "detect_anomaly", "nodes", "sync_batchnorm", "graph",
     ),
     "tracker": ("name", "mode", "project", "entity", "tags", "images"),
 }  # fmt: skip
@@ -146,5 +147,5 @@ KEYS = {
 MAY_LACK = (
     "experiment", "table", "start_from", "force", "code", "dry_run", "n_jobs", "output_dir", "workers",
     "passes_per_epoch", "drop_last", "layers", "checkpoint_minutes", "runs_per_gpu", "nodes", "sync_batchnorm",
-    "recipe.validation.seed",
+    "recipe.validation.seed", "graph",
 )  # fmt: skip

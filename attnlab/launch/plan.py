@@ -14,9 +14,11 @@ from omegaconf import DictConfig, open_dict
 from attnlab.configuration.compose import check
 from attnlab.configuration.identity import run_id
 from attnlab.configuration.sweep_arguments import Composed, compose_jobs, left_out
+from attnlab.launch.expected_time import SOURCE, Estimate
 from attnlab.launch.job import Job
 from attnlab.records.provenance import doubts, doubts_and_remedies, read_made_by, recorded_line
 from attnlab.records.record import is_recorded, read_record
+from attnlab.tables.progress import duration
 
 
 class Plan:
@@ -67,11 +69,17 @@ class Plan:
                     print(f"{job.id}: {recorded_line(job.values)}", flush=True)
             first_of.setdefault(job.id, job.number)
 
-    def print_jobs(self) -> None:
-        """Print the state of every job: what `dry_run=true` shows."""
+    def print_jobs(self, seconds_of: Estimate = lambda values: None, n_jobs: int = 1) -> None:
+        """Print the state of every job, and how long the waiting ones take if that is known: what `dry_run=true` shows.
+
+        seconds_of: of expected_time.estimate;  n_jobs: jobs at a time.
+        """
         for job in self.jobs:
             print(f"{'would run' if job.state == 'waiting' else job.state:9} {job.title}")
-        print(f"dry run: {len(self.jobs)} jobs, {len(self.waiting)} would run")
+        seconds = [seconds_of(job.values) for job in self.waiting]
+        known = [each for each in seconds if each is not None]
+        time = f", about {duration(sum(known) / n_jobs)} {SOURCE}" if known and len(known) == len(seconds) else ""
+        print(f"dry run: {len(self.jobs)} jobs, {len(self.waiting)} would run{time}")
 
     def print_summary(self) -> None:
         """Print the failed and unfinished jobs, when there are any."""

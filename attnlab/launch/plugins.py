@@ -34,13 +34,15 @@ class AttnlabLauncher(Launcher):
         self.hydra_context, self.config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        from attnlab.launch.expected_time import estimate
         from attnlab.launch.plan import Plan
         from attnlab.launch.sweep import Sweep
 
         sweep = Sweep(self.config, self.n_jobs)
         plan = Plan(self.hydra_context, self.config, job_overrides)
         if self.config.dry_run:
-            plan.print_jobs()
+            sharing = sweep.sharing(plan)
+            plan.print_jobs(estimate(sharing, sweep.n_jobs), sweep.n_jobs)
         else:
             sweep.run(plan)
         self.failed |= plan.failed

@@ -9,7 +9,8 @@ import select
 import signal
 import sys
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -21,9 +22,10 @@ from attnlab.launch.display import Bars, Lines
 from attnlab.launch.job import Job, Report
 from attnlab.launch.one_run import run_one
 from attnlab.launch.plan import Plan
-from attnlab.machine import cpu, gpus
+from attnlab.machine import cpu, gpus, nvidia_mps
 from attnlab.machine.processes import raise_interrupt
 from attnlab.machine.ranks import PROCESS_GROUP
+from attnlab.machine.sharing import Sharing, choose_sharing
 from attnlab.records.source_code import import_all
 
 #: environment variables that a job must not inherit from another job or from the shell
@@ -46,13 +48,38 @@ class Sweep:
         self.n_jobs = gpus.jobs_at_a_time(
             n_jobs, config.runs_per_gpu, machine.accelerator, machine.devices, machine.threads
         )
-        self.chosen_here = n_jobs is None
+        self.config, self.given_n_jobs = config, n_jobs
+        self.runs_per_gpu = gpus.shared_by(config.runs_per_gpu)
         self.stopping = False
 
     def run(self, plan: Plan) -> None:
-        """Run every waiting job of the plan, then print what failed."""
+        """Run every waiting job of the plan, then print what failed. With runs_per_gpu=auto jobs share the GPUs."""
+        sharing = self.sharing(plan)
+        if sharing is None or not plan.waiting:
+            self._run(plan)
+            return
+        with nvidia_mps.side_by_side() if sharing.side_by_side else nullcontext(False) as started:
+            self._share(replace(sharing, side_by_side=started))
+            print(f"sweep: {self.n_jobs} runs at a time, up to {self.runs_per_gpu} on a GPU", flush=True)
+            self._run(plan)
+
+    def sharing(self, plan: Plan) -> Sharing | None:
+        """How the waiting jobs share the GPUs with runs_per_gpu=auto; None for a number, and on a CPU."""
+        if self.config.runs_per_gpu != "auto" or not gpus.wanted(self.config.machine):
+            return None
+        sharing = choose_sharing(job.values["dataset"]["image_size"] for job in plan.waiting)
+        self._share(sharing)
+        return sharing
+
+    def _share(self, sharing: Sharing) -> None:
+        machine, self.runs_per_gpu = self.config.machine, sharing.runs
+        self.n_jobs = gpus.jobs_at_a_time(
+            self.given_n_jobs, sharing.runs, machine.accelerator, machine.devices, machine.threads
+        )
+
+    def _run(self, plan: Plan) -> None:
         waiting = plan.waiting
-        if self.chosen_here:  # fewer jobs than places: each job gets more cores
+        if self.given_n_jobs is None:  # fewer jobs than places: each job gets more cores
             self.n_jobs = max(1, min(self.n_jobs, len(waiting)))
             if len(waiting) > 1:
                 print(f"sweep: {self.n_jobs} of {len(waiting)} jobs at a time", flush=True)
@@ -108,7 +135,8 @@ class Sweep:
             job.config.hydra.mode = "RUN"
         HydraConfig.instance().set_config(job.config)
         # The record keeps n_jobs and threads, since jobs that share a machine slow each other down.
-        values = Checked(job.values | {"n_jobs": self.n_jobs, "machine": job.values["machine"] | share})
+        shared = {"n_jobs": self.n_jobs, "runs_per_gpu": self.runs_per_gpu}
+        values = Checked(job.values | shared | {"machine": job.values["machine"] | share})
         overrides = HydraConfig.get().overrides.task
         on_progress = (lambda done, rate: report(share=done, rate=rate)) if self.display.captures else None
         with gpus.held(gpus.wanted(values["machine"]), values["runs_per_gpu"]):

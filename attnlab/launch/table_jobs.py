@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig
 
-from attnlab.machine.gpus import jobs_at_a_time
+from attnlab.launch.expected_time import SOURCE, estimate
+from attnlab.machine.gpus import jobs_at_a_time, wanted
+from attnlab.machine.sharing import choose_sharing
 from attnlab.records.provenance import doubts
 from attnlab.records.record import RESULTS, gather
 from attnlab.tables.grid import read_grid
@@ -24,10 +26,11 @@ def jobs(arguments: Sequence[str], config: DictConfig) -> list[list[str]]:
     done = [] if config.force else [r for r in records if config.code == "recorded" or not doubts(r, config.output_dir)]
     progress = progress_of(grid, done)
     machine = config.machine
-    at_a_time = jobs_at_a_time(
-        config.n_jobs, config.runs_per_gpu, machine.accelerator, machine.devices, machine.threads
-    )
-    print(progress.heading(grid.name, at_a_time), flush=True)
+    auto = config.runs_per_gpu == "auto" and wanted(machine)
+    sharing = choose_sharing(cell.config["dataset"]["image_size"] for cell in grid.cells) if auto else None
+    runs_per_gpu = sharing.runs if sharing else config.runs_per_gpu
+    at_a_time = jobs_at_a_time(config.n_jobs, runs_per_gpu, machine.accelerator, machine.devices, machine.threads)
+    print(progress.heading(grid.name, at_a_time, estimate(sharing, at_a_time), SOURCE), flush=True)
     if elsewhere := len({record["id"] for record in gather(RESULTS)[0]} & set(progress.to_do.values())):
         print(f"table {grid.name}: {elsewhere} of them are in ./{RESULTS}, which reports show; they are run here anew")
     if grid.changed:

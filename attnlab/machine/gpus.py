@@ -6,6 +6,7 @@ ends, however it ends. All sweeps of the user on this machine share the GPUs in 
 
 import fcntl
 import os
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from attnlab.errors import AttnlabError, ConfigError
 from attnlab.machine import cpu
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+NAME_SECONDS = 10.0  # that nvidia-smi may take
 RETRY_SECONDS = 0.5  # between two attempts to take GPUs
 
 
@@ -36,8 +38,10 @@ def jobs_at_a_time(
     """The number of jobs that run at a time: n_jobs; null: runs_per_gpu on every GPU, or on a CPU one for each core
     (machine.threads cores, where that is given), as memory permits.
 
+    runs_per_gpu=auto counts as 1; a sweep replaces it by attnlab.machine.sharing.
     Raises ConfigError for a value that is no count, and for n_jobs > 1 when every job takes the same or all GPUs.
     """
+    runs_per_gpu = shared_by(runs_per_gpu)
     _check(n_jobs=n_jobs, runs_per_gpu=runs_per_gpu)
     if not isinstance(devices, int):
         if (n_jobs or 1) > 1:
@@ -52,6 +56,22 @@ def jobs_at_a_time(
     if not there and accelerator != "mps":
         return cpu.jobs_at_a_time(devices * (threads or 1))
     return max(1, runs_per_gpu * there // devices)
+
+
+def shared_by(runs_per_gpu: Any) -> Any:
+    """runs_per_gpu outside of a sweep of attnlab's launcher, where auto means 1."""
+    return 1 if runs_per_gpu in ("auto", None) else runs_per_gpu
+
+
+def name() -> str | None:
+    """The name of the first GPU that this process may use, from nvidia-smi; None without one. CUDA is not initialised,
+    so that this process can still be forked."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader", *(["-i", ids()[0]] if ids() else [])]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=NAME_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip().split("\n")[0] or None if done.returncode == 0 else None
 
 
 def _check(**counts: Any) -> None:
@@ -69,11 +89,12 @@ def wanted(machine: Mapping[str, Any]) -> int:
     return 0 if on_cpu or not isinstance(machine["devices"], int) else int(machine["devices"])
 
 
-def gpu_share(accelerator: str, runs_per_gpu: int) -> float:
+def gpu_share(accelerator: str, runs_per_gpu: Any) -> float:
     """The part of a GPU that Ray gives a job: 1 / runs_per_gpu; 0 on a CPU.
 
     With accelerator=auto the GPUs of this machine decide, which need not be those of Ray's cluster.
     """
+    runs_per_gpu = shared_by(runs_per_gpu)
     _check(runs_per_gpu=runs_per_gpu)
     return 1 / runs_per_gpu if accelerator in ("gpu", "cuda") or (accelerator == "auto" and ids()) else 0
 
@@ -90,7 +111,8 @@ def gpus_per_node(accelerator: str, devices: Any) -> int | None:
     return devices if accelerator in ("gpu", "cuda") and isinstance(devices, int) else None
 
 
-def _folder() -> Path:
+def user_folder() -> Path:
+    """The folder of the lock files of this user's jobs. Raises AttnlabError where it belongs to somebody else."""
     folder = Path(tempfile.gettempdir()) / f"attnlab-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
@@ -101,7 +123,7 @@ def _folder() -> Path:
 def _take(name: str, runs_per_gpu: int, stack: ExitStack) -> bool:
     """Lock a free place of the GPU until the stack is closed; False when none is free."""
     for place in range(runs_per_gpu):
-        file: TextIOWrapper = (_folder() / f"{name.replace('/', '-')}.{place}").open("w")
+        file: TextIOWrapper = (user_folder() / f"{name.replace('/', '-')}.{place}").open("w")
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -17,6 +17,7 @@ from torch import nn
 from attnlab.errors import ConfigError
 from attnlab.machine import cpu
 from attnlab.machine.cpu import cores
+from attnlab.machine.gpus import shared_by
 
 
 def cpu_has_bf16() -> bool:
@@ -91,7 +92,7 @@ def batch_statistics(net: nn.Module, machine: Mapping[str, Any]) -> str:
 def too_little_memory(values: Mapping[str, Any], error: Exception) -> str:
     """The message for a GPU that has run out of memory: how much was missing, and the keys that reduce it."""
     missing = re.search(r"Tried to allocate ([\d.]+ \w+)", str(error))
-    runs = values.get("runs_per_gpu") or 1
+    runs = shared_by(values.get("runs_per_gpu"))
     shared = f"runs_per_gpu={runs}: fewer, or " if runs > 1 else ""
     return (
         f"the GPU has too little memory left{f' ({missing[1]} more were needed)' if missing else ''}; "
@@ -136,10 +137,10 @@ def keep_memory(machine: Mapping[str, Any]) -> None:
 
 
 def compiles(machine: Mapping[str, Any]) -> bool:
-    """Whether the network is compiled: machine.compile; auto = false.
+    """Whether the network is compiled on any device: machine.compile; auto = false.
 
     On two CPUs, one with AMX, a compiled ResNet-20 step was not faster than an eager one with fused gates, and
-    compiling took 10 to 50 s (results/bench/NOTES.md). GPUs have not been measured.
+    compiling took 10 to 50 s (results/bench/NOTES.md). On a GPU, auto is decided by attnlab.machine.compiler.
     """
     return machine["compile"] is True
 

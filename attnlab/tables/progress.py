@@ -1,6 +1,6 @@
 """Which runs of a table are recorded, which remain, and an estimate of how long the remaining ones take."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
@@ -9,6 +9,9 @@ from attnlab.configuration.digest import digest
 from attnlab.configuration.identity import cell, science
 from attnlab.records.record import Record
 from attnlab.tables.grid import Grid, RunKey
+
+#: config of a run -> its expected seconds, or None
+Estimate = Callable[[Mapping], float | None]
 
 
 @dataclass(frozen=True)
@@ -29,26 +32,29 @@ class Progress:
         remaining = {name: key for key, name in self.grid.run_ids.items() if name not in self.records}
         return {key: name for name, key in remaining.items()}
 
-    def expected(self) -> tuple[float, int]:
-        """(seconds that the remaining runs take one after another, how many of them have no estimate).
+    def expected(self, seconds_of: Estimate = lambda config: None) -> tuple[float, int, int]:
+        """(seconds that the remaining runs take one after another, runs without an estimate, runs by `seconds_of`).
 
         The estimate of a run is the median of its cell's other seeds, else of all runs that share its dataset, model,
-        head and recipe.
+        head and recipe, else `seconds_of` its config, which is None where it knows no rate.
         """
         known: dict[str, list[float]] = {}
         for record in self.records.values():
             for key in _estimate_keys(record["config"]):
                 known.setdefault(key, []).append(record["seconds"])
         configs = {cell.run_id(seed): cell.config for seed in self.grid.seeds for cell in self.grid.cells}
-        seconds, unknown = 0.0, 0
+        seconds, unknown, by_rate = 0.0, 0, 0
         for name in self.to_do.values():
             found = next((known[key] for key in _estimate_keys(configs[name]) if key in known), None)
-            seconds, unknown = (seconds + median(found), unknown) if found else (seconds, unknown + 1)
-        return seconds, unknown
+            expected = median(found) if found else seconds_of(configs[name])
+            seconds += expected or 0.0
+            unknown += expected is None
+            by_rate += expected is not None and not found
+        return seconds, unknown, by_rate
 
-    def heading(self, name: str, n_jobs: int) -> str:
-        """One line: cells, runs, done, to do, expected time."""
-        seconds, unknown = self.expected()
+    def heading(self, name: str, n_jobs: int, seconds_of: Estimate = lambda config: None, source: str = "") -> str:
+        """One line: cells, runs, done, to do, expected time. seconds_of: see `expected`; source: of its rates."""
+        seconds, unknown, by_rate = self.expected(seconds_of)
         ids = self.grid.run_ids
         runs, to_do = len(set(ids.values())), len(self.to_do)
         line = f"table {name}: {len({key[:2] for key in ids})} cells, {runs} runs, {runs - to_do} done, {to_do} to do"
@@ -57,7 +63,7 @@ class Progress:
         if unknown == to_do:
             return f"{line}; how long a run takes here is not known yet"
         rest = f" and {unknown} runs of unknown length" if unknown else ""
-        return f"{line}, about {duration(seconds / min(n_jobs, to_do))}{rest}"
+        return f"{line}, about {duration(seconds / min(n_jobs, to_do))}{f' {source}' if by_rate else ''}{rest}"
 
 
 def _estimate_keys(config: Mapping) -> tuple[str, str]:

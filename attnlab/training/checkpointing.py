@@ -92,7 +92,7 @@ class Last(Checkpoint):
             return
         due = time.monotonic() - self._saved >= 60 * self.minutes
         if trainer.strategy.broadcast(due):
-            self._save(trainer, batches=batch_idx + 1)
+            self._save(trainer, batches=trainer.fit_loop.batch_idx + 1)  # a batch may be a stretch of several steps
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._save(trainer, batches=0)
@@ -165,7 +165,12 @@ class Draws(Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        number = combined(self.seed, 4, trainer.global_step, trainer.global_rank)
-        torch.manual_seed(number)
-        np.random.seed(number % 2**32)
-        random.seed(number)
+        seed_step(self.seed, trainer.global_step, trainer.global_rank)
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Seed the random numbers of one training step: those of torch on all devices, NumPy and Python."""
+    number = combined(seed, 4, step, rank)
+    torch.manual_seed(number)
+    np.random.seed(number % 2**32)
+    random.seed(number)

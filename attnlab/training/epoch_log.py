@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from attnlab.data.stretches import images_in
 from attnlab.records.atomic import atomic_write
 
 COLUMNS = (
@@ -88,7 +89,7 @@ class EpochLog(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._images += len(batch[1]) * trainer.world_size
+        self._images += images_in(batch) * trainer.world_size
         if trainer.is_last_batch and pl_module.device.type == "cuda":
             torch.cuda.synchronize()
         self._epoch_ended = time.perf_counter()

@@ -7,7 +7,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-from attnlab.machine import hardware, versions
+from attnlab.machine import gpus, hardware, versions
 from attnlab.records.checkpoint import SCORE
 from attnlab.records.open_run import OpenRun
 from attnlab.records.provenance import changed_settings
@@ -49,7 +49,7 @@ def make_record(
             "batch_statistics": last.batch_statistics,
             "threads": torch.get_num_threads(),
             "n_jobs": values.get("n_jobs") or 1,
-            "runs_per_gpu": values.get("runs_per_gpu") or 1,
+            "runs_per_gpu": gpus.shared_by(values.get("runs_per_gpu")),
             "device": hardware.device_name(device),
             "precision": str(trainer.precision),
             "data_hash": data.data_hash,

@@ -30,6 +30,11 @@ class Bar(RichProgressBar):
         super().__init__(leave=False)
         self.epoch_log = log
 
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *rest: Any) -> None:
+        """Draw the number of steps that are done; one batch may be a stretch of several."""
+        outputs, batch, _ = rest
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, trainer.fit_loop.batch_idx)
+
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Any:
         return {"images/s": f"{self.epoch_log.running_rate:.0f}"}
 

@@ -13,6 +13,7 @@ from attnlab.configuration.compose import check
 from attnlab.data.build import make_datamodule
 from attnlab.machine import hardware, ranks
 from attnlab.machine.acceleration import accelerate
+from attnlab.machine.compiler import compiling_pays
 from attnlab.machine.processes import die_with
 from attnlab.models.costs import count_macs
 from attnlab.models.network import build
@@ -32,6 +33,7 @@ from attnlab.training.lightning_noise import quiet
 from attnlab.training.make_record import make_record
 from attnlab.training.progress_bar import progress_callback
 from attnlab.training.slow_steps import SlowSteps
+from attnlab.training.step_choice import choose_graphs, load_in_stretches, run_eagerly
 from attnlab.training.trackers import Tracker
 from attnlab.training.trainer import make_classifier, make_trainer
 
@@ -84,11 +86,15 @@ def train(
             if values.get("start_from") and resume is None:
                 parent = parent_of(values)
                 print_once(f"{run.id}: {start_from(net, values)}")
-            classifier = make_classifier(values, net)
+            graphs = choose_graphs(values, net, run.id)
+            if graphs:
+                load_in_stretches(data, machine.get("checkpoint_minutes"))
+            compiled = hardware.compiles(machine) or bool(graphs and compiling_pays(values, len(data.train)))
+            classifier = make_classifier(values, net, graphs, compiled=compiled, on_failure=run_eagerly(values, run.id))
             if machine["channels_last"]:
                 net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            if hardware.compiles(machine):
-                net.compile()
+            if compiled:
+                net.compile(dynamic=False if graphs else None)
             else:  # a compiler fuses the plain form itself
                 accelerate(
                     net,

@@ -1,6 +1,6 @@
 """The LightningModule and the Trainer of a config."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +9,37 @@ from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.loggers import Logger
 from torch import nn
 
+from attnlab.configuration.identity import cell
 from attnlab.machine import hardware
+from attnlab.machine.compiler import compile_turn
+from attnlab.machine.graphs import Graphs
 from attnlab.records.checkpoint import AtomicCheckpointIO
 from attnlab.training.classifier import Classifier
 from attnlab.training.ddp import DDP, RankWatch
+from attnlab.training.stretch_classifier import StretchClassifier
 
 
-def make_classifier(values: Mapping[str, Any], net: nn.Module) -> Classifier:
-    """The LightningModule around `net`, with the loss, optimiser and schedule of the recipe."""
+def make_classifier(
+    values: Mapping[str, Any],
+    net: nn.Module,
+    graphs: Graphs | None = None,
+    *,
+    compiled: bool = False,
+    on_failure: Callable[[str], None] = print,
+) -> Classifier:
+    """The LightningModule around `net`, with the loss, optimiser and schedule of the recipe.
+
+    graphs: how steps are captured; None = Lightning calls every step.  compiled, on_failure: see GraphStep.
+    """
     recipe = values["recipe"]
-    return Classifier(
-        net,
-        classes=values["dataset"]["classes"],
-        optimizer=recipe["optimizer"],
-        schedule=recipe["schedule"],
-        weight_decay=recipe["weight_decay"],
-        label_smoothing=recipe["label_smoothing"],
-    )
+    settings = {"classes": values["dataset"]["classes"]}
+    settings |= {name: recipe[name] for name in ("optimizer", "schedule", "weight_decay", "label_smoothing")}
+    if graphs is None:
+        return Classifier(net, **settings)
+    return StretchClassifier(
+        net, graphs=graphs, batch_size=recipe["batch_size"], seed=values["seed"], compiled=compiled,
+        first_step=compile_turn(cell(values)) if compiled else None, on_failure=on_failure, **settings,
+    )  # fmt: skip
 
 
 def make_trainer(
