@@ -23,7 +23,8 @@ from attnlab.records.syntax import syntax, syntax_digest
 #: followed. Those of all other modules are, including new ones.
 NOT_SCIENCE = (
     "attnlab.records", "attnlab.machine", "attnlab.errors", "attnlab.models.costs", "attnlab.training.checkpointing",
-    *(f"attnlab.configuration.{name}" for name in ("schema", "compose", "targets", "digest", "identity", "secrets")),
+    *(f"attnlab.configuration.{name}" for name in ("schema", "compose", "targets", "digest", "identity", "secrets",
+      "messages", "removed")),
 )  # fmt: skip
 #: the module of attnlab that wraps a part's own module
 AROUND = {
@@ -56,6 +57,8 @@ def digests(config: Mapping[str, Any]) -> Code:
     for part, node in nodes.items():
         target = str(node.get("_target_", ""))
         modules = {target.rpartition(".")[0]: None}
+        if isinstance(inner := node.get("net"), Mapping):  # model=own
+            modules[str(inner.get("_target_", "")).rpartition(".")[0]] = None
         if part in AROUND and (target not in ("", NO_ATTENTION) or part == "training"):
             modules[AROUND[part]] = None
         names = {name: None for module in modules for name in _closure(module)}
