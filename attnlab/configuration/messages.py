@@ -7,10 +7,9 @@ from typing import Any
 from attnlab.configuration import removed
 from attnlab.configuration.groups import choices
 
-
 #: a choice that two nets could mean -> both
 BOTH = {
-    f"model=resnet{depth}": f"model=resnet{depth}_stem3 for small images, or model=timm model.name=resnet{depth} from 64 px"
+    f"model=resnet{depth}": f"resnet{depth}_stem3 for small images, or model=timm model.name=resnet{depth} from 64 px"
     for depth in (18, 34, 50, 101)
 }
 

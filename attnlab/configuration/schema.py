@@ -86,7 +86,7 @@ CHECKS: dict[str, Rule] = {
     "model.norm_momentum": _number(lambda value: 0 < value <= 1, "a number above 0, to 1"),
     "attention.start": _or_null(_one_of("identity")),
     "attention.draw": _or_null(_integer(1)),
-    "attention.after": _or_null((_is_patterns, "the name of a module, where * stands for one part, or a list of names")),
+    "attention.after": _or_null((_is_patterns, "a module's name, where * stands for one part, or a list of names")),
     "attention.stages": _or_null((_is_stages, "increasing integers from 1, e.g. [2,3]")),
     "recipe.epochs": _or_null(_integer(1)),
     "recipe.steps": _or_null(_integer(1)),

@@ -1,12 +1,13 @@
 """Where the blocks of a network end that was not written for attnlab: timm's and torchvision's CNNs.
 
-A block is the outermost module with a convolution and another layer that is not itself a stage. A stage is a container of torch.nn or,
-as timm writes them, a module with a container `blocks` or of a class called ...Stage. Stems, heads, and sequences of
-single layers are no blocks.
+A block is the outermost module with a convolution and another layer that is not itself a stage. A stage is a container
+of torch.nn or, as timm writes them, a module with a container `blocks` or of a class called ...Stage. Stems, heads, and
+sequences of single layers are no blocks.
 A network without blocks (VGG, AlexNet) has its ends before each pooling layer.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from torch import nn
 
@@ -51,6 +52,6 @@ def _is_more_than_a_layer(module: nn.Module) -> bool:
 def _before_pools(net: nn.Module) -> Iterator[str]:
     for name, sequence in net.named_modules():
         layers = list(sequence.named_children()) if isinstance(sequence, nn.Sequential) else []
-        for (before, _), (_, layer) in zip(layers, layers[1:], strict=False):
+        for (before, _), (_, layer) in pairwise(layers):
             if isinstance(layer, POOLS):
                 yield f"{name}.{before}" if name else before

@@ -36,9 +36,9 @@ def insert(net: nn.Module, name: str, module: nn.Module) -> None:
     before.register_forward_hook(at_end)
 
 
-def remove(net: nn.Module) -> list[str]:
-    """Take out all that `insert` has put into a network; return the names of the modules it was behind."""
-    names = inserted(net)
+def remove(net: nn.Module, names: Iterable[str] | None = None) -> list[str]:
+    """Take out what `insert` has put behind the modules `names`, None = all; return their names."""
+    names = inserted(net) if names is None else list(names)
     for name in names:
         module = net.get_submodule(name)
         for key in [key for key, hook in module._forward_hooks.items() if hook is at_end]:
@@ -97,9 +97,7 @@ def place_of(net: nn.Module, name: str, key: str) -> str:
     return name
 
 
-def shapes(
-    net: nn.Module, names: Iterable[str], run: Callable[[], Any]
-) -> dict[str, list[tuple[int, ...] | None]]:
+def shapes(net: nn.Module, names: Iterable[str], run: Callable[[], Any]) -> dict[str, list[tuple[int, ...] | None]]:
     """{name: the shapes of its outputs in one forward pass, None for an output that is no tensor}, in running order.
 
     run: makes the pass, in eval mode and without gradients. The modules' modes are restored afterwards.

@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attnlab.configuration.messages import wrong_value
 from attnlab.errors import ConfigError
 from attnlab.models.foreign_places import offer_places
 from attnlab.models.insertion import evaluating

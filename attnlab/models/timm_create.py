@@ -39,7 +39,7 @@ def create(name: str, *, pretrained: bool, checkpoint: str | None = None, weight
 def is_cnn(net: nn.Module) -> bool:
     """Whether a net has more than one convolution larger than 1x1. A transformer has one, which cuts its patches."""
     convs = [module for module in net.modules() if isinstance(module, nn.Conv2d)]
-    return sum(max(conv.kernel_size) > 1 for conv in convs) > 1  # type: ignore[type-var]
+    return sum(max(conv.kernel_size) > 1 for conv in convs) > 1
 
 
 def _cannot_load(name: str, error: Exception) -> str:

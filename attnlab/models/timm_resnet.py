@@ -7,7 +7,7 @@ So the slots are filled afterwards, with attention that has initialised itself.
 """
 
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from timm.models.resnet import ResNet as TimmNet
@@ -48,13 +48,14 @@ class TimmResNet(nn.Module):
         slot: Slot = no_attention,
     ) -> None:
         super().__init__()
-        self.net: Any = create(name, pretrained=pretrained, checkpoint=checkpoint, weights=weights)
+        self.net: Any = cast(Any, create(name, pretrained=pretrained, checkpoint=checkpoint, weights=weights))
         size = getattr(slot, "image_size", IMAGE_SIZE)
         run = partial(self._check, name, size)
         self.final = False  # whether forward_features ends in another map than the last of the features
+        self.names: tuple[str, ...] = FEATURES
         if is_resnet(self.net):
             info = zip(FEATURES, self.net.feature_info, strict=True)
-            self.names, self.channels = FEATURES, {feature: one["num_chs"] for feature, one in info}
+            self.channels = {feature: one["num_chs"] for feature, one in info}
             if after is None:
                 with_slots(self.net, slot)
             else:
@@ -84,7 +85,7 @@ class TimmResNet(nn.Module):
             raise ConfigError(f"{wrong_value('dataset.image_size', size, 'a larger size')}; {reason}") from error
 
 
-def is_resnet(net: nn.Module) -> bool:
+def is_resnet(net: Any) -> bool:
     """Whether a net of timm's is of the family whose blocks timm_blocks.py knows."""
     blocks = [block for stage in range(1, 5) for block in getattr(net, f"layer{stage}", ())]
     return isinstance(net, TimmNet) and all(type(block) in BLOCKS for block in blocks)

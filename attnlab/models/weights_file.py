@@ -32,7 +32,7 @@ def load_weights(net: nn.Module, path: str, digest: str | None = None) -> None:
             if name.endswith("num_batches_tracked"):  # old files lack it
                 found[name] = tensor
                 continue
-            raise ConfigError(f"wrong file {key}; it has no {name}, which the model has; {len(found)} tensors are there")
+            raise ConfigError(f"wrong file {key}; it has no {name}, which the model has")
         if found[name].shape != tensor.shape:
             shapes = f"{name} is {tuple(found[name].shape)} there, {tuple(tensor.shape)} in the model"
             raise ConfigError(f"wrong file {key}; {shapes}")

@@ -31,6 +31,8 @@ AROUND = {
     "attention": "attnlab.attention.placement", "mask": "attnlab.attention.gate", "model": "attnlab.models.network",
     "optimizer": "attnlab.training.weight_decay", "training": "attnlab.training.classifier",
 }  # fmt: skip
+#: packages whose __init__ only hands on what their modules define: not a part of every module in them
+ONLY_NAMES = ("attnlab", "attnlab.attention")
 STARTED = time.time()  # of this process, or a little later
 
 Code = dict[str, dict[str, str]]
@@ -80,10 +82,12 @@ def closure(modules: Iterable[str], packages: tuple[str, ...]) -> dict[str, str]
 def differences(recorded: Code, today: Code) -> list[str]:
     """The files that differ. A file that was only moved or renamed does not differ."""
     files = []
+    names_only = {f"{name.replace('.', '/')}/__init__.py" for name in ONLY_NAMES}  # older records hold their digests
     for part in recorded.keys() | today.keys():
         before, now = recorded.get(part, {}), today.get(part, {})
         files += [name for name, digest in now.items() if digest not in before.values()]
-        files += [name for name, digest in before.items() if digest not in now.values() and name not in now]
+        here = now.keys() | names_only
+        files += [name for name, digest in before.items() if digest not in now.values() and name not in here]
     return sorted(set(files))
 
 
@@ -173,7 +177,7 @@ def _closure(module: str, packages: tuple[str, ...] = ()) -> tuple[str, ...]:
             continue
         found[name] = None
         parent = name.rpartition(".")[0]  # importing a module runs the packages around it
-        waiting += [*_imports(name), *([parent] if parent and parent != "attnlab" else [])]
+        waiting += [*_imports(name), *([parent] if parent and parent not in ONLY_NAMES else [])]
     return tuple(found)
 
 
