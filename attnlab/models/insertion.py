@@ -6,6 +6,7 @@ and DDP, and `print(net)` shows the new module in its place. The hook is a funct
 can be copied, pickled, compiled and exported.
 """
 
+import difflib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attnlab.configuration.messages import unknown_choice
 from attnlab.errors import ConfigError
 
 CHILD = "at_end"
 NAMED = 12  # names that a message lists
+CLOSE = 0.6  # likeness from which a name is suggested, as in difflib
 #: their 4-d outputs hold the channels last
 CHANNELS_LAST = (nn.Linear, nn.LayerNorm)
 
@@ -64,9 +65,7 @@ def matching(net: nn.Module, patterns: str | Sequence[str], key: str) -> list[st
         parts = str(pattern).split(".")
         fitting = [name for name in names if _fits(name.split("."), parts)]
         if not fitting:
-            near = sorted(names, key=lambda name: (_unlike(name.split("."), parts), len(name)))[:NAMED]
-            more = f", ... ({len(names)} names)" if len(names) > NAMED else ""
-            raise ConfigError(unknown_choice(key, str(pattern), near) + more)
+            raise ConfigError(_unknown(key, str(pattern), names))
         found |= dict.fromkeys(fitting)
     return [name for name in names if name in found]
 
@@ -75,9 +74,19 @@ def _fits(path: Sequence[str], parts: Sequence[str]) -> bool:
     return len(parts) == len(path) and all(map(fnmatchcase, path, parts))
 
 
-def _unlike(path: Sequence[str], parts: Sequence[str]) -> tuple[int, bool]:
-    """How far a name is from a pattern: minus the number of fitting parts; whether it has another number of parts."""
-    return -sum(map(fnmatchcase, path, parts)), len(path) != len(parts)
+def _unknown(key: str, pattern: str, names: Sequence[str]) -> str:
+    """The message for a pattern that fits no name; it lists the nearest names, the nearest first."""
+    parts = pattern.split(".")
+
+    def likeness(name: str) -> tuple[int, float]:
+        path = name.split(".")
+        fitting = sum(map(fnmatchcase, path, parts)) - abs(len(path) - len(parts))
+        return fitting, difflib.SequenceMatcher(None, name, pattern).ratio()
+
+    near = sorted(names, key=likeness, reverse=True)
+    hint = f" did you mean {near[0]}?" if near and likeness(near[0])[1] >= CLOSE else ""
+    more = f", ... ({len(names)} names)" if len(names) > NAMED else ""
+    return f"unknown choice {key}={pattern};{hint} allowed are {', '.join(near[:NAMED])}{more}"
 
 
 def place_of(net: nn.Module, name: str, key: str) -> str:
