@@ -149,7 +149,7 @@ def of_doors(*doors):
 
 
 def test_every_command_is_one_that_is_checked():
-    doors = ("run", "report", "look", "judge", "evaluate", "bench")
+    doors = ("run", "report", "look", "judge", "evaluate", "bench", "export")
     for page, words in commands():
         if words[0] in ("python", "torchrun"):
             assert "-m" in words, (page, words)
@@ -180,7 +180,7 @@ def test_runs_sweeps_and_tables_compose(door, arguments, lab, monkeypatch):
         config(arguments)
 
 
-@pytest.mark.parametrize(("door", "arguments"), of_doors("report", "look", "judge", "evaluate"))
+@pytest.mark.parametrize(("door", "arguments"), of_doors("report", "look", "judge", "evaluate", "export"))
 def test_other_doors_take_their_arguments(door, arguments, lab):
     """As far as the first record, of which there is none here."""
     if "table=mine" in arguments:
@@ -289,12 +289,16 @@ def test_every_private_name_is_listed():
 
 
 def test_the_python_of_the_readme(tmp_path, monkeypatch):
-    """As written: a network and a gate; and the attention to add, from its two files."""
+    """As written: modules, a network that takes one; and the attention to add, from its two files."""
     names: dict = {}
-    use = next(block for block in blocks(ROOT / "README.md", "python") if "attnlab.build" in block)
+    use = next(block for block in blocks(ROOT / "README.md", "python") if "insert_attention" in block)
     exec(use, names)
-    assert names["net"](torch.rand(2, 3, 32, 32)).shape == (2, 10)
-    assert names["gate"](torch.rand(2, 64, 8, 8)).shape == (2, 64, 8, 8)
+    assert names["net"](torch.rand(2, 3, 32, 32)).shape == (2, 1000)
+    assert len(attnlab.remove_attention(names["net"])) == 8
+    for module in ("gate", "inverse"):
+        assert names[module](torch.rand(2, 64, 8, 8)).shape == (2, 64, 8, 8)
+    expression = re.search(r"`(attnlab\.build\(.*?\))` builds", (ROOT / "README.md").read_text())[1]
+    assert eval(expression, names)(torch.rand(2, 3, 32, 32)).shape == (2, 10)
     files = files_of(ROOT / "README.md")
     exec(files["attnlab/attention/energy.py"], names)
     assert names["Energy"](6, scale=0.5)(torch.rand(2, 6, 4, 4)).shape == (2, 6, 1, 1)
@@ -313,6 +317,20 @@ def test_the_python_of_running(tmp_path, monkeypatch):
     assert len(names["seen"].label) == 100
 
 
+def test_the_python_of_your_own_net():
+    """As written, one block after the other."""
+    names: dict = {}
+    for block in blocks(ROOT / "docs" / "your_own_net.md", "python"):
+        exec(block, names)
+    assert names["y"].shape == (2, 64, 56, 56)
+    assert names["one"].m.shape == (4, 1, 16, 16)
+    assert len(names["maps"]) == 8
+    assert {name: maps.shape for name, maps in names["cams"].items()} == {
+        "gradcam": (4, 64, 64),
+        "hirescam": (4, 64, 64),
+    }
+
+
 SHORT = ["recipe.epochs=1", "tracker=csv", "model=resnet8", "dataset.train_size=400", "dataset.test_size=100"]
 
 
@@ -321,9 +339,18 @@ SHORT = ["recipe.epochs=1", "tracker=csv", "model=resnet8", "dataset.train_size=
     [
         ["attention=energy", "attention/mask=ignore", "recipe.validation.images=100", *SHORT],
         ["attention=shuffle", "recipe.validation.images=100", *SHORT],
+        [
+            "model=own",
+            "model.net._target_=mylab.small_net.SmallNet",
+            "attention=se",
+            "attention.after=bn*",
+            "attention.reduction=4",
+            "recipe.validation.images=100",
+            *(part for part in SHORT if "model=" not in part),
+        ],
         ["model=plain_net", "dataset=stripes", "recipe=ours", "attention=se", *SHORT[:2]],
     ],
-    ids=["score", "module", "backbone, dataset and recipe"],
+    ids=["score", "module", "logits", "backbone, dataset and recipe"],
 )
 def test_files_of_extending_train(arguments, lab):
     done = in_lab(lab, "run", "--config-dir", "lab_conf", *arguments)

@@ -30,7 +30,7 @@ def extra_keys(attention: Mapping[str, Any]) -> list[str]:
     """The keys of a config of attention=none that none does not have; empty for any other attention."""
     if attention.get("_target_") != NO_ATTENTION:
         return []
-    return [str(name) for name in attention if name not in ("_target_", "stages", "start", "draw")]
+    return [str(name) for name in attention if name not in ("_target_", "stages", "start", "draw", "after")]
 
 
 def _check_sections(values: Mapping[str, Any]) -> None:
@@ -91,6 +91,11 @@ def _check_together(values: Mapping[str, Any]) -> None:
     if extra := [name for name in extra_keys(attention) if attention[name] is not None]:
         key = f"attention.{extra[0]}"
         raise ConfigError(f"unknown key {key}; attention=none has no such key; choose an attention, as attention=se")
+    if attention.get("after") is not None and "after" not in values["model"]:
+        raise ConfigError(
+            f"wrong value attention.after={attention['after']}; this model names its places: use attention.place; "
+            "allowed is null; model=timm, torchvision and own take a pattern"
+        )
     if recipe.get("epochs") is None and recipe.get("steps") is None:
         raise ConfigError("no length: recipe.epochs=null and recipe.steps=null; one must be an integer from 1")
     draw_seed(recipe["validation"], values["dataset"].get("seed", 0), values["seed"])  # raises for seed=run, order=file

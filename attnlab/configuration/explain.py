@@ -41,7 +41,8 @@ def _explain(error: BaseException, text: str, overrides: list[str]) -> str:
     if key := refused_key(error):
         return _unknown_key(key, text, overrides)
     if found := re.search(r"Missing mandatory value: (\S+)", text):
-        return f"missing value {found[1]}; add {found[1]}=..."
+        key = found[1] if "." in found[1] else getattr(error, "full_key", None) or found[1]
+        return f"missing value {key}; add {key}=..."
     if "Config group override must be" in text:  # Hydra does not name the group
         return _not_a_name(overrides) or text
     if found := re.search(r"interpolation '\$\{([\w.]+)\}': Incompatible value '(.*?)'", text):

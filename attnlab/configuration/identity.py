@@ -10,11 +10,12 @@ from attnlab.configuration.schema import NO_ATTENTION
 #: the sections of a config that decide the result
 SECTIONS = ("dataset", "model", "attention", "head", "recipe")
 #: keys that decide nothing. Where the data are stored and how they are read does not change what is learnt from them; a
-#: model's own weight decay does only where the recipe refers to it, and then it is in the recipe too.
-NOT_SCIENCE = {"dataset": ("root", "cache", "in_memory"), "model": ("weight_decay",)}
+#: model's own weight decay does only where the recipe refers to it, and then it is in the recipe too. A model's
+#: `checkpoint` is a path, whose digest is in `weights`; its `after` is that of the attention.
+NOT_SCIENCE = {"dataset": ("root", "cache", "in_memory"), "model": ("weight_decay", "checkpoint", "after")}
 #: keys of attention, besides `place`, that the slots read and no attention's constructor; of attention=none they decide
 #: nothing
-OF_SLOTS = ("stages", "start", "draw")
+OF_SLOTS = ("stages", "start", "draw", "after")
 
 
 def science(cfg: Mapping[str, Any]) -> dict[str, Any]:

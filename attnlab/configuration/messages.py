@@ -7,6 +7,12 @@ from typing import Any
 from attnlab.configuration import removed
 from attnlab.configuration.groups import choices
 
+#: a choice that two nets could mean -> both
+BOTH = {
+    f"model=resnet{depth}": f"resnet{depth}_stem3 for small images, or model=timm model.name=resnet{depth} from 64 px"
+    for depth in (18, 34, 50, 101)
+}
+
 
 def wrong_value(key: str, value: Any, allowed: str) -> str:
     """`wrong value seed=-1; allowed is an integer from 0`."""
@@ -17,6 +23,8 @@ def unknown_choice(group: str, choice: str, names: Iterable[str] | None = None) 
     """`unknown choice attention=cbma; did you mean cbam? allowed are ...`. names: None = the files of conf/<group>/."""
     if replacement := removed.CHOICES.get(f"{group}={choice}"):
         return f"removed choice {group}={choice}; use {replacement}"
+    if both := BOTH.get(f"{group}={choice}"):
+        return f"unknown choice {group}={choice}; use {both}"
     return f"unknown choice {group}={choice}" + _allowed(choice, choices(group) if names is None else names)
 
 

@@ -1,80 +1,103 @@
-"""timm's ResNet family (ResNet, ResNeXt, Wide ResNet, ...) with our attention in its blocks and between its stages.
+"""timm's CNNs with our attention.
 
+The ResNet family (ResNet, ResNeXt, Wide ResNet, ...) has all eight places, in its blocks and between its stages. Every
+other CNN has places at the ends of its blocks and stages (foreign_places.py).
 Source: timm 1.0.31 models/resnet.py. timm initialises every conv of a finished net and draws random numbers for that.
 So the slots are filled afterwards, with attention that has initialised itself.
 """
 
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
-import timm
+import torch
 from timm.models.resnet import ResNet as TimmNet
 from torch import Tensor, nn
 
+from attnlab.configuration.messages import wrong_value
 from attnlab.errors import ConfigError
+from attnlab.models.foreign_places import offer_places
+from attnlab.models.insertion import evaluating, shapes
 from attnlab.models.slots import Slot, no_attention
 from attnlab.models.timm_blocks import BLOCKS
+from attnlab.models.timm_create import create
 
 FEATURES = ("stem", "stage1", "stage2", "stage3", "stage4")
-
-
-def create(name: str, *, pretrained: bool) -> TimmNet:
-    """timm's own net without its classifier.
-
-    Raises ConfigError if it is of another family or its weights cannot be fetched.
-    """
-    if not timm.is_model(name):
-        close = ", ".join(timm.list_models(f"*{str(name)[:6]}*")[:8]) or "resnet18, resnet34, resnet50, resnet101"
-        raise ConfigError(f"model.name={name}: timm has no such model; near it: {close}")
-    net = timm.create_model(name, num_classes=0)
-    blocks = [block for stage in range(1, 5) for block in getattr(net, f"layer{stage}", ())]
-    if not isinstance(net, TimmNet) or any(type(block) not in BLOCKS for block in blocks):
-        raise ConfigError(
-            f"wrong value model.name={name}; allowed are models of timm's ResNet family (ResNet, ResNeXt, Wide ResNet)"
-        )
-    if not pretrained:
-        return net
-    try:
-        return cast(TimmNet, timm.create_model(name, num_classes=0, pretrained=True))
-    except Exception as error:  # of the hub, of its HTTP client, of a file that is cut off
-        raise ConfigError(_cannot_load(name, error)) from error
-
-
-def _cannot_load(name: str, error: Exception) -> str:
-    known = timm.get_pretrained_cfg(name)
-    if known is None or not (known.hf_hub_id or known.url):
-        return f"model.pretrained=true: timm has no weights of model.name={name}; allowed is false"
-    if not isinstance(error, OSError):  # what downloads raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return f"model.pretrained=true: the weights of model.name={name} do not load: {reason}"
-    at = known.hf_hub_id or known.url
-    return (
-        f"model.pretrained=true: the weights of model.name={name} could not be fetched from {at}, and are not in the "
-        f"Hugging Face cache ($HF_HOME, else ~/.cache/huggingface). Without network, fetch them where there is one by "
-        f"`python -c \"import timm; timm.create_model('{name}', pretrained=True)\"` and copy that cache's "
-        f"hub/models--{str(at).replace('/', '--')} here; HF_HUB_OFFLINE=1 then asks nobody. model.pretrained=false "
-        f"trains from scratch"
-    )
+IMAGE_SIZE = 224  # px, where the slot does not know the dataset's
 
 
 class TimmResNet(nn.Module):
-    """Images (B, 3, H, W) -> {stem: H/2, stage1: H/4, ..., stage4: H/32}, as timm's `forward_intermediates` gives them.
+    """Images (B, 3, H, W) -> timm's features {name: (B, C, h, w)}; of the ResNet family stem, stage1, ..., stage4.
 
-    name: a timm model of the ResNet family, e.g. resnet50; one with attention of its own (seresnet50) keeps it;
-    pretrained: load timm's weights, downloaded once to the Hugging Face cache.
-    Slots: those of the block; `stage` after stages 1 to 3.
+    Its name is part of run ids, and older than the other families: their features are features1, features2, ..., with
+    the output of timm's `forward_features` as the last.
+    name: a CNN of timm, e.g. resnet50, efficientnet_b0; one with attention of its own (seresnet50) keeps it;
+    pretrained: load weights: timm's, downloaded once to the Hugging Face cache, or those of the file `checkpoint`;
+    weights: the file's digest;  after: attention.after, a pattern of module names in place of the places.
+    Slots of the ResNet family: those of the block; `stage` after stages 1 to 3. Of others: `post`, also called
+    `branch`, at the end of each block; `stage` at the end of each stage but the last.
     """
 
-    def __init__(self, name: str, *, pretrained: bool = False, slot: Slot = no_attention) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        pretrained: bool = False,
+        checkpoint: str | None = None,
+        weights: str | None = None,
+        after: Any = None,
+        slot: Slot = no_attention,
+    ) -> None:
         super().__init__()
-        self.net = with_slots(create(name, pretrained=pretrained), slot)
-        self.channels = {
-            feature: info["num_chs"] for feature, info in zip(FEATURES, self.net.feature_info, strict=True)
-        }
+        self.net: Any = cast(Any, create(name, pretrained=pretrained, checkpoint=checkpoint, weights=weights))
+        size = getattr(slot, "image_size", IMAGE_SIZE)
+        run = partial(self._check, name, size)
+        self.final = False  # whether forward_features ends in another map than the last of the features
+        self.names: tuple[str, ...] = FEATURES
+        if is_resnet(self.net):
+            info = zip(FEATURES, self.net.feature_info, strict=True)
+            self.channels = {feature: one["num_chs"] for feature, one in info}
+            if after is None:
+                with_slots(self.net, slot)
+            else:
+                offer_places(self.net, slot, run, after)
+            return
+        with evaluating(self):
+            final, features = run()
+        self.final = final.shape != features[-1].shape
+        maps = [*features, final] if self.final else [*features[:-1], final]
+        self.names = tuple(f"features{number}" for number in range(1, len(maps) + 1))
+        self.channels = {feature: x.shape[1] for feature, x in zip(self.names, maps, strict=True)}
+        without_unused(self.net, run)
+        offer_places(self.net, slot, run, after)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        _, features = self.net.forward_intermediates(images)
-        return dict(zip(FEATURES, features, strict=True))
+        final, features = self.net.forward_intermediates(images)
+        if self.names is not FEATURES:
+            features = [*features, final] if self.final else [*features[:-1], final]
+        return dict(zip(self.names, features, strict=True))
+
+    def _check(self, name: str, size: int) -> tuple[Tensor, list[Tensor]]:
+        """timm's final features and all features of an empty image. Raises ConfigError if it is too small."""
+        try:
+            return self.net.forward_intermediates(torch.zeros(1, 3, size, size))
+        except RuntimeError as error:
+            reason = f"model.name={name} fails on such images: {(str(error).splitlines() or [''])[0]}"
+            raise ConfigError(f"{wrong_value('dataset.image_size', size, 'a larger size')}; {reason}") from error
+
+
+def is_resnet(net: Any) -> bool:
+    """Whether a net of timm's is of the family whose blocks timm_blocks.py knows."""
+    blocks = [block for stage in range(1, 5) for block in getattr(net, f"layer{stage}", ())]
+    return isinstance(net, TimmNet) and all(type(block) in BLOCKS for block in blocks)
+
+
+def without_unused(net: nn.Module, run: Any) -> None:
+    """Drop timm's layers between features and classifier, which the features need not; DDP would wait for them."""
+    names = [name for name, _ in net.named_modules() if name]
+    ran = {name.split(".")[0] for name in shapes(net, names, run)}
+    for name, child in net.named_children():
+        if name not in ran and list(child.parameters()):
+            setattr(net, name, nn.Identity())
 
 
 def with_slots(net: TimmNet, slot: Slot) -> TimmNet:

@@ -23,13 +23,16 @@ from attnlab.records.syntax import syntax, syntax_digest
 #: followed. Those of all other modules are, including new ones.
 NOT_SCIENCE = (
     "attnlab.records", "attnlab.machine", "attnlab.errors", "attnlab.models.costs", "attnlab.training.checkpointing",
-    *(f"attnlab.configuration.{name}" for name in ("schema", "compose", "targets", "digest", "identity", "secrets")),
+    *(f"attnlab.configuration.{name}" for name in ("schema", "compose", "targets", "digest", "identity", "secrets",
+      "messages", "removed")),
 )  # fmt: skip
 #: the module of attnlab that wraps a part's own module
 AROUND = {
     "attention": "attnlab.attention.placement", "mask": "attnlab.attention.gate", "model": "attnlab.models.network",
     "optimizer": "attnlab.training.weight_decay", "training": "attnlab.training.classifier",
 }  # fmt: skip
+#: packages whose __init__ only hands on what their modules define: not a part of every module in them
+ONLY_NAMES = ("attnlab", "attnlab.attention")
 STARTED = time.time()  # of this process, or a little later
 
 Code = dict[str, dict[str, str]]
@@ -56,6 +59,8 @@ def digests(config: Mapping[str, Any]) -> Code:
     for part, node in nodes.items():
         target = str(node.get("_target_", ""))
         modules = {target.rpartition(".")[0]: None}
+        if isinstance(inner := node.get("net"), Mapping):  # model=own
+            modules[str(inner.get("_target_", "")).rpartition(".")[0]] = None
         if part in AROUND and (target not in ("", NO_ATTENTION) or part == "training"):
             modules[AROUND[part]] = None
         names = {name: None for module in modules for name in _closure(module)}
@@ -77,10 +82,12 @@ def closure(modules: Iterable[str], packages: tuple[str, ...]) -> dict[str, str]
 def differences(recorded: Code, today: Code) -> list[str]:
     """The files that differ. A file that was only moved or renamed does not differ."""
     files = []
+    names_only = {f"{name.replace('.', '/')}/__init__.py" for name in ONLY_NAMES}  # older records hold their digests
     for part in recorded.keys() | today.keys():
         before, now = recorded.get(part, {}), today.get(part, {})
         files += [name for name, digest in now.items() if digest not in before.values()]
-        files += [name for name, digest in before.items() if digest not in now.values() and name not in now]
+        here = now.keys() | names_only
+        files += [name for name, digest in before.items() if digest not in now.values() and name not in here]
     return sorted(set(files))
 
 
@@ -170,7 +177,7 @@ def _closure(module: str, packages: tuple[str, ...] = ()) -> tuple[str, ...]:
             continue
         found[name] = None
         parent = name.rpartition(".")[0]  # importing a module runs the packages around it
-        waiting += [*_imports(name), *([parent] if parent and parent != "attnlab" else [])]
+        waiting += [*_imports(name), *([parent] if parent and parent not in ONLY_NAMES else [])]
     return tuple(found)
 
 

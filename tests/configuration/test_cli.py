@@ -8,7 +8,7 @@ import sys
 import pytest
 from warm import warm
 
-DOORS = ("run", "report", "look", "judge", "evaluate", "bench")
+DOORS = ("run", "report", "look", "judge", "evaluate", "bench", "export")
 START = "from attnlab.configuration.cli import command_line\nfrom attnlab.errors import ConfigError\n@command_line()\n"
 
 
@@ -89,6 +89,7 @@ def test_a_closed_pipe_ends_a_command_silently(door):
         ("look", ["run=0123456789ab", "output_dir=FOLDER"]),
         ("judge", ["run=0123456789ab", "output_dir=FOLDER"]),
         ("evaluate", ["run=0123456789ab", "output_dir=FOLDER"]),
+        ("export", ["run=0123456789ab", "format=onnx", "output_dir=FOLDER"]),
         ("bench", ["same", "FOLDER", "FOLDER"]),
     ],
 )

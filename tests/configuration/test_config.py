@@ -45,6 +45,8 @@ def test_every_yaml_composes_and_passes_its_checks(name, tmp_path, monkeypatch):
                 (tmp_path / "tree" / split / label).mkdir(parents=True)
                 (tmp_path / "tree" / split / label / "0.png").touch()
         overrides.append(f"dataset.root={tmp_path / 'tree'}")
+    if name == "model/own":
+        overrides.append("model.net._target_=mine.Net")
     cfg = check(attnlab.config(overrides))
     assert len(run_id(cfg)) == 12
 
@@ -155,7 +157,18 @@ def test_every_attention_yaml_is_named_by_itself_or_something_shorter():
 
 BAD = [
     (["attention=sse"], r"^unknown choice attention=sse; did you mean se\? allowed are a2, gc, se, .*, triplet, "),
-    (["model=resnet21"], r"^unknown choice model=resnet21; did you mean resnet20\? allowed are timm, .*, densenet40, "),
+    (
+        ["model=resnet21"],
+        r"^unknown choice model=resnet21; did you mean resnet20\? allowed are own, timm, .*densenet40, ",
+    ),
+    (["model=resnet50"], r"^unknown choice model=resnet50; use resnet50_stem3 .*, or model=timm model.name=resnet50 "),
+    (["attention=se", "attention.after=bn1"], r"^wrong value attention.after=bn1; this model names its places"),
+    (["model=own"], r"^missing value model.net._target_; add model.net._target_=..."),
+    (["model=timm", "model.checkpoint=x.pt"], r"^model.checkpoint=x.pt without model.pretrained=true; set both"),
+    (
+        ["model=timm", "model.checkpoint=x.pt", "model.pretrained=true"],
+        r"^cannot read model.checkpoint=x.pt; No such file",
+    ),
     (["dataset=mnist"], r"^unknown choice dataset=mnist; allowed are svhn, .*cifar10, cifar100, .*cluttered_digits"),
     (["recipe=fast"], r"^unknown choice recipe=fast; allowed are quick, he2016, hu2018, .*jetley2018, laakom2021"),
     (

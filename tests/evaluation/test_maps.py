@@ -11,7 +11,7 @@ from attnlab.evaluation.maps import cam_layer, cams, mask_maps, spatial_maps
 from attnlab.evaluation.mask_recorder import RecordedMask
 
 X = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-LARGE = ("resnet101_stem3", "wrn28_10", "wrn40_10", "preact_resnet164", "preresnet110", "resnet110", "timm")
+LARGE = ("resnet101_stem3", "wrn28_10", "wrn40_10", "preact_resnet164", "preresnet110", "resnet110", "timm", "own")
 
 
 def built(*overrides):

@@ -18,8 +18,10 @@ GOLDEN = Path(__file__).parent.parent / "golden" / "backbone_costs.csv"
 FIELDS = ("model", "classes", "params", "MACs")
 #: what timm's ResNets are compared by
 TIMM = ("resnet18", "resnet34", "resnet50", "resnet101", "resnext50_32x4d", "wide_resnet50_2")
+#: whose nets are those of timm, of torchvision, or the user's
+FOREIGN = ("timm", "torchvision", "own")
 #: (model, dataset): the CIFAR nets at 32 px with 10 and 100 classes, timm's at 224 px with 1000
-NETS = [(name, data) for name in choices("model") if name != "timm" for data in ("cifar10", "cifar100")]
+NETS = [(name, data) for name in choices("model") if name not in FOREIGN for data in ("cifar10", "cifar100")]
 NETS += [(f"timm model.name={name}", "imagenet") for name in TIMM]
 
 

@@ -41,7 +41,7 @@ def small(name: str) -> str:
     return "model.depth=8" if "depth" in node else ""
 
 
-NETS = [f"model={name} {small(name)}".strip() for name in choices("model") if name != "timm"] + [
+NETS = [f"model={name} {small(name)}".strip() for name in choices("model") if name not in ("timm", "own")] + [
     "model=resnet8 model.shortcut=B",
     "model=resnet8 model.shortcut=A",
     *(f"model=timm model.name={name} dataset=imagenet dataset.image_size=64" for name in ("resnet18", "resnet26d")),

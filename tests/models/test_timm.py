@@ -143,9 +143,13 @@ def test_copies_and_compiles(images):
 
 
 @pytest.mark.parametrize("name", ["skresnet18", "res2net50_26w_4s", "resnest14d"])
-def test_other_families_are_refused(name):
-    with pytest.raises(ConfigError, match=rf"model\.name={name}; allowed are models of timm's ResNet family"):
-        build(f"model.name={name}")
+def test_blocks_of_other_resnets_take_attention_at_their_ends(name):
+    net = build(f"model.name={name}", "attention=se")
+    inside = [key for key, module in net.named_modules() if hasattr(module, "attention_place")]
+    assert all(key.endswith(".at_end") for key in inside)
+    assert len(inside) == sum(len(getattr(net.backbone.net, f"layer{stage}")) for stage in range(1, 5))
+    with pytest.raises(ConfigError, match=r"attention\.place=pre; TimmResNet has no such place; it has post, branch"):
+        build(f"model.name={name}", "attention=se", "attention.place=pre")
 
 
 @pytest.fixture
