@@ -6,7 +6,7 @@ import sys
 import pytest
 from warm import warm
 
-from attnlab.benchmarks.gpu import OWN, GpuBench, show
+from attnlab.benchmarks.gpu import OWN, GpuBench
 from attnlab.benchmarks.gpu_bars import ALONE, Bar, rate_bars, run_sweep
 from attnlab.benchmarks.gpu_checks import resumed, same_weights, within_noise
 from attnlab.benchmarks.options import BenchOptions
@@ -82,6 +82,11 @@ def test_the_command_prints_and_writes_its_table(tmp_path):
     found = json.loads(path.read_text())
     assert {bar["verdict"] for bar in found["bars"]} == {"not run: not in parts=", "not run: no GPU"}
     assert "not run: no GPU" in done.stdout
-    show(found)
+    again = warm([*command[:3], "show", str(path)])
+    assert again.stdout.strip() in done.stdout
+    assert (
+        "| ResNet-50, 224 px, batch 96: cbam adds | <= 35 % | - | not run: no GPU |"
+        in warm([*command[:3], "show", str(path), "format=markdown"]).stdout
+    )
     assert warm([*command[:4], "speed=1"]).stderr.startswith("attnlab: unknown key speed of gpu; allowed is KEY=VALUE")
     assert set(OWN) == {"seconds", "steps", "runs", "epochs", "parts"}
