@@ -23,9 +23,9 @@ from attnlab.benchmarks.timing import interleaved
 from attnlab.errors import AttnlabError, ConfigError
 from attnlab.machine.graphs import graphs_for
 from attnlab.models.network import build
+from attnlab.training.chunk_classifier import as_it_is
 from attnlab.training.graph_step import WARM_UP, GraphStep
 from attnlab.training.lightning_noise import quiet
-from attnlab.training.stretch_classifier import as_it_is
 
 PARTS = ("correct", "alone", "together", "compiled", "compiled_together", "resnet50")
 #: own keys and their defaults: seconds of the whole command, steps of a check, runs together, epochs of a timed run

@@ -16,8 +16,8 @@ from attnlab.configuration.identity import run_id
 from attnlab.machine.graphs import DirectCalls, Graphs, graphs_for
 from attnlab.models.network import build
 from attnlab.training.checkpointing import seed_step
+from attnlab.training.chunk_classifier import as_it_is
 from attnlab.training.graph_step import GraphStep
-from attnlab.training.stretch_classifier import as_it_is
 
 #: name -> (attention, other defaults)
 NETS: dict[str, tuple[str, tuple[str, ...]]] = {
