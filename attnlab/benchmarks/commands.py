@@ -1,6 +1,7 @@
 """The commands of attnlab.bench: parse the arguments of one command, run it, print or write what it found."""
 
 import csv
+import json
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -67,7 +68,8 @@ def measure(command: str, arguments: Sequence[str]) -> "tuple[Report, Path]":
 
 def gpu_bars(arguments: Sequence[str]) -> None:
     """Run the checks and bars of a GPU, print them and write them as JSON. Raises ConfigError."""
-    from attnlab.benchmarks.gpu import OWN, gpu, show
+    from attnlab.benchmarks.gpu import OWN, gpu
+    from attnlab.benchmarks.gpu_table import show
     from attnlab.records.record import write_json
 
     options, path = read_arguments("gpu", arguments, tuple(OWN))
@@ -81,7 +83,7 @@ def gpu_bars(arguments: Sequence[str]) -> None:
 
 def show_again(arguments: Sequence[str]) -> None:
     """Print the tables of report files. Raises ConfigError for a file that is not a report."""
-    from attnlab.benchmarks import report
+    from attnlab.benchmarks import gpu_table, report
 
     layout, files = _own_key("format", "table", arguments)
     _check_format(layout, "table", "markdown")
@@ -89,6 +91,10 @@ def show_again(arguments: Sequence[str]) -> None:
         raise ConfigError("show: no file is named; an example is results/bench/gates.json")
     for name in files:
         try:
+            content = json.loads(Path(name).read_text())
+            if content["command"] == "gpu":
+                print(gpu_table.markdown(content)) if layout == "markdown" else gpu_table.show(content)
+                continue
             found = report.read_report(Path(name))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"not a file that attnlab.bench wrote: {name}") from error

@@ -23,9 +23,9 @@ from attnlab.benchmarks.timing import interleaved
 from attnlab.errors import AttnlabError, ConfigError
 from attnlab.machine.graphs import graphs_for
 from attnlab.models.network import build
+from attnlab.training.chunk_classifier import as_it_is
 from attnlab.training.graph_step import WARM_UP, GraphStep
 from attnlab.training.lightning_noise import quiet
-from attnlab.training.stretch_classifier import as_it_is
 
 PARTS = ("correct", "alone", "together", "compiled", "compiled_together", "resnet50")
 #: own keys and their defaults: seconds of the whole command, steps of a check, runs together, epochs of a timed run
@@ -130,9 +130,9 @@ class GpuBench:
         return bars
 
     def _resnet50_seconds(self, attention: str, batch: int) -> float:
-        """Seconds of a captured step, the median of three measurements."""
+        """Seconds of a captured step, the median over the rounds of `repeats=`."""
         step = {"step": self._resnet50_step(attention, batch)}
-        seconds = interleaved(step, 3, least=0.2, warm_up=WARM_UP + 1)["step"]
+        seconds = interleaved(step, self.options.repeats, least=0.05, warm_up=WARM_UP + 1)["step"]
         step.clear()
         torch.cuda.empty_cache()
         return statistics.median(seconds)
@@ -195,27 +195,3 @@ def gpu(options: BenchOptions) -> dict[str, Any]:
     asked_here = any(name in machine["device"] for name in ("H100", "H200"))
     found = [asdict(bar) | {"verdict": bar.verdict(asked_here)} for bar in bars]
     return {"command": "gpu", "machine": machine, "checks": [asdict(check) for check in checks], "bars": found}
-
-
-def show(found: Mapping[str, Any]) -> None:
-    """Print the checks, then a table of the bars with their verdicts, then the machine."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from attnlab.benchmarks.report import machine_line
-
-    console = Console(width=None if sys.stdout.isatty() else 170)
-    checks, bars = Table(title="a graph is the step", title_justify="left"), Table(title="bars", title_justify="left")
-    for name in ("check", "holds", "found"):
-        checks.add_column(name)
-    for check in found["checks"]:
-        checks.add_row(check["name"], "yes" if check["holds"] else "NO", check["found"])
-    for name in ("bar", "asked", "found", "verdict"):
-        bars.add_column(name, justify="right" if name in ("asked", "found") else "left")
-    for bar in found["bars"]:
-        asked = f"{'>=' if bar['at_least'] else '<='} {bar['asked']:,} {bar['unit']}"
-        value = "-" if bar["found"] is None else f"{bar['found']:,.{0 if bar['at_least'] else 1}f}"
-        bars.add_row(bar["name"], asked, value, bar["verdict"])
-    for table in (checks, bars):
-        console.print(table)
-    console.print(machine_line(found["machine"]), markup=False)

@@ -16,8 +16,8 @@ from attnlab.configuration.identity import run_id
 from attnlab.machine.graphs import DirectCalls, Graphs, graphs_for
 from attnlab.models.network import build
 from attnlab.training.checkpointing import seed_step
+from attnlab.training.chunk_classifier import as_it_is
 from attnlab.training.graph_step import GraphStep
-from attnlab.training.stretch_classifier import as_it_is
 
 #: name -> (attention, other defaults)
 NETS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -34,6 +34,10 @@ class Check:
     name: str
     holds: bool
     found: str
+
+
+class EndedEarlyError(Exception):
+    """Raised by a run that ends early on purpose."""
 
 
 def train_steps(
@@ -108,7 +112,7 @@ def resumed(overrides: Sequence[str], folder: Path) -> Check:
     for name in ("at once", "resumed"):
         cfg = attnlab.config([*overrides, "machine.checkpoint_minutes=0", f"output_dir={folder / name}"])
         if name == "resumed":
-            with suppress(InterruptedError):
+            with suppress(EndedEarlyError):
                 attnlab.train(cfg, on_progress=_interrupt)
             begun = (Path(cfg.output_dir) / run_id(cfg) / "last.ckpt").exists()
         record = attnlab.train(cfg)
@@ -125,7 +129,7 @@ def resumed(overrides: Sequence[str], folder: Path) -> Check:
 def _interrupt(share: float, rate: float) -> None:
     """The on_progress of a run that ends after about a third of its steps."""
     if share >= 1 / 3:
-        raise InterruptedError
+        raise EndedEarlyError
 
 
 def _kind(here: Setting) -> str:

@@ -92,7 +92,7 @@ class Last(Checkpoint):
             return
         due = time.monotonic() - self._saved >= 60 * self.minutes
         if trainer.strategy.broadcast(due):
-            self._save(trainer, batches=trainer.fit_loop.batch_idx + 1)  # a batch may be a stretch of several steps
+            self._save(trainer, batches=trainer.fit_loop.batch_idx + 1)  # a batch may be a chunk of several steps
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._save(trainer, batches=0)

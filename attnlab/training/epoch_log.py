@@ -10,7 +10,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from attnlab.data.stretches import images_in
+from attnlab.data.chunks import images_in
 from attnlab.records.atomic import atomic_write
 
 COLUMNS = (

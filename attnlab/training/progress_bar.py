@@ -31,7 +31,7 @@ class Bar(RichProgressBar):
         self.epoch_log = log
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *rest: Any) -> None:
-        """Draw the number of steps that are done; one batch may be a stretch of several."""
+        """Draw the number of steps that are done; one batch may be a chunk of several."""
         outputs, batch, _ = rest
         super().on_train_batch_end(trainer, pl_module, outputs, batch, trainer.fit_loop.batch_idx)
 

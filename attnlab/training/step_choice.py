@@ -1,4 +1,4 @@
-"""machine.graph: whether a run trains in stretches of steps, as CUDA graphs on a GPU, and what prevents that."""
+"""machine.graph: whether a run trains in chunks of steps, as CUDA graphs on a GPU, and what prevents that."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -8,14 +8,14 @@ from torch import nn
 
 from attnlab.configuration.messages import wrong_value
 from attnlab.data.base import ImageData
+from attnlab.data.chunks import Chunks
 from attnlab.data.memory import Batches
-from attnlab.data.stretches import Stretches
 from attnlab.errors import ConfigError, TrainingError
 from attnlab.machine import hardware
 from attnlab.machine.graphs import Graphs, graphs_for
 from attnlab.records.run_folder import print_once
+from attnlab.training.chunk_classifier import CHUNK
 from attnlab.training.graph_step import OPTIMIZERS
-from attnlab.training.stretch_classifier import STRETCH
 
 PRECISIONS = ("32-true", "bf16-mixed")
 
@@ -29,7 +29,7 @@ def obstacle(values: Mapping[str, Any], net: nn.Module) -> str | None:
     if precision not in PRECISIONS:
         return f"machine.precision={precision}: allowed are {', '.join(PRECISIONS)}"
     if recipe["grad_clip"] is not None:
-        return f"recipe.grad_clip={recipe['grad_clip']}: Lightning clips gradients only without stretches"
+        return f"recipe.grad_clip={recipe['grad_clip']}: Lightning clips gradients only without chunks"
     if machine["detect_anomaly"]:
         return "machine.detect_anomaly=true: it reads values on the host"
     if optimizer not in OPTIMIZERS:
@@ -49,7 +49,7 @@ def choose_graphs(values: Mapping[str, Any], net: nn.Module, run: str) -> Graphs
     """How the steps of the run are captured; None where Lightning calls every step.
 
     machine.graph: auto = on a GPU where nothing stands against it, else a line is printed that says what does;
-    true = on every device; a CPU captures nothing and does the steps of a stretch one after another; false = nowhere.
+    true = on every device; a CPU captures nothing and does the steps of a chunk one after another; false = nowhere.
     Raises ConfigError for true where something stands against it.
     """
     machine = values["machine"]
@@ -76,17 +76,17 @@ def run_eagerly(values: Mapping[str, Any], run: str) -> Callable[[str], None]:
     return on_failure
 
 
-def load_in_stretches(data: ImageData, checkpoint_minutes: float | None) -> None:
-    """Make the training loader of a dataset in memory yield stretches; other datasets keep their loader.
+def load_in_chunks(data: ImageData, checkpoint_minutes: float | None) -> None:
+    """Make the training loader of a dataset in memory yield chunks; other datasets keep their loader.
 
-    checkpoint_minutes: machine.checkpoint_minutes; 0 = a checkpoint after each step, so a stretch is one step.
+    checkpoint_minutes: machine.checkpoint_minutes; 0 = a checkpoint after each step, so a chunk is one step.
     """
     make = data.train_dataloader
 
     @functools.wraps(make)
     def train_dataloader() -> Any:
         loader = make()
-        steps = 1 if checkpoint_minutes == 0 else STRETCH
-        return Stretches(loader, steps) if isinstance(loader, Batches) else loader
+        steps = 1 if checkpoint_minutes == 0 else CHUNK
+        return Chunks(loader, steps) if isinstance(loader, Batches) else loader
 
     data.train_dataloader = train_dataloader  # type: ignore[method-assign]

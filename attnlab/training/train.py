@@ -33,7 +33,7 @@ from attnlab.training.lightning_noise import quiet
 from attnlab.training.make_record import make_record
 from attnlab.training.progress_bar import progress_callback
 from attnlab.training.slow_steps import SlowSteps
-from attnlab.training.step_choice import choose_graphs, load_in_stretches, run_eagerly
+from attnlab.training.step_choice import choose_graphs, load_in_chunks, run_eagerly
 from attnlab.training.trackers import Tracker
 from attnlab.training.trainer import make_classifier, make_trainer
 
@@ -88,7 +88,7 @@ def train(
                 print_once(f"{run.id}: {start_from(net, values)}")
             graphs = choose_graphs(values, net, run.id)
             if graphs:
-                load_in_stretches(data, machine.get("checkpoint_minutes"))
+                load_in_chunks(data, machine.get("checkpoint_minutes"))
             compiled = hardware.compiles(machine) or bool(graphs and compiling_pays(values, len(data.train)))
             classifier = make_classifier(values, net, graphs, compiled=compiled, on_failure=run_eagerly(values, run.id))
             if machine["channels_last"]:

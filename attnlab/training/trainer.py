@@ -14,9 +14,9 @@ from attnlab.machine import hardware
 from attnlab.machine.compiler import compile_turn
 from attnlab.machine.graphs import Graphs
 from attnlab.records.checkpoint import AtomicCheckpointIO
+from attnlab.training.chunk_classifier import ChunkClassifier
 from attnlab.training.classifier import Classifier
 from attnlab.training.ddp import DDP, RankWatch
-from attnlab.training.stretch_classifier import StretchClassifier
 
 
 def make_classifier(
@@ -36,7 +36,7 @@ def make_classifier(
     settings |= {name: recipe[name] for name in ("optimizer", "schedule", "weight_decay", "label_smoothing")}
     if graphs is None:
         return Classifier(net, **settings)
-    return StretchClassifier(
+    return ChunkClassifier(
         net, graphs=graphs, batch_size=recipe["batch_size"], seed=values["seed"], compiled=compiled,
         first_step=compile_turn(cell(values)) if compiled else None, on_failure=on_failure, **settings,
     )  # fmt: skip

@@ -81,25 +81,25 @@ def test_a_value_that_is_read_on_the_host_prevents_a_graph():
 
 
 def test_images_are_cut_and_augmented_within_the_graph(tmp_path):
-    """Stretches give indices and draws; the batch that they make is the loader's batch."""
+    """Chunks give indices and draws; the batch that they make is the loader's batch."""
     from attnlab.configuration.compose import check
     from attnlab.data.build import make_datamodule
-    from attnlab.data.stretches import Stretches
+    from attnlab.data.chunks import Chunks
 
     augment = "recipe.augment={flip: true, crop: 4, crop_fill: mean, shift: 0.1}"
     overrides = ["dataset.train_size=130", "dataset.test_size=50", "recipe.validation.images=30", augment]
     data = make_datamodule(check(attnlab.config([*overrides, "recipe.batch_size=30"])))
     data.setup()
     loader = data.train_dataloader()
-    stretches = list(Stretches(loader, 3))
-    assert [len(stretch.inputs) for stretch in stretches] == [3, 1]
-    assert len(Stretches(loader, 3)) == len(loader) == 4
-    assert [stretch.images for stretch in stretches] == [90, 10]
-    replay, static = None, [tensor.clone() for tensor in stretches[0].inputs[0]]
+    chunks = list(Chunks(loader, 3))
+    assert [len(chunk.inputs) for chunk in chunks] == [3, 1]
+    assert len(Chunks(loader, 3)) == len(loader) == 4
+    assert [chunk.images for chunk in chunks] == [90, 10]
+    replay, static = None, [tensor.clone() for tensor in chunks[0].inputs[0]]
     made = torch.zeros(30, 3, 32, 32)
-    replay = RecordedGraphs().capture(lambda: made.copy_(stretches[0].make_batch(*static)[0]))
-    for inputs, (images, labels) in zip(stretches[0].inputs, loader, strict=False):
-        again, again_labels = stretches[0].make_batch(*inputs)
+    replay = RecordedGraphs().capture(lambda: made.copy_(chunks[0].make_batch(*static)[0]))
+    for inputs, (images, labels) in zip(chunks[0].inputs, loader, strict=False):
+        again, again_labels = chunks[0].make_batch(*inputs)
         assert torch.equal(again, images)
         assert torch.equal(again_labels, labels)
         for own, tensor in zip(static, inputs, strict=True):

@@ -1,4 +1,4 @@
-"""Runs in stretches of steps (machine.graph=true on a CPU) are the runs that Lightning does step by step."""
+"""Runs in chunks of steps (machine.graph=true on a CPU) are the runs that Lightning does step by step."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import attnlab
 from attnlab.configuration.identity import run_id
 from attnlab.errors import ConfigError, TrainingError
 from attnlab.machine import graphs
-from attnlab.training import checkpointing, step_choice, stretch_classifier
+from attnlab.training import checkpointing, chunk_classifier, step_choice
 
 SMALL = [
     "model=resnet8", "dataset.train_size=420", "dataset.test_size=100", "recipe.batch_size=50",
@@ -90,23 +90,23 @@ def assert_same(one, other):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_stretches_are_the_run_itself(tmp_path, case):
+def test_chunks_are_the_run_itself(tmp_path, case):
     by_step = trained(tmp_path, *CASES[case], "machine.graph=false")
     assert_same(trained(tmp_path, *CASES[case], "machine.graph=true"), by_step)
 
 
 @pytest.fixture
 def calls(monkeypatch):
-    """Numbers of steps of the stretches that were trained."""
-    found, original = [], stretch_classifier.count_steps
-    monkeypatch.setattr(stretch_classifier, "count_steps", lambda t, n: (found.append(n), original(t, n)))
+    """Numbers of steps of the chunks that were trained."""
+    found, original = [], chunk_classifier.count_steps
+    monkeypatch.setattr(chunk_classifier, "count_steps", lambda t, n: (found.append(n), original(t, n)))
     return found
 
 
 @pytest.mark.parametrize("first", ["true", "false"])
 @pytest.mark.parametrize("saved", [2, 7, 9])  # within the first epoch, at its end, within the second
 def test_either_kind_of_run_resumes_the_other(tmp_path, monkeypatch, first, saved):
-    """machine.checkpoint_minutes=0 makes each stretch one step, so every step is saved."""
+    """machine.checkpoint_minutes=0 makes each chunk one step, so every step is saved."""
     overrides = [*CASES["SGD with momentum"], "machine.checkpoint_minutes=0"]
     expected = trained(tmp_path / "whole", *overrides, "machine.graph=false")
     second = "false" if first == "true" else "true"
@@ -115,9 +115,9 @@ def test_either_kind_of_run_resumes_the_other(tmp_path, monkeypatch, first, save
     assert_same((attnlab.train(again), *content(again)), expected)
 
 
-def test_a_stretch_ends_with_a_checkpoint_that_is_due(tmp_path, monkeypatch, calls):
-    """Of 7 steps an epoch, 3 are in a stretch; a checkpoint after 3 and after 6 resumes at the next step."""
-    monkeypatch.setattr(step_choice, "STRETCH", 3)
+def test_a_chunk_ends_with_a_checkpoint_that_is_due(tmp_path, monkeypatch, calls):
+    """Of 7 steps an epoch, 3 are in a chunk; a checkpoint after 3 and after 6 resumes at the next step."""
+    monkeypatch.setattr(step_choice, "CHUNK", 3)
     overrides = [*CASES["epochs, CBAM, AdamW"], "machine.checkpoint_minutes=1e-9"]
     expected = trained(tmp_path / "whole", *overrides, "machine.graph=false")
     for saved in (1, 2):
@@ -130,7 +130,7 @@ def test_a_stretch_ends_with_a_checkpoint_that_is_due(tmp_path, monkeypatch, cal
         assert calls == {1: [3, 1], 2: [1]}[saved] + [3, 3, 1]
 
 
-def test_a_stretch_is_many_steps_and_ends_with_the_epoch_the_run_or_the_trial(tmp_path, calls):
+def test_a_chunk_is_many_steps_and_ends_with_the_epoch_the_run_or_the_trial(tmp_path, calls):
     trained(tmp_path, "machine.graph=true")
     assert calls == [7, 7]
     calls.clear()
@@ -152,7 +152,7 @@ def test_a_loss_that_is_not_finite_names_the_same_step(tmp_path, lr):
     assert "not finite at step" in found[0]
 
 
-def test_pictures_that_are_read_from_a_disk_are_stretches_of_one_step(tmp_path, calls):
+def test_pictures_that_are_read_from_a_disk_are_chunks_of_one_step(tmp_path, calls):
     draw = torch.Generator().manual_seed(9)
     for part, images in (("train/a", 12), ("train/b", 12), ("val/a", 4), ("val/b", 4)):
         (tmp_path / "tree" / part).mkdir(parents=True)

@@ -12,7 +12,7 @@ from attnlab.data.memory import Batches
 Inputs = tuple[Tensor, ...]
 
 
-class Stretch:
+class Chunk:
     """The batches of several training steps in a row, on the device.
 
     inputs: for each step, the tensors from which `make_batch(*inputs)` makes (images (B, 3, H, W), labels (B,)); their
@@ -33,11 +33,11 @@ class Stretch:
 
 
 def images_in(batch: Any) -> int:
-    """Number of images in what a training loader yields: a Stretch, or a batch (images, labels)."""
-    return batch.images if isinstance(batch, Stretch) else len(batch[1])
+    """Number of images in what a training loader yields: a Chunk, or a batch (images, labels)."""
+    return batch.images if isinstance(batch, Chunk) else len(batch[1])
 
 
-class Stretches:
+class Chunks:
     """The batches of a `Batches` loader in the same order, `steps` at a time.
 
     Its length is the number of batches. Batches are not cut and augmented here: the inputs of a step are the indices of
@@ -50,14 +50,14 @@ class Stretches:
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[Stretch]:
+    def __iter__(self) -> Iterator[Chunk]:
         first, done = self.batches.epoch() * self.batches.passes, self.batches.done()
         for number in range(first, first + self.batches.passes):
             plan = self.batches.plan(number)
             yield from self._pass(number, plan[done:])
             done = max(0, done - len(plan))
 
-    def _pass(self, number: int, plan: list[Tensor]) -> Iterator[Stretch]:
+    def _pass(self, number: int, plan: list[Tensor]) -> Iterator[Chunk]:
         if not plan:
             return
         device, draws = self.batches.split.images.device, self.batches.draws
@@ -67,7 +67,7 @@ class Stretches:
             columns.append(draws(number)[order, :DRAWS].float().to(device).split(sizes))
         inputs = list(zip(*columns, strict=True))
         for start in range(0, len(inputs), self.steps):
-            yield Stretch(inputs[start : start + self.steps], self._make_batch)
+            yield Chunk(inputs[start : start + self.steps], self._make_batch)
 
     def _make_batch(self, index: Tensor, draws: Tensor | None = None) -> tuple[Tensor, Tensor]:
         split = self.batches.split

@@ -1,8 +1,8 @@
 """A classifier that does many training steps in one batch of Lightning's.
 
 On a GPU, Lightning's work on the host for each batch takes as long as a training step of a small net. Here a batch of
-Lightning's is a stretch of up to STRETCH steps, by manual optimization. Everything else sees single steps: global_step,
-batch numbers, checkpoints, log rows and the numbers of epochs are those of a run without stretches, and a run can be
+Lightning's is a chunk of up to CHUNK steps, by manual optimization. Everything else sees single steps: global_step,
+batch numbers, checkpoints, log rows and the numbers of epochs are those of a run without chunks, and a run can be
 resumed by either kind.
 """
 
@@ -14,19 +14,19 @@ from typing import Any
 import lightning.pytorch as pl
 from torch import Tensor
 
-from attnlab.data.stretches import Stretch
+from attnlab.data.chunks import Chunk
 from attnlab.machine.graphs import Graphs
 from attnlab.training.checkpointing import seed_step
 from attnlab.training.classifier import OFTEN, Classifier
 from attnlab.training.graph_step import GraphStep, without_compiler
 
-STRETCH = OFTEN  # steps; the losses of a stretch are read from the device together
+CHUNK = OFTEN  # steps; the losses of a chunk are read from the device together
 
 
-class StretchClassifier(Classifier):
-    """Classifier whose training batches are stretches of steps; on a GPU each step is a CUDA graph.
+class ChunkClassifier(Classifier):
+    """Classifier whose training batches are chunks of steps; on a GPU each step is a CUDA graph.
 
-    A batch (images, labels) of a loader without stretches is one step.
+    A batch (images, labels) of a loader without chunks is one step.
     graphs: how a step is captured;  batch_size: images in the batches that are captured;  seed: of random numbers in
     the steps;  compiled, first_step, on_failure: see GraphStep;  the other arguments: see Classifier.
     """
@@ -66,17 +66,17 @@ class StretchClassifier(Classifier):
             loop["epoch_loop.manual_optimization.optim_step_progress"] = steps
 
     def training_step(self, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
-        """Train on each batch of the stretch, as far as recipe.steps and machine.batches allow."""
+        """Train on each batch of the chunk, as far as recipe.steps and machine.batches allow."""
         assert self._step is not None
-        stretch = batch if isinstance(batch, Stretch) else Stretch([tuple(batch)], as_it_is)
+        chunk = batch if isinstance(batch, Chunk) else Chunk([tuple(batch)], as_it_is)
         first, scheduler = self.global_step, self.lr_schedulers()
-        stretch.shorten(steps_left(self.trainer))
-        for step, inputs in enumerate(stretch.inputs, start=first):
+        chunk.shorten(steps_left(self.trainer))
+        for step, inputs in enumerate(chunk.inputs, start=first):
             seed_step(self.seed, step, self.trainer.global_rank)
-            loss, wrong = self._step(inputs, stretch.make_batch)
+            loss, wrong = self._step(inputs, chunk.make_batch)
             scheduler.step()  # type: ignore[union-attr]
             self._keep(loss, wrong, len(inputs[0]), step)
-        count_steps(self.trainer, len(stretch.inputs))
+        count_steps(self.trainer, len(chunk.inputs))
 
     def _keep(self, loss: Tensor, wrong: Tensor, images: int, step: int) -> None:
         """As Classifier.training_step: read losses every OFTEN steps from a GPU, and each at once on a CPU."""
