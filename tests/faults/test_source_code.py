@@ -16,7 +16,7 @@ from attnlab.configuration.compose import plain
 from attnlab.configuration.identity import run_id
 from attnlab.machine import versions
 from attnlab.records import provenance
-from attnlab.records.source_code import differences
+from attnlab.records.source_code import differences, digests
 from attnlab.tables.provenance_notes import provenance_notes, provenance_warnings
 
 MODULE = '''
@@ -345,3 +345,12 @@ def test_an_own_package_that_is_not_found_is_named_and_no_file_of_attnlabs(lab):
     assert "mine/ours.py is not found here" in done.stdout
     assert "attnlab/" not in done.stdout.split("is recorded, but")[1]
     assert "attnlab/attention/placement.py" in record["code"]["attention"]
+
+
+def test_a_record_holds_no_digest_of_a_package_that_only_hands_names_on():
+    """attnlab/attention/__init__.py: older records have it, and stay as they are when it changes."""
+    found = digests(plain(attnlab.config(["attention=cbam"])))
+    assert not any("attnlab/attention/__init__.py" in files for files in found.values())
+    older = {"attention": found["attention"] | {"attnlab/attention/__init__.py": "0" * 12}}
+    assert differences(older, {"attention": found["attention"]}) == []
+    assert differences(older | {"model": {"gone.py": "0" * 12}}, found | {"model": {}})[-1] == "gone.py"

@@ -280,3 +280,17 @@ def test_it_trains_and_loads_and_its_maps_are_drawn(mine, tiny):
     images = run.batches(run.test.images)[0]
     assert list(attnlab.mask_maps(net, images)) == [f"backbone.net.bn{i}.at_end.spatial" for i in (1, 2)]
     assert attnlab.cam_layer(net, images).startswith("backbone.net.")
+
+
+def test_a_finished_run_needs_its_checkpoint_no_more(tmp_path, tiny):
+    """Nor does an untrained net of its config, which must not be the trained one."""
+    weights = timm.create_model("resnet10t").state_dict()
+    path = tmp_path / "weights.safetensors"
+    save_file(weights, path)
+    given = ["model=timm", "model.name=resnet10t", "model.pretrained=true", f"model.checkpoint={path}"]
+    cfg = attnlab.config([*tiny, *given, "model.min_image_size=null", "dataset.train_size=200", "recipe.steps=1"])
+    record = attnlab.train(cfg)
+    path.unlink()
+    assert attnlab.load(record["id"], cfg.output_dir)(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
+    run = read_finished_run(record["id"], cfg.output_dir, cfg.machine, [], 4)
+    assert not torch.equal(run.untrained().state_dict()["backbone.net.conv1.0.weight"], weights["conv1.0.weight"])

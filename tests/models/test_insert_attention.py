@@ -229,3 +229,19 @@ def test_masks_and_maps_of_a_foreign_net():
     assert layer.startswith("layer3")  # 4x4; layer4 has 2x2
     found = attnlab.cams(net, x, torch.arange(4), layer)
     assert {name: one.shape for name, one in found.items()} == dict.fromkeys(("gradcam", "hirescam"), (4, 64, 64))
+
+
+def test_ddp_trains_it(tmp_path):
+    """All parameters are reduced: DDP waits for each that it knows."""
+    net, images, names = made("hand-written")
+    net.unused = nn.Identity()  # DDP refuses parameters without a gradient
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        wrapped = nn.parallel.DistributedDataParallel(awake(net).train())
+        for _ in range(2):
+            wrapped(images).sum().backward()
+    finally:
+        torch.distributed.destroy_process_group()
+    inside = [parameter for found in names for parameter in net.get_submodule(f"{found}.at_end").parameters()]
+    assert all(parameter.grad is not None for parameter in inside)
