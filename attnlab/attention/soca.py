@@ -43,7 +43,8 @@ class SOCA(nn.Module):
         self.excite = Excitation(channels, reduction=reduction)
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):  # the iterations need float32
+        device = "cpu" if x.is_meta else x.device.type  # autocast knows no meta device
+        with torch.autocast(device, enabled=False):  # the iterations need float32
             flat = x.flatten(2) if x.dtype == torch.float64 else x.flatten(2).float()
             centred = flat - flat.mean(dim=2, keepdim=True)
             covariance = centred @ centred.transpose(1, 2) / flat.shape[2]
