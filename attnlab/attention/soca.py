@@ -11,7 +11,6 @@ NaN; the layers of W are He normal, biases zero (there PyTorch's default).
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention.checks import at_least_1
 from attnlab.attention.excitation import Excitation
 from attnlab.configuration.messages import wrong_value
 from attnlab.errors import ConfigError
@@ -39,7 +38,7 @@ class SOCA(nn.Module):
         super().__init__()
         if iterations < 2:
             raise ConfigError(wrong_value("attention.iterations", iterations, "an integer from 2"))
-        self.iterations = at_least_1("iterations", iterations)
+        self.iterations = iterations
         self.excite = Excitation(channels, reduction=reduction)
 
     def forward(self, x: Tensor) -> Tensor:
