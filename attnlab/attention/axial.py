@@ -13,7 +13,6 @@ size of the map, as there; smaller maps use its middle (there they fail), larger
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention.checks import at_least_1
 from attnlab.configuration.messages import wrong_value
 from attnlab.errors import ConfigError
 
@@ -78,7 +77,6 @@ class Axial(nn.Module):
             allowed = f"an integer n where 2 n divides {channels}, the channels here"
             raise ConfigError(wrong_value("attention.heads", heads, allowed))
         count = heads or max(n for n in range(1, 9) if channels % (2 * n) == 0)
-        at_least_1("heads", count)
         self.columns = AlongRows(in_channels, channels, heads=count, size=size * stride)
         self.rows = AlongRows(channels, channels, heads=count, size=size * stride)
         self.pool = nn.AvgPool2d(stride, stride, ceil_mode=True) if stride > 1 else nn.Identity()

@@ -1,8 +1,8 @@
-"""Mixed Local Channel Attention: ECA over the whole map and over the cells of a grid, their masks mixed.
+"""Mixed Local Channel Attention: ECA over the map and over the cells of a grid, their masks mixed.
 
 p = means of x over an n x n grid, (B, C, n, n); z_local = conv1d_k(p read cell by cell, C n n values), z_global =
-conv1d_k(mean of p); m = (1 - w) m(z_global) + w m(z_local), brought from the grid to the map by adaptive averaging;
-y = x m. k as in ECA.
+conv1d_k(mean of p); m = (1 - w) m(z_global) + w m(z_local), the latter brought from the grid to the map by adaptive
+averaging; y = x m. k as in ECA.
 Source: Wan et al. 2023 (Engineering Applications of Artificial Intelligence 123, 106442), section 3; n = 5, w = 0.5;
 wandahangFY/MLCA@afbeb47 MLCA.py.
 Differs from the authors' code in: nothing known. PyTorch's default initialisation of both convs, as there.
@@ -42,12 +42,12 @@ class MLCA(nn.Module):
             raise ConfigError(wrong_value("attention.local", local, "a number from 0 to 1"))
         self.grid, self.share = at_least_1("grid", grid), float(local)
         k = adaptive_kernel_size(channels)
-        self.cells, self.whole = gate(Along(k)), gate(Along(k))
+        self.cells, self.map = gate(Along(k)), gate(Along(k))
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = F.adaptive_avg_pool2d(x, self.grid)
         cells = pooled.flatten(2).transpose(1, 2).flatten(1)  # (B, n n C), cell by cell
         z_cells = self.cells.score(cells).unflatten(1, (-1, x.shape[1])).transpose(1, 2).unflatten(2, (self.grid, -1))
-        z_whole = self.whole.score(pooled.mean(dim=(2, 3)))[:, :, None, None]
+        z_map = self.map.score(pooled.mean(dim=(2, 3)))[:, :, None, None]
         m_cells = F.adaptive_avg_pool2d(self.cells.factor(z_cells, pooled), (x.shape[2], x.shape[3]))
-        return x * ((1 - self.share) * self.whole.factor(z_whole, x) + self.share * m_cells)
+        return x * ((1 - self.share) * self.map.factor(z_map, x) + self.share * m_cells)

@@ -46,12 +46,14 @@ class Shuffle(nn.Module):
 def shuffle_attention(channels: int, *, gate: MakeGate, groups: int | None = None) -> nn.Sequential:
     """The gate, then the shuffle. groups: G, where 2 G divides C; None = 64 or fewer.
 
-    Raises ConfigError for G where 2 G does not divide C.
+    Raises ConfigError for odd C, and for G where 2 G does not divide C.
     """
+    if channels % 2:
+        raise ConfigError(f"wrong channels for attention=shuffle_attention: {channels}; allowed are even numbers")
     possible = [g for g in range(1, channels // 2 + 1) if channels % (2 * g) == 0]
     if groups is not None and groups not in possible:
-        allowed = ", ".join(map(str, possible)) or "none"
-        raise ConfigError(wrong_value("attention.groups", groups, f"one of {allowed}, since 2 G divides {channels}"))
+        allowed = f"one of {', '.join(map(str, possible))}: 2 G divides {channels}, the channels here"
+        raise ConfigError(wrong_value("attention.groups", groups, allowed))
     count = groups or max(g for g in possible if g == 1 or (g <= 64 and channels // g >= 4))
     score = HalvesScore(channels, groups=count)
     return nn.Sequential(OrderedDict(gate=gate(score), shuffle=Shuffle()))

@@ -11,7 +11,6 @@ NaN; the layers of W are He normal, biases zero (there PyTorch's default).
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention.checks import at_least_1
 from attnlab.attention.excitation import Excitation
 from attnlab.configuration.messages import wrong_value
 from attnlab.errors import ConfigError
@@ -39,11 +38,12 @@ class SOCA(nn.Module):
         super().__init__()
         if iterations < 2:
             raise ConfigError(wrong_value("attention.iterations", iterations, "an integer from 2"))
-        self.iterations = at_least_1("iterations", iterations)
+        self.iterations = iterations
         self.excite = Excitation(channels, reduction=reduction)
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):  # the iterations need float32
+        device = "cpu" if x.is_meta else x.device.type  # autocast knows no meta device
+        with torch.autocast(device, enabled=False):  # the iterations need float32
             flat = x.flatten(2) if x.dtype == torch.float64 else x.flatten(2).float()
             centred = flat - flat.mean(dim=2, keepdim=True)
             covariance = centred @ centred.transpose(1, 2) / flat.shape[2]

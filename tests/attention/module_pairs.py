@@ -26,7 +26,7 @@ SCSA = {f"convs.{n}": name for n, name in enumerate(("local_dwc", "global_dwc_s"
 LSKA = {f"score.layers.{n}": name for n, name in
         enumerate(("conv0h", "conv0v", "conv_spatial_h", "conv_spatial_v", "conv1"))}  # fmt: skip
 PARNET = {"dense.0": "rbr_dense.conv", "dense.1": "rbr_dense.bn", "gate": "se.cvsig.conv"}
-MLCA = {"cells.score.conv": "conv_local", "whole.score.conv": "conv"}
+MLCA = {"cells.score.conv": "conv_local", "map.score.conv": "conv"}
 SOCA = {"score.excite.reduce": "conv_du.0", "score.excite.expand": "conv_du.2"}
 AXIAL = {
     f"{axis}.{ours}": f"{n}.{theirs}"

@@ -10,6 +10,7 @@ from attnlab.attention.placement import make_attention
 from attnlab.configuration.compose import compose_file, plain
 from attnlab.configuration.groups import choices
 from attnlab.configuration.targets import target
+from attnlab.evaluation.mask_recorder import record_masks
 
 SIZES = [(1, 1), (2, 3), (5, 9), (7, 7), (32, 32)]  # height, width: tiny, odd, non-square, usual
 CHANNELS = 32
@@ -122,6 +123,20 @@ def test_state_dict_round_trip(attention, mask):
     other.load_state_dict(net.state_dict())
     x = torch.randn(2, CHANNELS, 8, 8)
     assert torch.equal(net(x), other(x))
+
+
+@pytest.mark.parametrize("attention", [name for name in ATTENTIONS if node(name).get("mask")])
+def test_its_masks_can_be_recorded(attention):
+    """One score and mask per gate, with an axis for images, channels, rows and columns."""
+    net = module(attention, None).eval()
+    x = torch.randn(2, CHANNELS, 8, 8)
+    with record_masks(net) as masks:
+        net(x)
+    assert masks
+    for name, recorded in masks.items():
+        assert recorded.z.dim() == 4, name
+        assert recorded.m.shape == recorded.z.shape, name
+        assert all(size <= most for size, most in zip(recorded.m.shape, x.shape, strict=True)), name
 
 
 #: relu, tanh and the identity of a score near 0 do: what the SE paper's ablation shows of the first two

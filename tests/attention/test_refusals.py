@@ -17,7 +17,14 @@ def made(attention, channels, *overrides, **known):
 REPLACES = {"in_channels": 64, "stride": 1, "size": 8}
 REFUSED = [
     ("ema", 64, "groups=5", {}, "attention.groups=5: must divide 64 channels"),
-    ("shuffle_attention", 24, "groups=8", {}, "wrong value attention.groups=8; allowed is one of 1, 2, 3, 4, 6, 12,"),
+    (
+        "shuffle_attention",
+        24,
+        "groups=8",
+        {},
+        "wrong value attention.groups=8; allowed is one of 1, 2, 3, 4, 6, 12: 2 G",
+    ),
+    ("shuffle_attention", 33, None, {}, "wrong channels for attention=shuffle_attention: 33; allowed are even numbers"),
     ("polarized_parallel", 64, "order=both", {}, "wrong value attention.order=both; allowed is parallel or sequential"),
     ("epsa", 62, None, REPLACES, "wrong value attention.place=kernel; allowed is a place with 4 n channels; 62 here"),
     ("epsa", 64, "reduction=0", REPLACES, "wrong value attention.reduction=0; allowed is an integer from 1"),

@@ -223,7 +223,7 @@ BAD = [
     (["~recipe.weight_decay"], r"^missing key recipe\.weight_decay; "),
     (["~recipe.optimizer"], r"^missing key recipe\.optimizer; "),
     (["recipe.validation=null"], r"^wrong value recipe\.validation=null; allowed is a group with images, order"),
-    (["~head"], r"^unknown choice head=null; allowed are ltpa, linear, "),
+    (["~head"], r"^unknown choice head=null; allowed are csra, ltpa, linear, "),
     (["recipe.optimizer=null"], r"^wrong value recipe\.optimizer=null; allowed is a group with _target_"),
     (["+speed=3"], r"^unknown key speed; .*allowed are code, head, "),
     (["output_dir=''"], r"^wrong value output_dir=; allowed is a folder"),
@@ -363,7 +363,7 @@ def test_a_checked_config_is_not_checked_again():
 
 
 def test_a_group_that_is_null_is_one_message():
-    with pytest.raises(ConfigError, match=r"^unknown choice head=null; allowed are ltpa, linear, "):
+    with pytest.raises(ConfigError, match=r"^unknown choice head=null; allowed are csra, ltpa, linear, "):
         attnlab.config(["head=null"])
 
 
