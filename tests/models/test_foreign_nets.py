@@ -201,6 +201,17 @@ def test_weights_of_a_file(family, suffix, tmp_path, tiny):
         attnlab.build(before)
 
 
+def test_torchvision_weights_that_are_not_to_be_had(monkeypatch):
+    def download(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", download)
+    with pytest.raises(
+        ConfigError, match=r"^model.pretrained=true: no weights of model.name=resnet18: no network; model.c"
+    ):
+        build("model=torchvision", "model.name=resnet18", "model.pretrained=true")
+
+
 class Evil:
     def __reduce__(self):
         return (print, ("executed",))
