@@ -1,4 +1,4 @@
-"""DCANet's connection: SE that also sees what the previous block's SE attended to.
+"""DCANet's connection: a score per channel; SE that also sees what the previous block's SE attended to.
 
 a = GAP(x) in the first block, relu(LN(conv1x1([GAP(x); p]))) in the others, p the previous block's p' = GAP(x) s(z),
 brought to C channels by relu(LN(linear)) where they differ; the conv weighs the two vectors with two scalars and

@@ -1,4 +1,4 @@
-"""FcaNet: SE whose squeeze takes 16 frequencies of the discrete cosine transform instead of only the mean.
+"""FcaNet: a score per channel; SE whose squeeze takes 16 frequencies of the discrete cosine transform, not one.
 
 The C channels are cut into 16 groups; group k is pooled with sum over (i, j) of x_ij b(i; u_k, H) b(j; v_k, W),
 b(i; u, N) = cos(pi u (i + 1/2) / N) / sqrt(N), times sqrt(2) for u > 0; then z = W2 relu(W1 .), no biases.

@@ -1,4 +1,4 @@
-"""PSE and CPSE: Squeeze-and-Excitation of the block's input, which gates the branch's output.
+"""PSE and CPSE: a score per channel, by Squeeze-and-Excitation of the block's input; it gates the branch's output.
 
 PSE: z = W2 relu(W1 GAP(u)), u the block's input (B, C_in, H, W), W1 (C_in/r, C_in), W2 (C, C_in/r), no biases.
 CPSE: where C_in is not C, u first goes through a 1x1 conv to C channels, BN and ReLU; then an SE of C channels.

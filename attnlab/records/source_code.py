@@ -82,13 +82,17 @@ def closure(modules: Iterable[str], packages: tuple[str, ...]) -> dict[str, str]
 def differences(recorded: Code, today: Code) -> list[str]:
     """The files that differ. A file that was only moved or renamed does not differ."""
     files = []
-    names_only = {f"{name.replace('.', '/')}/__init__.py" for name in ONLY_NAMES}  # older records hold their digests
     for part in recorded.keys() | today.keys():
-        before, now = recorded.get(part, {}), today.get(part, {})
+        before, now = _counted(recorded.get(part, {})), _counted(today.get(part, {}))
         files += [name for name, digest in now.items() if digest not in before.values()]
-        here = now.keys() | names_only
-        files += [name for name, digest in before.items() if digest not in now.values() and name not in here]
+        files += [name for name, digest in before.items() if digest not in now.values() and name not in now]
     return sorted(set(files))
+
+
+def _counted(files: Mapping[str, str]) -> dict[str, str]:
+    """The files without those of ONLY_NAMES, whose digests older records hold."""
+    names_only = {f"{name.replace('.', '/')}/__init__.py" for name in ONLY_NAMES}
+    return {name: digest for name, digest in files.items() if name not in names_only}
 
 
 def changed_since(record: Mapping[str, Any]) -> list[str]:

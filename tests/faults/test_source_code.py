@@ -353,4 +353,5 @@ def test_a_record_holds_no_digest_of_a_package_that_only_hands_names_on():
     assert not any("attnlab/attention/__init__.py" in files for files in found.values())
     older = {"attention": found["attention"] | {"attnlab/attention/__init__.py": "0" * 12}}
     assert differences(older, {"attention": found["attention"]}) == []
+    assert differences({"attention": found["attention"]}, older) == []
     assert differences(older | {"model": {"gone.py": "0" * 12}}, found | {"model": {}})[-1] == "gone.py"

@@ -115,8 +115,8 @@ def test_timm_keeps_our_own_initialisation():
         (["model=resnet20", "dataset=imagenet"], r"dataset\.image_size=224; this model's stem .* 64 px"),
         (["model=timm"], r"dataset\.image_size=32: .* at least 64 px \(model\.min_image_size=64\)"),
         (["model=timm", "dataset=imagenet", "dataset.image_size=63"], r"dataset\.image_size=63: .* at least 64 px"),
-        ([*TIMM, "model.name=resnet5000"], r"model\.name=resnet5000: timm has no such model"),
-        ([*TIMM, "model.name=vgg16"], r"model\.name=vgg16; allowed are models of timm's ResNet family"),
+        ([*TIMM, "model.name=resnet5000"], r"unknown choice model\.name=resnet5000; did you mean resnet50"),
+        ([*TIMM, "model.name=vit_tiny_patch16_224"], r"model\.name=vit_tiny_patch16_224; allowed is a CNN of timm"),
         (
             [*TIMM, "attention=se", "attention.place=dense"],
             r"attention\.place=dense: TimmResNet .* pre, kernel, conv, inner, branch, shortcut, post, stage$",
