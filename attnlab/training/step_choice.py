@@ -69,7 +69,7 @@ def run_eagerly(values: Mapping[str, Any], run: str) -> Callable[[str], None]:
     """What happens when a step cannot be captured: machine.graph=true raises TrainingError, auto prints the reason."""
 
     def on_failure(reason: str) -> None:
-        if values["machine"]["graph"] is True:
+        if values["machine"].get("graph") is True:
             raise TrainingError(f"the step cannot be captured as a CUDA graph: {reason}; machine.graph=auto goes on")
         print_once(f"{run}: steps run one by one, since capturing a CUDA graph failed: {reason}")
 
