@@ -371,7 +371,7 @@ def test_a_plain_trainer_takes_our_modules(tmp_path):
 def test_channels_last_and_compile_change_no_key(tiny, monkeypatch):
     original = torch.nn.Module.compile
     monkeypatch.setattr(
-        torch.nn.Module, "compile", lambda self: original(self, backend="eager")
+        torch.nn.Module, "compile", lambda self, **settings: original(self, backend="eager")
     )  # inductor takes a minute
     attnlab.train(attnlab.config([*tiny, "machine.channels_last=false", "machine.compile=true"]))
     keys = torch.load(folder_of(tiny) / "best.ckpt", weights_only=True)["state_dict"].keys()

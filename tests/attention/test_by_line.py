@@ -19,7 +19,8 @@ from attnlab.errors import ConfigError
 #: what some attentions need besides their channels
 MORE = {
     "ge_theta": {"size": 8}, "ge_theta_plus": {"size": 8}, "pse": {"in_channels": 32}, "cpse": {"in_channels": 32},
-    "sk": {"in_channels": 32, "stride": 1},
+    **{name: {"in_channels": 32, "stride": 1} for name in ("sk", "cot", "epsa", "parnet", "split_attention")},
+    "axial": {"in_channels": 32, "stride": 1, "size": 8}, "nam_spatial": {"size": 8},
 }  # fmt: skip
 X = torch.randn(2, 32, 8, 8, generator=torch.Generator().manual_seed(0))
 

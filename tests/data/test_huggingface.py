@@ -363,7 +363,7 @@ def test_a_missing_package_and_the_removed_reader_are_one_message(monkeypatch, p
     picture_table._read.cache_clear()
     with pytest.raises(ConfigError, match=r"^dataset=huggingface: needs the package datasets \(attnlab\[hf\]\)$"):
         checked(*asked(parquet))
-    with pytest.raises(ConfigError, match=r"^dataset=imagenet_wds: is no longer there; use dataset=huggingface"):
+    with pytest.raises(ConfigError, match=r"^removed choice dataset=imagenet_wds; use dataset=huggingface"):
         checked("dataset=imagenet_wds")
 
 

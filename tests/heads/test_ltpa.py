@@ -312,7 +312,7 @@ def test_dropout_rates_of_the_authors():
         (["head=ltpa", "head.levels=4"], r"head\.levels=4; allowed is 1 to 3, the features stage1, stage2, stage3"),
         (["head=ltpa", "head.compatibility=cos"], r"head\.compatibility=cos; allowed are pc, dp, u"),
         (["model=vgg_ltpa", "model.maps=within"], r"model\.maps=within; allowed are before, after"),
-        (["model=vgg_ltpa", "dataset.image_size=48"], r"dataset\.image_size=48: .* multiples of 32"),
+        (["model=vgg_ltpa", "dataset.image_size=48"], r"dataset\.image_size=48; .* multiples of 32"),
         (["model=vgg_ltpa", "model.init=zero"], r"model\.init=zero; allowed are he, jetley2018, xavier"),
         (["head=ltpa", "head.init=he"], r"head\.init=he; allowed are null, jetley2018, saoyan"),
     ],

@@ -56,7 +56,7 @@ def test_places_gate_different_things():
 
 def test_an_unknown_place_lists_the_places():
     with pytest.raises(
-        ConfigError, match=r"attention\.place=middle: .* pre, kernel, inner, conv, branch, shortcut, post, stage"
+        ConfigError, match=r"attention\.place=middle; .* pre, kernel, inner, conv, branch, shortcut, post, stage"
     ):
         build("attention=se", "attention.place=middle")
 
@@ -113,29 +113,29 @@ def test_timm_keeps_our_own_initialisation():
         (["model.depth=21"], r"model\.depth=21; allowed is 6n \+ 2"),
         (["model.shortcut=C"], r"model\.shortcut=C; allowed are A"),
         (["model=resnet20", "dataset=imagenet"], r"dataset\.image_size=224; this model's stem .* 64 px"),
-        (["model=timm"], r"dataset\.image_size=32: .* at least 64 px \(model\.min_image_size=64\)"),
-        (["model=timm", "dataset=imagenet", "dataset.image_size=63"], r"dataset\.image_size=63: .* at least 64 px"),
+        (["model=timm"], r"dataset\.image_size=32; .* at least 64 px \(model\.min_image_size=64\)"),
+        (["model=timm", "dataset=imagenet", "dataset.image_size=63"], r"dataset\.image_size=63; .* at least 64 px"),
         ([*TIMM, "model.name=resnet5000"], r"unknown choice model\.name=resnet5000; did you mean resnet50"),
         ([*TIMM, "model.name=vit_tiny_patch16_224"], r"model\.name=vit_tiny_patch16_224; allowed is a CNN of timm"),
         (
             [*TIMM, "attention=se", "attention.place=dense"],
-            r"attention\.place=dense: TimmResNet .* pre, kernel, conv, inner, branch, shortcut, post, stage$",
+            r"attention\.place=dense; TimmResNet .* pre, kernel, conv, inner, branch, shortcut, post, stage",
         ),
         (
             ["attention=se", "attention.reduction=64"],
             r"wrong value attention\.reduction=64; allowed is an integer from 1 to 16, the channels here",
         ),
-        (["attention=sge", "attention.groups=7"], r"wrong value attention\.groups=7: must divide 16 channels"),
+        (["attention=sge", "attention.groups=7"], r"attention\.groups=7: must divide 16 channels"),
         (["attention=fca", "attention.reduction=17"], r"wrong value attention\.reduction=17; allowed is .* 1 to 16"),
         (["attention=fca", "model=mobilenet_v2"], r"wrong number of channels, 24; allowed are multiples of 16"),
-        (["attention=gam", "attention.groups=4"], r"wrong value attention\.groups=4: must divide 1 channels"),
+        (["attention=gam", "attention.groups=4"], r"attention\.groups=4: must divide 1 channels"),
         (
             ["attention=gam", "attention.norm=both"],
             r"wrong value attention\.norm=both; allowed are hidden, none, null",
         ),
         (
             ["attention=se", "attention.place=kernel"],
-            r"wrong value attention\.place=kernel: it cannot take",
+            r"wrong value attention\.place=kernel; it cannot take",
         ),
         (["attention=sk", "attention.place=post"], r"wrong value attention\.place=post; this place has no in_"),
         (["attention=pse", "model=vgg16_bn"], r"wrong value attention\.place=branch; this place has no"),
@@ -173,8 +173,8 @@ def test_timm_keeps_our_own_initialisation():
             ["attention=gc", "attention/mask=ignore"],
             r"^unknown group attention/mask; attention=gc has no mask, as only gates have one$",
         ),
-        (["attention=gc", "+attention/mask=ignore"], r"wrong value attention\.mask: .* it adds to its input"),
-        (["attention=sk", "+attention/mask=ignore"], r"wrong value attention\.mask: .* it replaces a convolution"),
+        (["attention=gc", "+attention/mask=ignore"], r"unknown key attention\.mask; .* it adds to its input"),
+        (["attention=sk", "+attention/mask=ignore"], r"unknown key attention\.mask; .* it replaces a convolution"),
     ],
 )
 def test_bad_models(overrides, message):

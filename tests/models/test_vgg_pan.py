@@ -151,7 +151,7 @@ def test_slots_and_the_paired_start():
         ("model.init=xavier", r"model\.init=xavier; allowed are he, jetley2018"),
         ("model.norm_init=normal", r"model\.norm_init=normal; allowed are ones, uniform"),
         ("model.gate_at=mid", r"model\.gate_at=mid; allowed are high, low"),
-        ("dataset.image_size=48", r"dataset\.image_size=48: .* multiples of 32"),
+        ("dataset.image_size=48", r"dataset\.image_size=48; .* multiples of 32"),
     ],
 )
 def test_bad_input(override, message):

@@ -37,7 +37,7 @@ class Digits(ClutteredDigits):
     def train_dataloader(self):
         rank, how = self.breaks.get(self.order_seed, (None, None))
         batches = super().train_dataloader()
-        return _Broken(batches, how) if rank in ("all", self._ranks()[0]) else batches
+        return _Broken(batches, how) if rank in ("all", self.ranks()[0]) else batches
 
 
 class Plain(nn.Module):

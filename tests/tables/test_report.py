@@ -149,7 +149,7 @@ def test_a_mask_is_a_group_below_its_attention(tmp_path):
         ("recipe=quik", r"^recipe=quik: unknown; allowed are .*quick"),
         ("experiment=dem", r"^experiment=dem: unknown; allowed are .*demo"),
         ("dataset.root=/data", r"^dataset\.root=/data: cannot select records, which hold no path"),
-        ("attention=none,se", r"^attention=none,se; allowed here is one value"),
+        ("attention=none,se", r"^several values attention=none,se; allowed here is one"),
         ("source=wandb:me/attnlab", r"^source=wandb:me/attnlab: needs table=NAME"),
         ("source=no/such", r"^source=no/such: no such folder; allowed is a folder of records, or wandb:ENTITY/PROJECT"),
     ],
