@@ -86,11 +86,11 @@ def test_where_mps_cannot_start_one_line_says_why(calls, monkeypatch, capsys):
     assert capsys.readouterr().out == line
 
 
-def test_a_daemon_of_the_users_own_is_used_and_left_alone(calls, monkeypatch):
-    monkeypatch.setenv(nvidia_mps.PIPES, "/tmp/mine")
+def test_a_daemon_of_the_users_own_is_used_and_left_alone(calls, monkeypatch, tmp_path):
+    monkeypatch.setenv(nvidia_mps.PIPES, str(tmp_path / "mine"))
     with nvidia_mps.side_by_side() as started:
         assert started
-    assert os.environ[nvidia_mps.PIPES] == "/tmp/mine"
+    assert os.environ[nvidia_mps.PIPES] == str(tmp_path / "mine")
     assert calls() == []
 
 
