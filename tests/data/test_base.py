@@ -47,5 +47,5 @@ def test_every_key_is_an_argument_or_declared_to_describe_the_data(name):
     with pytest.raises(ConfigError, match=r"^wrong value dataset\.classes=ten; allowed is an integer$"):
         construct(dataset | {"classes": "ten"}, "dataset")
     if name != "imagenet":
-        with pytest.raises(ConfigError, match=r"^dataset\.listing: no such key"):
+        with pytest.raises(ConfigError, match=r"^unknown key dataset\.listing; did you mean dataset\."):
             construct(dataset | {"listing": "0"}, "dataset")
