@@ -190,7 +190,7 @@ def _fact(value: str | int | float) -> str:
 
 def machine_line(machine: Mapping[str, Any]) -> str:
     """Machine, threads, settings, versions, commit and command in one line."""
-    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    versions = ", ".join(f"{name} {number}" for name, number in sorted(machine["versions"].items()))
     commit = f"{(machine['commit'] or 'no commit')[:9]}{' (dirty)' if machine['dirty'] else ''}"
     layout = "channels_last" if machine["channels_last"] else "NCHW"
     threads = f"{machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
