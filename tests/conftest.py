@@ -1,5 +1,6 @@
 """Shared by all tests: one thread a worker, a cache of their own, and a run small enough to train in a second."""
 
+import gc
 import os
 
 # Two workers with a thread each: torch's spinning thread pools ruin each other on shared cores.
@@ -28,6 +29,14 @@ TINY = [
 @pytest.fixture(autouse=True, scope="session")
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["ATTNLAB_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _old_objects_are_not_searched_for_garbage() -> None:
+    """statsmodels' multipletests and others collect garbage, which takes up to a second among the objects of all tests
+    before."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
