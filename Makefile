@@ -24,7 +24,7 @@ $(READY): pyproject.toml requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(READY)  ## train none, se, ise, cbam, icbam with 2 seeds, judge where they look, print the table
+demo: $(READY)  ## train none, se, ise, cbam, icbam with 3 seeds, judge where they look, print the table
 	@$(BIN)/python -m attnlab.run table=demo
 	@$(BIN)/python -m attnlab.judge table=demo parts=localisation,health
 	@$(BIN)/python -m attnlab.look table=demo images=8

@@ -27,13 +27,24 @@ PHOTOS = TRAIN_PHOTOS + TEST_PHOTOS
 IMAGE_SIZE = 32
 PHOTO_SHORT_SIDES = (48, 80, 128)  # a 32-pixel crop then covers from two thirds to a quarter of the short side
 TRAIN_FRACTION = 0.8  # of the 1797 handwritten digits
-DIGIT_HEIGHTS = (13.0, 19.0)  # pixels
 MAX_ROTATION = math.radians(15)
-NUM_FRAGMENTS = 6
 FRAGMENT_SIZE = 7  # pixels: strokes to be mistaken for, but less than half of a digit
-CONTRASTS = (0.3, 0.5)  # between the luma of the ink and of the background, both in [0, 1]
 INK_RANGE = (0.25, 0.65)  # stretched to [0, 1], because 8x8 pixels magnified twice have edges as wide as strokes
 BATCH_SIZE = 500
+
+
+@dataclass(frozen=True)
+class Difficulty:
+    """How hard the digit is to find.
+
+    clutter: fragments of other digits, 0 = none;  contrast: least and most difference in luma, of [0, 1], between ink
+    and background;  digit_height: least and most height of the digit in pixels, at most 24, so that a rotated digit
+    stays inside the image.
+    """
+
+    clutter: int = 6
+    contrast: tuple[float, float] = (0.3, 0.5)
+    digit_height: tuple[float, float] = (13.0, 19.0)
 
 
 @dataclass(frozen=True)
@@ -47,8 +58,15 @@ class Split:
     photos: Tensor
 
 
+DEFAULT = Difficulty()
+
+
 def generate(
-    train_size: int = 20_000, test_size: int = 4_000, background_bias: float = 0.0, seed: int = 0
+    train_size: int = 20_000,
+    test_size: int = 4_000,
+    background_bias: float = 0.0,
+    seed: int = 0,
+    difficulty: Difficulty = DEFAULT,
 ) -> dict[str, Split]:
     """Generate the splits "train" and "test", which share neither a handwritten digit nor a photograph.
 
@@ -66,19 +84,19 @@ def generate(
     digits, train, test = (torch.Generator().manual_seed(3 * seed + k) for k in range(3))
     train_pool, test_pool = _split_digits(digits)
     return {
-        "train": _generate_split(_draw_scenes(train_pool, TRAIN_PHOTOS, train_size, background_bias, train)),
-        "test": _generate_split(_draw_scenes(test_pool, TEST_PHOTOS, test_size, 0.0, test)),
+        "train": _generate_split(_draw_scenes(train_pool, TRAIN_PHOTOS, train_size, background_bias, train, difficulty)),
+        "test": _generate_split(_draw_scenes(test_pool, TEST_PHOTOS, test_size, 0.0, test, difficulty)),
     }
 
 
-def on_training_photos(size: int, seed: int = 0) -> Split:
+def on_training_photos(size: int, seed: int = 0, difficulty: Difficulty = DEFAULT) -> Split:
     """Digits of the test split on the photographs of the training split: what `background_bias` teaches misleads here.
 
     Half of the images lie on the photograph that their class owns, the others on any training photograph.
     """
     pool = _split_digits(torch.Generator().manual_seed(3 * seed))[1]
     generator = torch.Generator().manual_seed(2**40 + seed)
-    return _generate_split(_draw_scenes(pool, TRAIN_PHOTOS, size, 0.5, generator))
+    return _generate_split(_draw_scenes(pool, TRAIN_PHOTOS, size, 0.5, generator, difficulty))
 
 
 def _split_digits(generator: torch.Generator) -> tuple[list[Tensor], list[Tensor]]:
@@ -94,20 +112,26 @@ def _split_digits(generator: torch.Generator) -> tuple[list[Tensor], list[Tensor
 
 
 def _draw_scenes(
-    pool: list[Tensor], photos: tuple[str, ...], size: int, background_bias: float, generator: torch.Generator
+    pool: list[Tensor],
+    photos: tuple[str, ...],
+    size: int,
+    background_bias: float,
+    generator: torch.Generator,
+    difficulty: Difficulty,
 ) -> dict[str, Tensor]:
     """All the random numbers of a split, one row per image, so that the batch size changes nothing.
 
     What describes ink has a column for the digit, 0, and one for each fragment.
     """
     uniform = functools.partial(torch.rand, generator=generator)
-    columns = 1 + NUM_FRAGMENTS
+    columns = 1 + difficulty.clutter
+    (shortest, tallest), (least, most) = difficulty.digit_height, difficulty.contrast
 
     label = (torch.arange(size) % len(pool))[torch.randperm(size, generator=generator)]
     digits, counts = torch.cat(pool), torch.tensor([len(indices) for indices in pool])
     # In float32 the product would, now and then, round up to the count: a digit of the next class.
     own = (counts.cumsum(0) - counts)[label] + (uniform(size, dtype=torch.float64) * counts[label]).long()
-    other = own[:, None] + torch.randint(1, len(digits), (size, NUM_FRAGMENTS), generator=generator)
+    other = own[:, None] + torch.randint(1, len(digits), (size, difficulty.clutter), generator=generator)
     any_photo = torch.randint(len(photos), (size,), generator=generator)
     photo = torch.where(uniform(size) < background_bias, label, any_photo)
     sign = 2 * torch.randint(2, (size, columns), generator=generator) - 1
@@ -116,11 +140,11 @@ def _draw_scenes(
         "photo": photo + PHOTOS.index(photos[0]),
         "level": torch.randint(len(PHOTO_SHORT_SIDES), (size,), generator=generator),
         "crop": uniform(size, 2, dtype=torch.float64),
-        "height": DIGIT_HEIGHTS[0] + (DIGIT_HEIGHTS[1] - DIGIT_HEIGHTS[0]) * uniform(size),
+        "height": shortest + (tallest - shortest) * uniform(size),
         "place": uniform(size, 2),
         "digit": digits[torch.cat((own[:, None], other), dim=1) % len(digits)],
         "angle": MAX_ROTATION * (2 * uniform(size, columns) - 1),
-        "contrast": sign * (CONTRASTS[0] + (CONTRASTS[1] - CONTRASTS[0]) * uniform(size, columns)),
+        "contrast": sign * (least + (most - least) * uniform(size, columns)),
         "colour": uniform(size, columns, 3),
         "anchor": uniform(size, columns, 2) - 0.5,
         "corner": torch.randint(IMAGE_SIZE - FRAGMENT_SIZE + 1, (size, columns, 2), generator=generator),
@@ -137,7 +161,7 @@ def _generate_split(scenes: dict[str, Tensor]) -> Split:
 def _render(scene: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Images uint8 (B, 32, 32, 3) and masks bool (B, 32, 32)."""
     canvas = _crop_photos(scene)
-    for column in range(1, 1 + NUM_FRAGMENTS):
+    for column in range(1, scene["digit"].shape[1]):
         _paste_fragment(canvas, scene, column)
 
     # Half the box around the rotated digit, and a pixel for its smooth edge, keep it fully inside.
@@ -226,12 +250,16 @@ def _paint(canvas: Tensor, alpha: Tensor, scene: dict[str, Tensor], column: int)
     """Lay ink of coverage `alpha` (B, h, w) over `canvas` (B, h, w, 3): its luma is the local one plus the contrast.
 
     The local luma is averaged over the strokes and one pixel around them. Where adding the contrast would leave [0, 1],
-    subtracting it does not, as no contrast exceeds 0.5.
+    it is subtracted. A contrast above 0.5 may leave [0, 1] both ways; then the ink is black or white, whichever is
+    farther from the local luma.
     """
     nearby = F.max_pool2d(alpha, 3, stride=1, padding=1)
     local = (nearby * _luma(canvas)).sum((1, 2)) / nearby.sum((1, 2)).clamp_min(1e-6)
     contrast = scene["contrast"][:, column]
-    target = torch.where((local + contrast - 0.5).abs() <= 0.5, local + contrast, local - contrast)[:, None]
+    target = torch.where((local + contrast - 0.5).abs() <= 0.5, local + contrast, local - contrast)
+    extreme = (local < 0.5).to(local)
+    too_far = (contrast.abs() > 0.5) & ((target - 0.5).abs() > 0.5)
+    target = torch.where(too_far, extreme, target)[:, None]
     # Mixing with black or with white reaches any luma without leaving the gamut.
     colour = scene["colour"][:, column]
     luma = _luma(colour)[:, None]

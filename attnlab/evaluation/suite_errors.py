@@ -14,6 +14,7 @@ from attnlab.configuration.compose import compose_file, plain
 from attnlab.configuration.digest import digest
 from attnlab.configuration.identity import science
 from attnlab.data.build import make_datamodule
+from attnlab.data.cluttered_digits import difficulty_of
 from attnlab.data.cluttered_digits_images import on_training_photos
 from attnlab.data.subset import sample
 from attnlab.errors import ConfigError
@@ -98,7 +99,9 @@ def judge_background(run: FinishedRun, control: FinishedRun | None) -> Part:
     """Errors by group: test digits on the training photograph of their own class or of another (cluttered_digits)."""
     if not str(run.config["dataset"]["_target_"]).endswith("ClutteredDigits"):
         raise ConfigError("background: only cluttered_digits has backgrounds that predict the class")
-    split = on_training_photos(2 * len(run.test), int(run.config["dataset"]["seed"]))
+    dataset = run.config["dataset"]
+    difficulty = difficulty_of(*(dataset.get(name) for name in ("clutter", "contrast", "digit_height")))
+    split = on_training_photos(2 * len(run.test), int(dataset["seed"]), difficulty)
     wrong = (run.all_logits(split.images).argmax(dim=1).cpu() != split.labels).cpu()
     found = background.group_errors(wrong, split.labels, split.photos)
     expected = background.expected_worst(wrong, split.labels, split.photos)
@@ -108,7 +111,7 @@ def judge_background(run: FinishedRun, control: FinishedRun | None) -> Part:
         "background/other": make_score(found["other"], every, "error on all of these images"),
         "background/worst": make_score(found["worst"], expected, "the worst group with shuffled photographs"),
     }
-    bias = run.config["dataset"].get("background_bias")
+    bias = dataset.get("background_bias")
     return {"scores": scores, "details": {"images": len(wrong), "background_bias": bias}}
 
 

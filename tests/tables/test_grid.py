@@ -26,7 +26,7 @@ def demo(*arguments):
 def test_a_grid_is_rows_by_columns_by_seeds():
     grid = demo()
     assert grid.rows == ("none", "SE", "ISE", "CBAM", "ICBAM")
-    assert (grid.columns, grid.seeds, grid.changed) == (("",), (0, 1), ())
+    assert (grid.columns, grid.seeds, grid.changed) == (("",), (0, 1, 2), ())
     plain = attnlab.config(["experiment=demo", "attention=se", "attention.reduction=4", "seed=1"])
     assert grid.cells[1].run_id(1) == run_id(plain)  # `table` is no part of a run's id: tables share runs
 
@@ -34,7 +34,7 @@ def test_a_grid_is_rows_by_columns_by_seeds():
 @pytest.mark.parametrize(
     ("arguments", "rows", "seeds"),
     [
-        (["attention=se,cbam"], ("SE", "CBAM"), (0, 1)),
+        (["attention=se,cbam"], ("SE", "CBAM"), (0, 1, 2)),
         (["attention=glob(i*)", "seed=1"], ("ISE", "ICBAM"), (1,)),
         (["attention=se", "seed=0,1"], ("SE",), (0, 1)),
         (["table.seeds=[3,4,5]", "seed=range(3,5)"], ("none", "SE", "ISE", "CBAM", "ICBAM"), (3, 4)),
@@ -93,7 +93,7 @@ def test_a_row_without_attention_leaves_out_the_keys_of_attention_that_other_row
     ("arguments", "message"),
     [
         (["attention=eca"], r"attention=eca: not in table=demo, which has cbam, icbam, ise, none, se"),
-        (["seed=7"], r"seed=7: not in table=demo, which has 0, 1; table\.seeds=\[\.\.\.\] sets others"),
+        (["seed=7"], r"seed=7: not in table=demo, which has 0, 1, 2; table\.seeds=\[\.\.\.\] sets others"),
         (["recipe.epochs=1,2"], r"recipe\.epochs=1,2: several values; a table allows one"),
         (["experiment=demo"], r"experiment=demo with table=demo: the table decides what runs"),
         (["table.seeds=[0,0]"], r"table\.seeds=\[0, 0\]: seed 0 is listed twice"),
@@ -197,19 +197,19 @@ def test_the_jobs_are_what_is_missing_seed_by_seed(tmp_path, capsys):
     arguments = ["table=demo", "attention=none,se", f"output_dir={tmp_path}"]
     overrides = jobs(arguments, cfg)
     rows = (["attention=none"], ["attention=se", "attention.reduction=4"])
-    assert [o[2:-1] for o in overrides] == [[*row, f"seed={seed}"] for seed in (0, 1) for row in rows]
+    assert [o[2:-1] for o in overrides] == [[*row, f"seed={seed}"] for seed in (0, 1, 2) for row in rows]
     assert all(o[:2] == ["table=demo", "hydra.mode=RUN"] and o[-1:] == arguments[2:] for o in overrides)
     assert (
-        "table demo: 2 cells, 4 runs, 0 done, 4 to do; how long a run takes here is not known"
+        "table demo: 2 cells, 6 runs, 0 done, 6 to do; how long a run takes here is not known"
         in capsys.readouterr().out
     )
     write(tmp_path, record(["experiment=demo", "attention=none"], seconds=100.0))
     write(tmp_path, record(["experiment=demo", "attention=se", "attention.reduction=4", "seed=1"], seconds=200.0))
     overrides = jobs(arguments, cfg)
-    assert [o[2:-1] for o in overrides] == [[*rows[1], "seed=0"], [*rows[0], "seed=1"]]
-    assert "4 runs, 2 done, 2 to do, about 5 min" in capsys.readouterr().out  # each cell as its other seed
+    assert [o[2:-1] for o in overrides] == [[*rows[1], "seed=0"], [*rows[0], "seed=1"], [*rows[0], "seed=2"], [*rows[1], "seed=2"]]
+    assert "6 runs, 2 done, 4 to do, about 10 min" in capsys.readouterr().out  # each cell as its other seed
     cfg.force = True
-    assert len(jobs([*arguments, "force=true"], cfg)) == 4
+    assert len(jobs([*arguments, "force=true"], cfg)) == 6
 
 
 def test_durations():
