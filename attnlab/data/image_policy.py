@@ -113,7 +113,10 @@ def _blended(images: Tensor, operation: Tensor, factor: Tensor) -> Tensor:
     other = torch.where(number == NUMBER["contrast"], grey.mean(dim=(1, 2, 3), keepdim=True), other)
     other = torch.where(number == NUMBER["sharpness"], smooth, other)
     share = factor.view(-1, 1, 1, 1)
-    found = (x * share + other * (1 - share)).clamp(0, 255).to(torch.uint8)
+    # Two forms of one sum, as torchvision writes them: they are cut off to whole numbers in different ways.
+    sharp = x + (1 - share) * (other - x)
+    found = torch.where(number == NUMBER["sharpness"], sharp, x * share + other * (1 - share))
+    found = found.clamp(0, 255).to(torch.uint8)
     return torch.where(share == 1, images, found)
 
 
