@@ -9,11 +9,11 @@ import attnlab
 from attnlab.configuration.identity import run_id
 from attnlab.training import checkpointing
 
-#: 6 steps of 50 images an epoch
+#: 6 steps of 20 images an epoch
 SMALL = [
-    "model=resnet8", "dataset.train_size=400", "dataset.test_size=100", "recipe.batch_size=50",
-    "recipe.validation.images=100", "recipe.epochs=2", "tracker=csv", "machine.threads=1", "machine.accelerator=cpu",
-    "machine.precision=32-true", "deterministic=true", "machine.checkpoint_minutes=0",
+    "model=resnet8", "dataset.train_size=160", "dataset.test_size=50", "recipe.batch_size=20",
+    "recipe.validation.images=40", "recipe.epochs=2", "tracker=csv", "machine.threads=1", "machine.accelerator=cpu",
+    "machine.precision=32-true", "deterministic=true",
 ]  # fmt: skip
 
 
@@ -69,6 +69,7 @@ def assert_equal(one, other):
 
 def assert_resumes(tmp_path, monkeypatch, moments, *overrides):
     """A run killed after each of these checkpoints ends as one that was not: weights, optimizer, log and record."""
+    overrides = (*overrides, "machine.checkpoint_minutes=0")
     whole = config(tmp_path / "whole", *overrides)
     expected = attnlab.train(whole)
     for moment in moments:

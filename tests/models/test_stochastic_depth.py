@@ -14,7 +14,7 @@ from attnlab.training.step_choice import obstacle
 
 #: model -> its residual blocks
 BLOCKS = {
-    "resnet8": 3, "resnet18_stem3": 8, "resnet50_stem3": 16, "preact_resnet18": 8, "wrn16_8": 6, "mobilenet_v2": 13,
+    "resnet8": 3, "resnet18_stem3": 8, "resnet50_stem3": 16, "preact_resnet18": 8, "wrn16_8": 6, "mobilenet_v2": 14,
 }  # fmt: skip
 
 

@@ -69,6 +69,7 @@ def test_swa_is_the_mean_of_the_ends_of_epochs(tmp_path, monkeypatch):
     assert_close(net_weights(checkpoint(cfg, "last")), mean)
 
 
+@pytest.mark.slow
 def test_what_is_validated_is_what_is_kept_and_tested(tmp_path, capsys):
     """The validation error of the log is that of best.ckpt, whose weights the test has used."""
     for kind in (EMA, SWA, [*EMA, "recipe.weight_averaging.start=1", "recipe.epochs=3"]):

@@ -33,6 +33,7 @@ def test_a_run_that_still_gets_better_does_not_end(tmp_path):
     assert epochs(cfg) == 3
 
 
+@pytest.mark.slow
 def test_it_is_the_start_of_the_longer_run(tmp_path):
     """Nothing else changes: the epochs that are trained are those of a run without it."""
     stopped, usual = config(tmp_path, *STOPS), config(tmp_path, STOPS[-1])
@@ -41,6 +42,7 @@ def test_it_is_the_start_of_the_longer_run(tmp_path):
     assert rows(usual)[:4] == rows(stopped)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_between_its_stop_and_its_test_is_only_tested(tmp_path, monkeypatch):
     cfg = config(tmp_path / "killed", *STOPS)
 
