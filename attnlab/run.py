@@ -16,6 +16,7 @@ from attnlab.configuration.cli import EXPECTED, command_line
 from attnlab.configuration.compose import check
 from attnlab.configuration.groups import CONF, LAUNCHER_PACKAGES, choices
 from attnlab.configuration.identity import run_id
+from attnlab.configuration.replaced_nodes import spelled_out, typed
 from attnlab.configuration.resolvers import register_resolvers
 from attnlab.configuration.sweep_arguments import for_hydra
 from attnlab.errors import ConfigError
@@ -45,7 +46,7 @@ def job(cfg: DictConfig) -> float | None:
             if ranks.is_first():
                 print(f"dry run: {state(values)}")
             return None
-        return run_one(values, HydraConfig.get().overrides.task)
+        return run_one(values, typed(HydraConfig.get().overrides.task))
     except BrokenPipeError:
         raise
     except Exception as error:
@@ -117,6 +118,8 @@ def main() -> None:
         if print_configs(sys.argv[1:]):
             return
         sys.argv[1:] = for_hydra(sys.argv[1:])
+    else:
+        sys.argv[1:] = spelled_out(sys.argv[1:])
     job()
 
 

@@ -32,15 +32,23 @@ def optimizer(net: nn.Module, recipe: Mapping[str, Any]) -> torch.optim.Optimize
     return construct(recipe["optimizer"], "recipe.optimizer", decay_groups(net, recipe["weight_decay"]))
 
 
+def refuse(recipe: Mapping[str, Any]) -> None:
+    """Raise ConfigError for keys of a recipe that a bare loop does not do."""
+    averaging = (recipe.get("weight_averaging") or {}).get("kind")
+    given = {key: recipe.get(key) for key in ("grad_clip", "mixup", "cutmix", "stochastic_depth")}
+    for key, value in (given | {"weight_averaging.kind": averaging}).items():
+        if value is not None:
+            raise ConfigError(f"wrong value recipe.{key}={value}; allowed in this benchmark is null")
+
+
 class Step:
     """`step(images, labels)` -> (loss, logits): forward and loss under autocast, backward, the optimizer's step.
 
-    Raises ConfigError for recipe.grad_clip, which it does not do.
+    Raises ConfigError for what it does not do, see `refuse`.
     """
 
     def __init__(self, net: nn.Module, recipe: Mapping[str, Any], here: Setting) -> None:
-        if recipe["grad_clip"] is not None:
-            raise ConfigError(f"wrong value recipe.grad_clip={recipe['grad_clip']}; allowed in this benchmark is null")
+        refuse(recipe)
         self.net, self.here = net, here
         self.optimizer = optimizer(net, recipe)
         self.smoothing = recipe["label_smoothing"]

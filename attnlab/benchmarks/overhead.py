@@ -20,12 +20,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from attnlab.benchmarks.bare_loop import Step, as_set, optimizer
+from attnlab.benchmarks.bare_loop import Step, as_set, optimizer, refuse
 from attnlab.benchmarks.interleave import Turns
 from attnlab.benchmarks.options import BenchOptions, Setting, describe, setting
 from attnlab.benchmarks.report import Report, Row, spread
 from attnlab.benchmarks.step import net_name
 from attnlab.benchmarks.timing import in_turn
+from attnlab.configuration.messages import wrong_value
 from attnlab.configuration.targets import target
 from attnlab.data.build import make_datamodule
 from attnlab.data.memory import Batches, MemoryData
@@ -154,9 +155,9 @@ def overhead(options: BenchOptions) -> Report:
     The linear net itself costs almost nothing, so its row shows the overhead without the net.
     """
     values = options.values(*DEFAULTS, attention=options.attentions[0] if options.attentions else "none")
-    if values["recipe"]["grad_clip"] is not None:
-        clip = values["recipe"]["grad_clip"]
-        raise ConfigError(f"wrong value recipe.grad_clip={clip}; allowed in this benchmark is null")
+    refuse(values["recipe"])
+    if (schedule := values["recipe"]["schedule"]["_target_"]).startswith("torch."):
+        raise ConfigError(wrong_value("recipe.schedule._target_", schedule, "a function of attnlab.schedules here"))
     here = setting(values)
     data = make_datamodule(values)
     if not isinstance(data, MemoryData):

@@ -6,6 +6,7 @@ from typing import Any
 
 from attnlab.configuration import removed
 from attnlab.configuration.messages import missing, unknown_choice, unknown_key, wrong_value
+from attnlab.configuration.recipe_checks import check_recipe
 from attnlab.configuration.schema import CHECKS, KEYS, MAY_LACK, NO_ATTENTION
 from attnlab.configuration.secrets import first_secret
 from attnlab.configuration.validation_seed import draw_seed
@@ -49,9 +50,11 @@ def _check_sections(values: Mapping[str, Any]) -> None:
 def _check_keys(values: Mapping[str, Any]) -> None:
     """The sections of KEYS hold all keys that are read, and no others."""
     for section, known in KEYS.items():
-        node = values
+        node: Any = values
         for part in section.split(".") if section else ():
-            node = node[part]
+            node = node.get(part) if part in MAY_LACK else node[part]
+        if node is None and section.split(".")[-1] in MAY_LACK:
+            continue
         if not isinstance(node, Mapping):
             raise ConfigError(wrong_value(section, node, f"a group with {', '.join(known)}"))
         above = f"{section}." if section else ""
@@ -99,6 +102,7 @@ def _check_together(values: Mapping[str, Any]) -> None:
     if recipe.get("epochs") is None and recipe.get("steps") is None:
         raise ConfigError("no length: recipe.epochs=null and recipe.steps=null; one must be an integer from 1")
     draw_seed(recipe["validation"], values["dataset"].get("seed", 0), values["seed"])  # raises for seed=run, order=file
+    check_recipe(recipe)
     if values["model"].get("pretrained") and values.get("start_from"):
         both = f"model.pretrained=true and start_from={values['start_from']}"
         raise ConfigError(f"two sources of weights: {both}; allowed is one of them")

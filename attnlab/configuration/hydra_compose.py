@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from attnlab.configuration.groups import CONF, groups, is_group
+from attnlab.configuration.replaced_nodes import spelled_out
 from attnlab.configuration.resolvers import register_resolvers
 
 
@@ -19,6 +20,7 @@ def compose_raw(name: str, overrides: Sequence[str] = (), *, hydra_node: bool = 
     It also works inside a job that Hydra is running. Raises what Hydra raises.
     """
     register_resolvers()
+    overrides = spelled_out(overrides)
     state = GlobalHydra.instance()
     running = state.hydra
     state.clear()

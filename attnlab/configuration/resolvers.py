@@ -6,12 +6,12 @@ from omegaconf import OmegaConf
 def register_resolvers() -> None:
     """Register all resolvers with OmegaConf; calling it again changes nothing.
 
-    conf/dataset/ uses functions of image_tree, whose results are cached, and of picture_table, which read the
-    keys beside them: `${table_classes:}`; conf/model/ uses weights_digest, which does so too; conf/launcher/ uses
-    functions of machine/gpus.
+    conf/dataset/ uses functions of image_tree and tree_splits, whose results are cached, and of picture_table, which
+    read the keys beside them: `${table_classes:}`; conf/model/ uses weights_digest, which does so too;
+    conf/launcher/ uses functions of machine/gpus.
     """
-    from attnlab.configuration import picture_table
-    from attnlab.configuration.image_tree import class_count, fingerprint, own_listing
+    from attnlab.configuration import picture_table, tree_splits
+    from attnlab.configuration.image_tree import class_count, own_listing
     from attnlab.configuration.weights_digest import weights_digest
     from attnlab.machine import gpus
 
@@ -25,5 +25,6 @@ def register_resolvers() -> None:
     for name, read in beside.items():
         OmegaConf.register_new_resolver(name, lambda *, _parent_, read=read: read(_parent_), replace=True)
     OmegaConf.register_new_resolver("class_folders", class_count, replace=True, use_cache=True)
-    OmegaConf.register_new_resolver("folder_listing", fingerprint, replace=True, use_cache=True)
+    OmegaConf.register_new_resolver("folder_listing", tree_splits.listing, replace=True, use_cache=True)
+    OmegaConf.register_new_resolver("folder_test", tree_splits.tested_folder, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("own_listing", own_listing, replace=True, use_cache=True)

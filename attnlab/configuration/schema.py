@@ -62,6 +62,7 @@ _boolean: Rule = (lambda value: isinstance(value, bool), "true or false")
 _folder: Rule = (lambda value: isinstance(value, str) and bool(value), "a folder")
 _above_zero = _number(lambda value: value > 0, "a number above 0")
 _from_zero = _number(lambda value: value >= 0, "a number from 0")
+_share = _number(lambda value: 0 < value < 1, "a number above 0 and below 1")
 _named: Rule = (lambda value: isinstance(value, Mapping) and "_target_" in value, "a group with _target_")
 
 #: key -> its rule. The keys of one attention, model or head are checked by its constructor (targets.py).
@@ -81,6 +82,7 @@ CHECKS: dict[str, Rule] = {
     "dataset.image_size": _integer(1),
     "dataset.seed": _seed,
     "dataset.root": _folder,
+    "dataset.fraction": _or_null(_share),
     "model.stem": _integer(1),
     "model.norm_eps": _above_zero,
     "model.norm_momentum": _number(lambda value: 0 < value <= 1, "a number above 0, to 1"),
@@ -93,11 +95,22 @@ CHECKS: dict[str, Rule] = {
     "recipe.passes_per_epoch": _or_null(_integer(1)),
     "recipe.drop_last": _or_null(_boolean),
     "recipe.batch_size": _integer(1),
-    "recipe.validation.images": _integer(0, " (0: train on all images)"),
+    "recipe.validation.images": (
+        lambda value: _is_integer(value, 0) or (isinstance(value, float) and 0 < value < 1),
+        "an integer from 0 (0: train on all images), or a share above 0 and below 1",
+    ),
     "recipe.validation.order": _one_of("seed", "file"),
     "recipe.validation.seed": _or_null(_one_of("run")),
     "recipe.label_smoothing": _number(lambda value: 0 <= value < 1, "a number from 0 to below 1"),
     "recipe.grad_clip": _or_null(_above_zero),
+    "recipe.mixup": _or_null(_above_zero),
+    "recipe.cutmix": _or_null(_above_zero),
+    "recipe.weight_averaging.kind": _or_null(_one_of("ema", "swa")),
+    "recipe.weight_averaging.decay": _or_null(_share),
+    "recipe.weight_averaging.start": _or_null(_integer(0, " (epochs)")),
+    "recipe.stochastic_depth": _or_null(_share),
+    "recipe.early_stopping.patience": _or_null(_integer(1, " (epochs)")),
+    "recipe.early_stopping.min_delta": _or_null(_from_zero),
     "recipe.optimizer": _named,
     "recipe.schedule": _named,
     "recipe.optimizer.lr": _above_zero,
@@ -105,6 +118,8 @@ CHECKS: dict[str, Rule] = {
     "recipe.augment.flip": _or_null(_boolean),
     "recipe.augment.crop": _or_null(_integer(0, " (pixels)")),
     "recipe.augment.shift": _or_null(_number(lambda value: 0 <= value < 1, "a number from 0 to below 1")),
+    "recipe.augment.erasing": _or_null(_number(lambda value: 0 < value <= 1, "a number above 0, to 1")),
+    "recipe.augment.policy": _or_null(_one_of("trivial", "rand")),
     **{f"recipe.weight_decay.{kind}": _or_null(_from_zero) for kind in ("default", "norm", "bias", "attention")},
     "recipe.weight_decay.layers": _or_null(
         (_is_layer_decays, "{layer: a number from 0}, where `*` in the layer's name stands for any text")
@@ -136,10 +151,13 @@ KEYS = {
     ),
     "recipe": (
         "epochs", "steps", "batch_size", "optimizer", "weight_decay", "schedule", "label_smoothing", "grad_clip",
-        "validation", "normalize", "augment", "passes_per_epoch", "drop_last",
+        "validation", "normalize", "augment", "passes_per_epoch", "drop_last", "mixup", "cutmix", "weight_averaging",
+        "stochastic_depth", "early_stopping",
     ),
     "recipe.weight_decay": ("default", "norm", "bias", "attention", "layers"),
     "recipe.validation": ("images", "order", "seed"),
+    "recipe.weight_averaging": ("kind", "decay", "start"),
+    "recipe.early_stopping": ("patience", "min_delta"),
     "machine": (
         "accelerator", "devices", "precision", "channels_last", "compile", "threads", "workers", "batches",
         "checkpoint_minutes", "detect_anomaly", "nodes", "sync_batchnorm", "graph",
@@ -153,5 +171,6 @@ KEYS = {
 MAY_LACK = (
     "experiment", "table", "start_from", "force", "code", "dry_run", "n_jobs", "output_dir", "workers",
     "passes_per_epoch", "drop_last", "layers", "checkpoint_minutes", "runs_per_gpu", "nodes", "sync_batchnorm",
-    "recipe.validation.seed", "graph",
+    "recipe.validation.seed", "graph", "mixup", "cutmix", "weight_averaging", "kind", "decay", "start",
+    "stochastic_depth", "early_stopping", "patience", "min_delta",
 )  # fmt: skip

@@ -21,6 +21,7 @@ from attnlab.configuration.hydra_compose import siblings
 from attnlab.configuration.identity import SECTIONS
 from attnlab.configuration.messages import unknown_key
 from attnlab.configuration.overrides import parse
+from attnlab.configuration.replaced_nodes import replacing
 from attnlab.configuration.schema import NO_ATTENTION
 from attnlab.errors import ConfigError
 
@@ -40,18 +41,19 @@ class Composed:
 def for_hydra(arguments: Sequence[str]) -> list[str]:
     """The command line of a sweep or a table, with the overrides for its jobs moved to `hydra.sweeper.arguments`.
 
-    Those are every `key=value` below a swept group. A swept experiment or a table sets several groups; then all keys of
-    SECTIONS are for the jobs. Raises ConfigError for what Hydra cannot parse.
+    Those are every `key=value` below a swept group, and of a node that is replaced (replaced_nodes). A swept experiment
+    or a table sets several groups; then all keys of SECTIONS are for the jobs. Raises ConfigError for what Hydra cannot
+    parse.
     """
     overrides = get_args_parser().parse_intermixed_args(list(arguments)).overrides
     items = parse(overrides, "the command line")
     is_table = any(item.key_or_group == "table" for item in items)
     swept = [item.key_or_group for item in items if item.is_sweep_override() and is_group(item.key_or_group)]
     sections = [*SECTIONS, "seed"] if is_table else SECTIONS if "experiment" in swept else ()
-    for_jobs = []
+    replaced, for_jobs = replacing(overrides), []
     for argument, item in zip(overrides, items, strict=True):
         below = item.key_or_group not in swept and any(_is_below(item.key_or_group, group) for group in swept)
-        if below or any(_is_below(item.key_or_group, section) for section in sections):
+        if below or argument in replaced or any(_is_below(item.key_or_group, section) for section in sections):
             for_jobs.append(argument)
     if not for_jobs:
         return list(arguments)

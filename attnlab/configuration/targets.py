@@ -10,6 +10,7 @@ from hydra.utils import get_object
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from attnlab.configuration.messages import unknown_key, wrong_value
 from attnlab.errors import ConfigError
@@ -29,6 +30,11 @@ def _is(found: Any, kind: type) -> bool:
     return inspect.isclass(found) and issubclass(found, kind)
 
 
+def _is_schedule_of_torch(found: Any) -> bool:
+    """Whether it is a class of schedules; ReduceLROnPlateau is none here, since it follows a metric."""
+    return _is(found, LRScheduler) and not _is(found, ReduceLROnPlateau)
+
+
 def _function_of(found: Any, modules: tuple[str, ...]) -> bool:
     return inspect.isfunction(found) and _within(found.__module__, modules)
 
@@ -45,7 +51,10 @@ KINDS: dict[str, tuple[Callable[[Any, tuple[str, ...]], bool], str]] = {
         "a dataset of attnlab.data",
     ),
     "recipe.optimizer": (lambda found, own: _is(found, Optimizer), "an optimizer class, as torch.optim.SGD"),
-    "recipe.schedule": (lambda found, own: _function_of(found, SCHEDULES + own), "a function of attnlab.schedules"),
+    "recipe.schedule": (
+        lambda found, own: _function_of(found, SCHEDULES + own) or _is_schedule_of_torch(found),
+        "a function of attnlab.schedules, or a schedule of torch.optim.lr_scheduler that needs no metric",
+    ),
 }
 MODULE = (
     lambda found, own: (

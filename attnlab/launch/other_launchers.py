@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from attnlab.configuration.compose import check
 from attnlab.configuration.groups import LAUNCHER_PACKAGES
+from attnlab.configuration.replaced_nodes import spelled_out
 from attnlab.configuration.resolvers import register_resolvers
 from attnlab.errors import AttnlabError, ConfigError
 from attnlab.launch.one_run import print_failure
@@ -54,7 +55,7 @@ class OtherLauncher(Launcher):
         waiting = plan.waiting
         print(f"{self.title}: {len(waiting)} jobs", flush=True)
         try:
-            ended = self.inner.launch([job.overrides for job in waiting], initial_job_idx)
+            ended = self.inner.launch([spelled_out(job.overrides) for job in waiting], initial_job_idx)
         except KeyboardInterrupt:
             if self.title == "launcher=slurm":
                 stay = "launcher=slurm: the jobs stay in the queue (squeue --me lists them, scancel ends them)"

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, open_dict
 
 from attnlab.configuration.compose import check
 from attnlab.configuration.identity import run_id
+from attnlab.configuration.replaced_nodes import spelled_out
 from attnlab.configuration.sweep_arguments import Composed, compose_jobs, left_out
 from attnlab.launch.expected_time import SOURCE, Estimate
 from attnlab.launch.job import Job
@@ -30,7 +31,7 @@ class Plan:
     def __init__(self, context: HydraContext, config: DictConfig, job_overrides: Sequence[Sequence[str]]) -> None:
         setup_globals()
         composed = compose_jobs(
-            lambda overrides: context.config_loader.load_sweep_config(config, overrides), job_overrides
+            lambda overrides: context.config_loader.load_sweep_config(config, spelled_out(overrides)), job_overrides
         )
         self.jobs = [_make_job(number, job) for number, job in enumerate(composed)]
         if line := left_out(composed):

@@ -17,6 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from attnlab.configuration.compose import Checked
+from attnlab.configuration.replaced_nodes import typed
 from attnlab.errors import ConfigError
 from attnlab.launch.display import Bars, Lines
 from attnlab.launch.job import Job, Report
@@ -137,7 +138,7 @@ class Sweep:
         # The record keeps n_jobs and threads, since jobs that share a machine slow each other down.
         shared = {"n_jobs": self.n_jobs, "runs_per_gpu": self.runs_per_gpu}
         values = Checked(job.values | shared | {"machine": job.values["machine"] | share})
-        overrides = HydraConfig.get().overrides.task
+        overrides = typed(HydraConfig.get().overrides.task)
         on_progress = (lambda done, rate: report(share=done, rate=rate)) if self.display.captures else None
         with gpus.held(gpus.wanted(values["machine"]), values["runs_per_gpu"]):
             return run_one(values, overrides, on_progress=on_progress, on_lost_rank=lambda reason: report(error=reason))

@@ -78,8 +78,10 @@ def training_images(values: Mapping[str, Any]) -> int | None:
         return int(recipe["steps"] * recipe["batch_size"])
     if dataset["_target_"] not in IMAGES:
         return None
-    images = IMAGES[dataset["_target_"]] or dataset["train_size"]
-    return int((images - recipe["validation"]["images"]) * recipe["epochs"] * (recipe.get("passes_per_epoch") or 1))
+    images, held = IMAGES[dataset["_target_"]] or dataset["train_size"], recipe["validation"]["images"]
+    rest = images - (round(held * images) if isinstance(held, float) else held)
+    part = round(rest * (dataset.get("fraction") or 1))
+    return int(part * recipe["epochs"] * (recipe.get("passes_per_epoch") or 1))
 
 
 def _as_measured(machine: Mapping[str, Any]) -> bool:

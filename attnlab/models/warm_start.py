@@ -71,6 +71,8 @@ def _leak(before: Mapping[str, Any], values: Mapping[str, Any]) -> str:
     if values["dataset"]["_target_"] == before["dataset"]["_target_"]:
         if _images(values) != _images(before):
             return "; its training images may hold some that are held out here: val/top1_error may be too low"
+        if isinstance(held, float) != isinstance(other, float) and other:  # a share and a number are not compared
+            return "; its training images may hold some that are held out here: val/top1_error may be too low"
         if _draw(values) != _draw(before) or held > other:
             return "; it was trained on images that are held out here, so val/top1_error is too low"
     if not (source := before.get("start_from")):

@@ -17,7 +17,7 @@ from attnlab.records.atomic import atomic_write
 #: the key of a best.ckpt, beside its weights, for their validation error
 SCORE = "val/top1_error"
 #: what best.ckpt leaves out: only training needs it
-TRAINING_STATE = ("optimizer_states", "lr_schedulers", "callbacks")
+TRAINING_STATE = ("optimizer_states", "lr_schedulers", "callbacks", "current_model_state", "averaging_state")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

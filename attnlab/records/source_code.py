@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from attnlab.configuration.schema import NO_ATTENTION
+from attnlab.records.recipe_code import modules_of
 from attnlab.records.source_files import FRAMEWORKS, installed_version, is_own, path_of, root_of
 from attnlab.records.syntax import syntax, syntax_digest
 
@@ -44,7 +45,7 @@ class OtherCode(UserWarning):
 
 def digests(config: Mapping[str, Any]) -> Code:
     """{part: {file: digest}} of what computes a config: attention, mask, model, head, dataset, schedule, optimizer,
-    training.
+    training; and of the parts of recipe_code, where they are used.
 
     A part is the module that defines its `_target_` and all that it imports, within attnlab (except NOT_SCIENCE) and
     from modules that are not installed packages. An installed package is identified by its version. Not covered:
@@ -70,7 +71,7 @@ def digests(config: Mapping[str, Any]) -> Code:
             files[top] = installed_version(top)
         if files:
             found[part] = files
-    return found
+    return found | {part: closure(modules, ()) for part, modules in modules_of(config).items()}
 
 
 def closure(modules: Iterable[str], packages: tuple[str, ...]) -> dict[str, str]:

@@ -34,9 +34,24 @@ def obstacle(values: Mapping[str, Any], net: nn.Module) -> str | None:
         return "machine.detect_anomaly=true: it reads values on the host"
     if optimizer not in OPTIMIZERS:
         return f"recipe.optimizer._target_={optimizer}: allowed are {', '.join(OPTIMIZERS)}"
+    for key in ("mixup", "cutmix"):
+        if recipe.get(key) is not None:
+            return f"recipe.{key}={recipe[key]}: the share of each batch is drawn on the host"
+    if (kind := (recipe.get("weight_averaging") or {}).get("kind")) is not None:
+        return f"recipe.weight_averaging.kind={kind}: the weights are averaged between two steps"
+    if recipe.get("stochastic_depth") is not None:
+        return f"recipe.stochastic_depth={recipe['stochastic_depth']}: branches are skipped by hooks"
+    if cycles_momentum(recipe["schedule"]):
+        return f"recipe.schedule._target_={recipe['schedule']['_target_']}: it changes the momentum"
     if has_hooks(net):
         return "the net has hooks, which a replay does not call"
     return None
+
+
+def cycles_momentum(schedule: Mapping[str, Any]) -> bool:
+    """Whether a schedule of torch changes the momentum as well, which a captured step would keep."""
+    cyclic = str(schedule["_target_"]).endswith((".OneCycleLR", ".CyclicLR"))
+    return cyclic and schedule.get("cycle_momentum", True)
 
 
 def has_hooks(net: nn.Module) -> bool:

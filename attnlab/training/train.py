@@ -23,9 +23,11 @@ from attnlab.records.open_run import OpenRun, open_run
 from attnlab.records.provenance import stretch
 from attnlab.records.record import Record, write_json
 from attnlab.records.run_folder import print_once, recorded_config, without_paths
+from attnlab.training.averaging import BestAverage, averaging_of
 from attnlab.training.checkpoint_choice import choose_checkpoint, find_checkpoint
 from attnlab.training.checkpointing import Best, Draws, Last
 from attnlab.training.ddp import RankWatch
+from attnlab.training.early_stopping import stopping_of
 from attnlab.training.epoch_log import EpochLog
 from attnlab.training.failures import as_attnlab_errors
 from attnlab.training.keep_predictions import keep_predictions
@@ -71,8 +73,12 @@ def train(
             quiet()
 
             net = build(values)
-            costs = {"params": sum(p.numel() for p in net.parameters() if p.requires_grad)}
+            costs: dict[str, Any] = {"params": sum(p.numel() for p in net.parameters() if p.requires_grad)}
             costs["macs"] = count_macs(net, values)
+            if values["recipe"].get("stochastic_depth"):
+                from attnlab.models.stochastic_depth import add_stochastic_depth  # part of the code of runs that use it
+
+                add_stochastic_depth(net, values["recipe"]["stochastic_depth"])
 
             data = make_datamodule(values)
             data.setup()
@@ -108,9 +114,12 @@ def train(
                 run.folder, machine.get("checkpoint_minutes"), hardware.batch_statistics(net, machine), data.data_hash,
                 run.made_by.code, stretch(run.made_by, machine), parent, accept_code=values.get("code") == "recorded",
             )  # fmt: skip
-            best = Best(run.folder) if values["recipe"]["validation"]["images"] > 0 else None
+            averaging, stopping = averaging_of(values["recipe"]), stopping_of(values["recipe"], run.id)
+            best = None
+            if values["recipe"]["validation"]["images"] > 0:
+                best = BestAverage(run.folder, averaging) if averaging else Best(run.folder)
             slow_steps = SlowSteps(run.id) if hardware.accelerator(machine) == "cpu" else None
-            optional = [best, progress_callback(log, on_progress), slow_steps, _maps_callback(run)]
+            optional = [averaging, stopping, best, progress_callback(log, on_progress), slow_steps, _maps_callback(run)]
             callbacks = [Draws(values["seed"]), log, last, *filter(None, optional)]
             trainer = make_trainer(values, run.folder, callbacks, tracker.loggers(), rank_watch)
             if trainer.is_global_zero:
@@ -124,6 +133,9 @@ def train(
             trainer.fit(classifier, datamodule=data, ckpt_path=resume, weights_only=True)
             chosen = choose_checkpoint(trainer, classifier, data, best, log)
             path = str(chosen.path)
+            if averaging:
+                costs["tested"] = averaging.tested(chosen.epoch)
+                print_once(f"{run.id}: {costs['tested']}")
             (tested,) = trainer.test(classifier, datamodule=data, ckpt_path=path, verbose=False, weights_only=True)
             predictions = {} if run.is_trial else keep_predictions(classifier, data, run.folder)
 

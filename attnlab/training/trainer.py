@@ -34,6 +34,29 @@ def make_classifier(
     recipe = values["recipe"]
     settings = {"classes": values["dataset"]["classes"]}
     settings |= {name: recipe[name] for name in ("optimizer", "schedule", "weight_decay", "label_smoothing")}
+    classifier = _classifier(values, net, graphs, settings, compiled=compiled, on_failure=on_failure)
+    if str(recipe["schedule"]["_target_"]).startswith("torch."):
+        from attnlab.training.torch_schedule import follow  # part of the code of runs that use it
+
+        follow(classifier, recipe["schedule"])
+    return classifier
+
+
+def _classifier(
+    values: Mapping[str, Any],
+    net: nn.Module,
+    graphs: Graphs | None,
+    settings: dict[str, Any],
+    *,
+    compiled: bool,
+    on_failure: Callable[[str], None],
+) -> Classifier:
+    recipe = values["recipe"]
+    mixing = {name: recipe[name] for name in ("mixup", "cutmix") if recipe.get(name) is not None}
+    if mixing:  # step_choice gives such a run no graphs
+        from attnlab.training.mixing import MixingClassifier  # part of the code of runs that use it
+
+        return MixingClassifier(net, seed=values["seed"], **mixing, **settings)
     if graphs is None:
         return Classifier(net, **settings)
     return ChunkClassifier(

@@ -173,7 +173,7 @@ BAD = [
     (["recipe=fast"], r"^unknown choice recipe=fast; allowed are quick, he2016, hu2018, .*jetley2018, laakom2021"),
     (
         ["recipe.epoch=3"],
-        r"^unknown key recipe\.epoch; did you mean recipe\.epochs\? allowed are recipe\.steps, recipe\.epochs, ",
+        r"^unknown key recipe\.epoch; did you mean recipe\.epochs\? allowed are recipe\.mixup, recipe\.steps, ",
     ),
     (
         ["attention=se", "attention.reduktion=3"],
