@@ -80,14 +80,14 @@ def test_every_finished_run_comes_back_as_its_record(tiny, tmp_path):
 
         first = server.runs[one]
         for name, record in {
-            "copy": first.summary["record"],
+            "copy": first.summary["record_json"],
             "foreign": None,
-            "cut": first.summary["record"][:-9],
+            "cut": first.summary["record_json"][:-9],
             "list": "[]",
             "edited": json.dumps(recorded(good[one]) | {"params": 1}),
         }.items():
             server.runs[name].bucket = first.bucket
-            server.runs[name].summary = {"loss": float("nan")} | ({"record": record} if record else {})
+            server.runs[name].summary = {"loss": float("nan")} | ({"record_json": record} if record else {})
             server.runs[name].exit_code = 0
         server.runs["running"].bucket = first.bucket
         server.runs["elsewhere"].bucket = first.bucket | {"project": "other"}
@@ -135,7 +135,7 @@ def test_an_offline_run_holds_its_record_and_hands_it_over_when_synced(tiny, tmp
     (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
     read = run([wandb, "leet", "inspect", "--json", "--summary", str(file)], tmp_path / "home")
     summary = json.loads(read.stdout)["summary"]
-    there = json.loads(summary["record"])
+    there = json.loads(summary["record_json"])
     assert there.keys() == here.keys() >= RECORD_KEYS
     for key in here:
         assert json.dumps(there[key]) == json.dumps(here[key]), key  # every digit, null and order
