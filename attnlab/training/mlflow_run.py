@@ -4,10 +4,11 @@ A run that is resumed or repeated goes on in its MLflow run, which is found by t
 """
 
 import fcntl
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lightning.pytorch.loggers import MLFlowLogger
 
@@ -25,25 +26,37 @@ def check(settings: Mapping[str, Any]) -> None:
         raise ConfigError("tracker=mlflow: needs the package mlflow; install attnlab[mlflow]")
 
 
-def store(settings: Mapping[str, Any], output_dir: Path) -> dict[str, str]:
-    """Where MLflow keeps runs and files, as arguments of Lightning's logger: tracker.uri, or files in output_dir."""
+class Store(NamedTuple):
+    """Where MLflow keeps runs (uri) and their files (files; None: where the server says)."""
+
+    uri: str
+    files: str | None
+
+
+def store(settings: Mapping[str, Any], output_dir: Path) -> Store:
+    """The store that tracker.uri names, or one in output_dir."""
     if uri := settings.get("uri"):
-        return {"tracking_uri": uri}
+        return Store(uri, None)
     folder = output_dir.resolve()
-    return {"tracking_uri": f"sqlite:///{folder}/mlflow.db", "artifact_location": f"file://{folder}/mlartifacts"}
+    return Store(f"sqlite:///{folder}/mlflow.db", f"file://{folder}/mlartifacts")
 
 
 def open_logger(run: TrackedRun) -> MLFlowLogger:
     """Start MLflow's run, or go on with the one that this run has already."""
-    where: dict[str, Any] = store(run.settings, run.folder.parent) | {"experiment_name": run.settings["project"]}
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # else it prints how it makes its tables
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    where, project = store(run.settings, run.folder.parent), run.settings["project"]
     with (run.folder.parent / ".mlflow.lock").open("w") as lock:
         fcntl.lockf(lock, fcntl.LOCK_EX)  # jobs that start together would all make the tables and the experiment
-        known = _known_run(MLFlowLogger(**where), run)
-        tags = {TAG: run.id, "group": run.group} | dict.fromkeys(run.tags, "true")
-        logger = MLFlowLogger(**where, run_name=run.name, tags=tags, run_id=known)
+        known = _known_run(where, project, run.id)
+        tags = {TAG: run.id, "group": run.group} | {key: value or "true" for key, _, value in _parts(run.tags)}
+        logger = MLFlowLogger(
+            tracking_uri=where.uri, experiment_name=project, run_name=run.name, tags=tags, run_id=known
+        )
         _ = logger.experiment
     if known is None:
-        logger.log_hyperparams(dict(run.config["names"]) | _flat({k: v for k, v in run.config.items() if k != "names"}))
+        config = {name: item for name, item in run.config.items() if name != "names"}
+        logger.log_hyperparams(dict(run.config["names"]) | _flat(config))
     return logger
 
 
@@ -60,13 +73,22 @@ def close(logger: MLFlowLogger, exit_code: int, record: Mapping[str, Any] | None
     logger.finalize("failed" if exit_code else "success")
 
 
-def _known_run(logger: MLFlowLogger, run: TrackedRun) -> str | None:
-    """The id of the MLflow run of an earlier start, or None."""
-    experiment = logger._mlflow_client.get_experiment_by_name(run.settings["project"])
+def _known_run(where: Store, project: str, run: str) -> str | None:
+    """The id of the MLflow run of an earlier start, or None. Makes the experiment if there is none."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(where.uri)
+    experiment = client.get_experiment_by_name(project)
     if experiment is None:
+        client.create_experiment(project, where.files)
         return None
-    found = logger._mlflow_client.search_runs([experiment.experiment_id], f"tags.`{TAG}` = '{run.id}'", max_results=1)
+    found = client.search_runs([experiment.experiment_id], f"tags.`{TAG}` = '{run}'", max_results=1)
     return found[0].info.run_id if found else None
+
+
+def _parts(tags: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """`model=resnet20` as the parts of MLflow's tag; a tag without a value has an empty one."""
+    return (tag.partition("=") for tag in tags)
 
 
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:

@@ -51,7 +51,7 @@ def _to_mlflow(settings: Mapping[str, Any], name: str, files: Sequence[Path], ou
 
     where = mlflow_run.store(settings, output_dir)
     title = settings["name"] or f"report {name}"
-    logger = MLFlowLogger(experiment_name=settings["project"], run_name=title, tags={"report": name}, **where)
+    logger = MLFlowLogger(settings["project"], title, where.uri, {"report": name}, artifact_location=where.files)
     for path in files:
         logger.experiment.log_artifact(logger.run_id, str(path))
     logger.finalize("success")

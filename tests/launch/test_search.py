@@ -187,6 +187,7 @@ def test_a_search_on_another_launcher(tiny):
     assert (code, out.count("found recorded")) == (0, 2), err
 
 
+@pytest.mark.slow
 def test_records_of_other_code_end_a_search(tiny):
     overrides = [*tiny, "recipe.epochs=1", "hparams=lr", "hydra.sweeper.n_trials=1"]
     assert search(*overrides)[0] == 0

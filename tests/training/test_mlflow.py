@@ -27,6 +27,7 @@ def test_a_run_in_a_local_mlflow(tiny):
     (run,) = runs.values()
     assert run.data.tags["attnlab.run"] == run_id(cfg)
     assert run.data.tags["group"].endswith(cell(cfg))
+    assert run.data.tags["model"] == "resnet8"
     assert run.info.run_name == "se resnet8 cluttered_digits seed=0"
     assert run.info.status == "FINISHED"
     assert {
@@ -43,6 +44,7 @@ def test_a_run_in_a_local_mlflow(tiny):
     assert [path.name for path in sorted((folder / "maps").iterdir())] == ["epoch_001.png", "epoch_002.png"]
 
 
+@pytest.mark.slow
 def test_a_failed_run_goes_on_as_the_same_run_of_mlflow(tiny):
     overrides = [
         *tiny,
