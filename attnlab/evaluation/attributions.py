@@ -55,7 +55,7 @@ def _ablationcam(net: nn.Module, x: Tensor, classes: Tensor, layer: str) -> Tens
         features = LayerActivation(net, module).attribute(x)
         logits = net(x).gather(1, classes[:, None])[:, 0]
         channels = torch.arange(features.shape[1], device=x.device)[None, :, None, None].expand(1, *features.shape[1:])
-        drops = LayerFeatureAblation(net, module).attribute(x, target=classes, layer_baselines=0, feature_mask=channels)
+        drops = LayerFeatureAblation(net, module).attribute(x, target=classes, layer_baselines=0, layer_mask=channels)
     weights = drops[:, :, :1, :1] / logits[:, None, None, None]
     return torch.relu((weights * features).sum(dim=1))
 

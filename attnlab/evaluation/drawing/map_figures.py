@@ -102,12 +102,12 @@ def _figure(
     """
     canvas = mosaic(rows)
     height, width = rows[0][0].shape[:2]
-    columns, under = ([wrap(text, width, SMALL, DPI) for text in texts] for texts in (columns, under))
+    columns, under = ([wrap(text, width - 4, SMALL, DPI) for text in texts] for texts in (columns, under))
     labels = [wrap(text, WIDEST_LABEL, SMALL, DPI) for text in labels]
     longest = max(width_of(line, SMALL, DPI) for label in labels for line in label.split("\n"))
     beside = 46 if lines > 1 else 8  # px, from the tiles to the labels: the place of `soft` and `hard`
     left = int(longest) + beside + 16
-    title = wrap(title, canvas.shape[1] + left - 16, BOLD, DPI)
+    title = wrap(title, canvas.shape[1] + left - 24, BOLD, DPI, "bold")
     top = 14 + TITLE_LINE * lines_in([title]) + LINE * lines_in(columns) + 12
     bottom = 16 + LINE * lines_in(under)
     with plt.rc_context(STYLE):

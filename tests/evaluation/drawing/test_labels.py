@@ -24,8 +24,9 @@ def test_no_line_is_wider_than_its_place(text):
     assert max(width_of(line, SMALL, DPI) for line in wrapped.split("\n")) <= 96
 
 
-def test_a_short_text_stays_in_one_line():
+def test_a_text_is_broken_at_the_right_places():
     assert wrap("stage2.0", 96, SMALL, DPI) == "stage2.0"
+    assert wrap("0.0007 to 1.00", 96, SMALL, DPI).split("\n") == ["0.0007 to", "1.00"]
     assert lines_in(["a", "b\nc"]) == 2
     assert lines_in([]) == 0
 
