@@ -1,8 +1,8 @@
 """Records from Weights & Biases: those of a team's runs, on many machines, in one project.
 
 A tracked run ends by storing its record in the run's W&B summary, twice: as nested values, which W&B's tables and
-panels show, and as one JSON text. The text is read here, so that the imported record equals result.json exactly. (Of
-nested values W&B keeps neither the difference between 1 and 1.0 nor empty ones, and their checksum would not fit.)
+panels show, and as one JSON text. The text is read here, so that the imported record equals result.json exactly. (W&B
+writes 1.0 as 1 and flattens deep levels, so that the checksum of the nested values would not fit.)
 """
 
 import json

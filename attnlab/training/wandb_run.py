@@ -65,11 +65,9 @@ def log_picture(logger: WandbLogger, name: str, path: Path, step: int) -> None:
 
 
 def close(logger: WandbLogger, exit_code: int, record: Mapping[str, Any] | None) -> None:
-    """Put the record into the summary and end the run; one that is not 0 is shown as failed.
+    """Put the record into the summary and end the run; an exit code other than 0 is shown as failed.
 
-    The summary has the record twice: as nested values, by which W&B's tables and panels select; and as one exact text,
-    from which attnlab.records.wandb_import reads it back. W&B changes 1.0 to 1 and drops deep levels of nested values,
-    so their checksum would not fit.
+    The summary has the record twice, see attnlab.records.wandb_import.
     """
     run = logger.experiment
     try:

@@ -89,6 +89,8 @@ def test_every_finished_run_comes_back_as_its_record(tiny, tmp_path):
             server.runs[name].bucket = first.bucket
             server.runs[name].summary = {"loss": float("nan")} | ({"record_json": record} if record else {})
             server.runs[name].exit_code = 0
+        server.runs["old"].bucket, server.runs["old"].exit_code = first.bucket, 0
+        server.runs["old"].summary = {"record": first.summary["record_json"]}  # as an older attnlab stored it
         server.runs["running"].bucket = first.bucket
         server.runs["elsewhere"].bucket = first.bucket | {"project": "other"}
         server.runs = dict(reversed(server.runs.items()))  # the copy comes before its original
@@ -103,8 +105,9 @@ def test_every_finished_run_comes_back_as_its_record(tiny, tmp_path):
             "foreign": "holds no record: not attnlab's, or ended without one",
             "edited": "was changed after it was written (its checksum differs)",
             "copy": f"holds the record of {one} a second time",
+            "old": f"holds the record of {one} a second time",
         }
-        assert len(left_out) == 7
+        assert len(left_out) == 8
         assert ask(home, ids=["copy"], **server.environment) == [
             [],
             [f"W&B run copy: holds the record of another run, {one}"],
@@ -152,7 +155,7 @@ def test_a_trial_is_not_tracked_a_run_hands_over_its_record(tiny, monkeypatch):
 
     class Spy(Tracker):
         def __init__(self, values, *rest):
-            tracked.append(values["tracker"]["name"])
+            tracked.append(values["tracker"]["kind"])
             super().__init__(values, *rest)
 
         def finish(self, exit_code, record=None):
