@@ -20,6 +20,7 @@ from attnlab.configuration.replaced_nodes import spelled_out, typed
 from attnlab.configuration.resolvers import register_resolvers
 from attnlab.configuration.sweep_arguments import for_hydra
 from attnlab.errors import ConfigError
+from attnlab.launch.objective import Value
 from attnlab.launch.one_run import print_failure, run_one
 from attnlab.machine import ranks
 from attnlab.machine.processes import die_with
@@ -32,8 +33,8 @@ UNEXPECTED_OF_HYDRA = (ValueError, TypeError, AttributeError)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="run")
-def job(cfg: DictConfig) -> float | None:
-    """One run; returns its validation error in percent. Prints the message of a failed run and exits with status 1."""
+def job(cfg: DictConfig) -> Value | None:
+    """One run; returns the value of its objective. Prints the message of a failed run and exits with status 1."""
     try:
         values = check(cfg)
         launcher = HydraConfig.get().runtime.choices.get("hydra/launcher")
@@ -78,8 +79,9 @@ def help_text() -> str:
 
 
 def is_sweep(arguments: list[str]) -> bool:
-    """Whether the command line is a sweep or a table. The jobs of one, which have hydra.mode=RUN, are not."""
-    several = {"-m", "--multirun"} & set(arguments) or any(argument.startswith("table=") for argument in arguments)
+    """Whether the command line is a sweep, a table or a search. The jobs of one, which have hydra.mode=RUN, are not."""
+    declared = any(argument.startswith(("table=", "hparams=")) for argument in arguments)
+    several = declared or {"-m", "--multirun"} & set(arguments)
     return bool(several) and "hydra.mode=RUN" not in arguments
 
 

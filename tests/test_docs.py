@@ -174,7 +174,7 @@ def test_runs_sweeps_and_tables_compose(door, arguments, lab, monkeypatch):
         arguments = [argument.replace("mine", "demo") for argument in arguments]  # the page's own is tested below
     if "dataset=huggingface" in arguments:
         compose_file("run", arguments)  # unresolved: its classes are read from the pictures
-    elif "-m" in arguments:
+    elif "-m" in arguments or "hparams=lr" in arguments:
         assert list(configs([argument for argument in arguments if argument != "-m"], resolve=False))
     else:
         config(arguments)

@@ -43,11 +43,14 @@ class StandIn:
     """The server. Before each reply it calls `answer(question, run)`, which returns the status, and may take its time.
 
     question: Viewer (a login), RunResumeStatus and UpsertBucket (a run's start), file_stream, upload, otel, ...;
+    SweepWithRuns, CreateAgent and Heartbeat (an agent of a sweep);
     GetDefaultEntity and Runs (the public API);
     run: W&B's run id where the request names it in its path, else "".
     """
 
     def __init__(self, answer: Callable[[str, str], int] = lambda question, run: 200) -> None:
+        #: of a sweep: its yaml, and the commands for its agents, which get one at a time
+        self.sweep, self.commands = "", list[dict[str, Any]]()
         self.answer = answer
         self.runs: dict[str, Run] = defaultdict(Run)
         self.lock = threading.Lock()
@@ -76,6 +79,13 @@ class StandIn:
             return {"viewer": {"id": "u", "entity": ENTITY, "username": ENTITY, "flags": "{}", "teams": {"edges": []}}}
         if question == "GetDefaultEntity":
             return {"viewer": {"id": "u", "entity": ENTITY}}
+        if question == "SweepWithRuns":
+            return {"project": {"sweep": {"id": "s", "name": "sweep", "config": self.sweep, "runs": {"edges": []}}}}
+        if question == "CreateAgent":
+            return {"createAgent": {"agent": {"id": "agent"}}}
+        if question == "Heartbeat":
+            commands = [self.commands.pop(0)] if self.commands and variables["runState"] == "{}" else []
+            return {"agentHeartbeat": {"agent": {"id": "agent"}, "commands": json.dumps(commands)}}
         if question == "Runs":
             return {"project": self.project(**variables)}
         if question == "RunResumeStatus":
@@ -98,8 +108,9 @@ class StandIn:
         runs = {name: run for name, run in self.runs.items() if run.bucket.get("project") == project}
         if entity != ENTITY or not runs:
             return None
-        (condition,) = json.loads(filters).values() or [{"$in": list(runs)}]  # of the run's name, or none
-        asked = [run.node(name) for name, run in runs.items() if name in condition["$in"]]
+        clauses = json.loads(filters).get("$or") or [{"name": {"$in": list(runs)}}]
+        wanted = {key: condition["$in"] for clause in clauses for key, condition in clause.items()}
+        asked = [run.node(name) for name, run in runs.items() if _fits(name, run, wanted)]
         start = int(more.get("cursor") or 0)
         edges = [{"node": node, "cursor": str(at)} for at, node in enumerate(asked, 1)][start : start + perPage]
         end = {"endCursor": str(start + len(edges)), "hasNextPage": start + len(edges) < len(asked)}
@@ -115,6 +126,14 @@ class StandIn:
                 run.summary = rows[-1]
         if told.get("complete"):
             run.exit_code = told["exitcode"]
+
+
+def _fits(name: str, run: Run, wanted: dict[str, list[str]]) -> bool:
+    """Whether a run fits one of the conditions, {name, or config.KEY: the values allowed}."""
+    return any(
+        (name if key == "name" else run.config.get(key.removeprefix("config."))) in values
+        for key, values in wanted.items()
+    )
 
 
 def _entity() -> dict[str, str]:

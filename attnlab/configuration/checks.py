@@ -103,6 +103,11 @@ def _check_together(values: Mapping[str, Any]) -> None:
         raise ConfigError("no length: recipe.epochs=null and recipe.steps=null; one must be an integer from 1")
     draw_seed(recipe["validation"], values["dataset"].get("seed", 0), values["seed"])  # raises for seed=run, order=file
     check_recipe(recipe)
+    objective = values.get("objective")
+    if "val/top1_error" in (objective or ()) and recipe["validation"]["images"] == 0:
+        raise ConfigError(
+            f"wrong value recipe.validation.images=0; allowed with objective={objective} is an integer from 1"
+        )
     if values["model"].get("pretrained") and values.get("start_from"):
         both = f"model.pretrained=true and start_from={values['start_from']}"
         raise ConfigError(f"two sources of weights: {both}; allowed is one of them")

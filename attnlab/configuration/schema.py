@@ -11,6 +11,8 @@ ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true", "16-true")
 #: the `_target_` of attention=none
 NO_ATTENTION = "torch.nn.Identity"
+#: what a search may minimise: the validation error in percent, and costs; the test images never decide
+OBJECTIVES = ("val/top1_error", "params", "macs", "seconds", "peak_memory")
 
 
 def _is_integer(value: Any, least: int) -> bool:
@@ -33,6 +35,11 @@ def _is_patterns(value: Any) -> bool:
 
 def _is_layer_decays(value: Any) -> bool:
     return isinstance(value, Mapping) and all(_is_number(decay) and decay >= 0 for decay in value.values())
+
+
+def _is_objective(value: Any) -> bool:
+    names = value if isinstance(value, list) else [value]
+    return bool(names) and all(name in OBJECTIVES for name in names) and len({*names}) == len(names)
 
 
 def _is_run_id(value: Any) -> bool:
@@ -76,6 +83,7 @@ CHECKS: dict[str, Rule] = {
     "code": _or_null(_one_of("recorded")),
     "deterministic": _boolean,
     "dry_run": _boolean,
+    "objective": (_is_objective, f"one of {', '.join(OBJECTIVES)}, or a list of them; test images never decide"),
     "n_jobs": _or_null(_integer(1)),
     "runs_per_gpu": (lambda value: value == "auto" or _is_integer(value, 1), "an integer from 1, or auto"),
     "dataset.classes": _integer(2),
@@ -141,13 +149,16 @@ CHECKS: dict[str, Rule] = {
     "machine.batches": _or_null(_integer(1)),
     "machine.checkpoint_minutes": _or_null(_number(lambda value: value >= 0, "a number from 0 (0: after each step)")),
     "tracker.images": _boolean,
+    "tracker.report": _boolean,
+    "tracker.name": _or_null((lambda value: isinstance(value, str) and bool(value), "a text")),
+    "tracker.group": _or_null((lambda value: isinstance(value, str) and bool(value), "a text")),
 }
 
 #: section -> all its keys. The other sections are the arguments of a constructor, which checks them.
 KEYS = {
     "": (
         "dataset", "model", "attention", "head", "recipe", "machine", "tracker", "seed", "start_from", "force", "code",
-        "deterministic", "dry_run", "n_jobs", "runs_per_gpu", "output_dir", "experiment", "table",
+        "deterministic", "dry_run", "n_jobs", "runs_per_gpu", "output_dir", "experiment", "table", "objective",
     ),
     "recipe": (
         "epochs", "steps", "batch_size", "optimizer", "weight_decay", "schedule", "label_smoothing", "grad_clip",
@@ -162,7 +173,7 @@ KEYS = {
         "accelerator", "devices", "precision", "channels_last", "compile", "threads", "workers", "batches",
         "checkpoint_minutes", "detect_anomaly", "nodes", "sync_batchnorm", "graph",
     ),
-    "tracker": ("name", "mode", "project", "entity", "tags", "images"),
+    "tracker": ("kind", "mode", "project", "entity", "uri", "name", "group", "tags", "images", "report"),
 }  # fmt: skip
 
 
@@ -172,5 +183,5 @@ MAY_LACK = (
     "experiment", "table", "start_from", "force", "code", "dry_run", "n_jobs", "output_dir", "workers",
     "passes_per_epoch", "drop_last", "layers", "checkpoint_minutes", "runs_per_gpu", "nodes", "sync_batchnorm",
     "recipe.validation.seed", "graph", "mixup", "cutmix", "weight_averaging", "kind", "decay", "start",
-    "stochastic_depth", "early_stopping", "patience", "min_delta",
+    "stochastic_depth", "early_stopping", "patience", "min_delta", "objective",
 )  # fmt: skip

@@ -37,3 +37,8 @@ def first_secret(node: Any, key: str = "") -> tuple[str, str] | None:
         parts = (first_secret(item, f"{key}.{name}" if key else str(name)) for name, item in items)
         return next((part for part in parts if part), None) if hidden else None
     return next(((key, name) for name, value in hidden.items() if value in str(node)), None)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message without secrets; the error's type where it has no message."""
+    return hide(str(error).splitlines()[0] if str(error) else type(error).__name__)

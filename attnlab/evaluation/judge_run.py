@@ -7,6 +7,7 @@ from typing import Any
 from attnlab.configuration.compose import compose_file, plain
 from attnlab.configuration.groups import choices
 from attnlab.errors import ConfigError
+from attnlab.records.image_folder import remembered
 from attnlab.records.judgement import add_to_judgement, read_judgement
 from attnlab.records.record import find_run, read_valid_record
 
@@ -34,7 +35,7 @@ def judge(
         if name not in PARTS and (kind != "transfer" or dataset not in choices("dataset")):
             raise ConfigError(f"unknown choice parts={name}; allowed are all, {', '.join(sorted(PARTS, key=len))}")
     folder = find_run(run, output_dir)
-    record = read_valid_record(folder)
+    record, folders = read_valid_record(folder), remembered(folder, folders)
     earlier = (read_judgement(folder, record) or {}).get("parts", {})
     from attnlab.evaluation.suite import judge_parts  # imports torch; the checks above fail fast without it
 

@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from attnlab.configuration.compose import Checked
+from attnlab.launch.objective import Value
 from attnlab.launch.one_run import print_failure
 from attnlab.machine.processes import INTERRUPTED, STOPS, die_with
 
@@ -59,7 +60,7 @@ class Job:
 
     state: waiting, running, done, failed, recorded, other code (its record was made by other code) or double (it
     repeats another job's run);  values: its checked config;  doubts: why its record may not be what the config gives
-    today;  differs: the overrides in which it differs from the other jobs;  value: its validation error in percent;
+    today;  differs: the overrides in which it differs from the other jobs;  value: of its objective;
     reason: why it failed;  printed_reason: whether the job printed it itself;  share: of its training, 0 to 1, and
     rate: images per second, both reported on a terminal only;  reports: the pipe of what it reports;  output: the pipe
     of what it prints, None where it prints to the launcher's stdout.
@@ -73,7 +74,7 @@ class Job:
     doubts: list[str] = field(default_factory=list)
     differs: list[str] = field(default_factory=list)
     state: str = "waiting"
-    value: float | None = None
+    value: Value | None = None
     reason: str = ""
     printed_reason: bool = False
     share: float = 0.0
@@ -94,7 +95,7 @@ class Job:
         """Seconds from its start until now, or until its end."""
         return time.monotonic() - self.started if self.state == "running" else self.seconds
 
-    def fork(self, work: Callable[["Job", Report], float | None], *, capture: bool) -> None:
+    def fork(self, work: Callable[["Job", Report], Value | None], *, capture: bool) -> None:
         """Run `work(self, report)` in a new process. capture: it prints into `output`, not to the terminal."""
         sys.stdout.flush()
         sys.stderr.flush()
@@ -115,7 +116,7 @@ class Job:
             self.output = Pipe(output)
 
     def _live(
-        self, work: Callable[["Job", Report], float | None], report_to: int, print_to: int, launcher: int
+        self, work: Callable[["Job", Report], Value | None], report_to: int, print_to: int, launcher: int
     ) -> None:
         """The job's life in its own process, from fork to exit. Does not return."""
 

@@ -11,6 +11,7 @@ from attnlab.configuration.compose import Checked
 from attnlab.configuration.explain import explain
 from attnlab.configuration.identity import run_id
 from attnlab.configuration.secrets import hide
+from attnlab.launch.objective import Value, value_of
 from attnlab.machine import ranks
 
 FIRST_RANK_TIME = 3.0  # seconds that another rank gives the first one to print its error, which ends both
@@ -22,8 +23,8 @@ def run_one(
     *,
     on_progress: Callable[[float, float], None] | None = None,
     on_lost_rank: Callable[[str], None] | None = None,
-) -> float | None:
-    """Train one run; return its validation error in percent, for sweepers that minimise it.
+) -> Value | None:
+    """Train one run; return the value of its objective, for sweepers that minimise it (attnlab.launch.objective).
 
     overrides: what the user typed, printed with the run's id.  The callbacks are those of attnlab.train.
     """
@@ -32,7 +33,7 @@ def run_one(
     from attnlab.training.train import train
 
     record = train(values, on_progress=on_progress, on_lost_rank=on_lost_rank)
-    return record["metrics"].get("val/top1_error")
+    return value_of(record, values.get("objective"))
 
 
 def print_failure(error: Exception) -> str:

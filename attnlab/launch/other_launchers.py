@@ -18,6 +18,7 @@ from attnlab.configuration.groups import LAUNCHER_PACKAGES
 from attnlab.configuration.replaced_nodes import spelled_out
 from attnlab.configuration.resolvers import register_resolvers
 from attnlab.errors import AttnlabError, ConfigError
+from attnlab.launch.objective import Value, value_of
 from attnlab.launch.one_run import print_failure
 from attnlab.launch.plan import Plan
 
@@ -25,11 +26,11 @@ from attnlab.launch.plan import Plan
 class OtherLauncher(Launcher):
     """Plans a sweep and submits its jobs to `inner`, a launcher of Hydra's.
 
-    name: its name in the group hydra/launcher.  failed: whether a job has failed.
+    name: its name in the group hydra/launcher.  failed: whether a job has failed;  refused: whether a record was.
     """
 
     def __init__(self, inner: Launcher, name: str) -> None:
-        self.inner, self.failed = inner, False
+        self.inner, self.failed, self.refused = inner, False, False
         #: as the user named it: launcher=slurm, or hydra/launcher=basic
         self.title = f"launcher={LAUNCHER_PACKAGES[name][1]}" if name in LAUNCHER_PACKAGES else f"hydra/launcher={name}"
 
@@ -39,7 +40,7 @@ class OtherLauncher(Launcher):
         self.inner.setup(hydra_context=hydra_context, task_function=work, config=config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        plan = Plan(self.context, self.config, job_overrides)
+        plan = Plan(self.context, self.config, job_overrides, initial_job_idx)
         for job in plan.waiting:
             self._check(job.config)
         if self.config.dry_run:
@@ -48,6 +49,7 @@ class OtherLauncher(Launcher):
             self._submit(plan, initial_job_idx)
             plan.print_summary()
         self.failed |= plan.failed
+        self.refused |= bool(plan.refused)
         return plan.returned()
 
     def _submit(self, plan: Plan, initial_job_idx: int) -> None:
@@ -91,8 +93,20 @@ class OtherLauncher(Launcher):
                 )
 
 
-def work(cfg: DictConfig) -> float | None:
-    """One job, in the process that the launcher gives it: its validation error in percent.
+def planned(
+    launcher: Launcher, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+) -> Launcher:
+    """The launcher itself if it is attnlab's own, which plans a sweep; else an OtherLauncher that plans for it."""
+    name = config.hydra.runtime.choices["hydra/launcher"]
+    if name == "attnlab":
+        return launcher
+    other = OtherLauncher(launcher, name)
+    other.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+    return other
+
+
+def work(cfg: DictConfig) -> Value | None:
+    """One job, in the process that the launcher gives it: the value of its objective, see attnlab.launch.objective.
 
     Prints the message of a failure and raises it as an AttnlabError, which the launcher hands back.
     """
@@ -107,6 +121,6 @@ def work(cfg: DictConfig) -> float | None:
             values["force"] = False
         if values["machine"]["devices"] != 1 and not ranks.by_srun():
             raise ConfigError(f"machine.devices={values['machine']['devices']}: this job was given one task")
-        return train(values)["metrics"]["val/top1_error"]
+        return value_of(train(values), values.get("objective"))
     except Exception as error:
         raise AttnlabError(print_failure(error)) from None

@@ -17,6 +17,7 @@ from attnlab.configuration.replaced_nodes import spelled_out
 from attnlab.configuration.sweep_arguments import Composed, compose_jobs, left_out
 from attnlab.launch.expected_time import SOURCE, Estimate
 from attnlab.launch.job import Job
+from attnlab.launch.objective import Value, value_of
 from attnlab.records.provenance import doubts, doubts_and_remedies, read_made_by, recorded_line
 from attnlab.records.record import is_recorded, read_record
 from attnlab.tables.progress import duration
@@ -25,15 +26,19 @@ from attnlab.tables.progress import duration
 class Plan:
     """The jobs of one sweep with their states, and the report of how they ended.
 
+    first: the number of the first job.
+
     Raises ConfigError, before anything runs, for a job whose config cannot be composed or has a wrong value.
     """
 
-    def __init__(self, context: HydraContext, config: DictConfig, job_overrides: Sequence[Sequence[str]]) -> None:
+    def __init__(
+        self, context: HydraContext, config: DictConfig, job_overrides: Sequence[Sequence[str]], first: int = 0
+    ) -> None:
         setup_globals()
         composed = compose_jobs(
             lambda overrides: context.config_loader.load_sweep_config(config, spelled_out(overrides)), job_overrides
         )
-        self.jobs = [_make_job(number, job) for number, job in enumerate(composed)]
+        self.jobs = [_make_job(number, job) for number, job in enumerate(composed, first)]
         if line := left_out(composed):
             print(line, flush=True)
         common = set.intersection(*(set(job.overrides) for job in self.jobs)) if len(self.jobs) > 1 else set()
@@ -67,6 +72,7 @@ class Plan:
                 job.doubts = _doubts(job)
                 job.state = "other code" if job.doubts else "recorded"
                 if job.state == "recorded":
+                    job.value = _recorded_value(job)
                     print(f"{job.id}: {recorded_line(job.values)}", flush=True)
             first_of.setdefault(job.id, job.number)
 
@@ -86,7 +92,7 @@ class Plan:
         """Print the failed and unfinished jobs, when there are any."""
         for job in self.jobs:  # another launcher may have finished the run meanwhile
             if job.state == "failed" and _is_recorded(job):
-                job.state = "recorded"
+                job.state, job.value = "recorded", _recorded_value(job)
         failed = [f"  {job.title}: {job.reason}" for job in self.jobs if job.state == "failed"]
         left = sum(job.state in ("waiting", "running") for job in self.jobs)
         if failed or left:
@@ -96,13 +102,15 @@ class Plan:
     def returned(self) -> Sequence[JobReturn]:
         """Every job as Hydra's sweepers want it.
 
-        Failed jobs are COMPLETED, too, with the value None: for FAILED ones Hydra would raise the first error and print
+        A recorded job has the value of its record, and a job that repeats another one has the value of that one. Failed
+        jobs are COMPLETED, too, with the value None: for FAILED ones Hydra would raise the first error and print
         a line of its own.
         """
+        values = {job.id: job.value for job in self.jobs if job.value is not None}
         return [
             JobReturn(
                 overrides=job.overrides, cfg=job.config, working_dir=os.getcwd(), task_name="run",
-                status=JobStatus.COMPLETED, _return_value=job.value,
+                status=JobStatus.COMPLETED, _return_value=values.get(job.id),
             )
             for job in self.jobs
         ]  # fmt: skip
@@ -122,6 +130,11 @@ def _make_job(number: int, composed: Composed) -> Job:
 
 def _is_recorded(job: Job) -> bool:
     return not job.values["force"] and is_recorded(Path(job.values["output_dir"]) / job.id)
+
+
+def _recorded_value(job: Job) -> Value | None:
+    record = read_record(Path(job.values["output_dir"]) / job.id)
+    return value_of(record, job.values.get("objective")) if record else None
 
 
 def _doubts(job: Job) -> list[str]:

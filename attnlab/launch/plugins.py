@@ -1,4 +1,4 @@
-"""The launcher and the sweeper that Hydra calls for `-m` and for tables; conf/hydra/ names them.
+"""The launcher and the sweepers that Hydra calls for `-m` and for tables; conf/hydra/ names them.
 
 `register` makes Hydra know them, so a checkout on PYTHONPATH needs no installation. Nothing heavy is imported here:
 the classes import what they need when they are called.
@@ -23,11 +23,11 @@ class AttnlabLauncher(Launcher):
     """Runs every job of a sweep in its own process, forked from this one (attnlab.launch.sweep).
 
     n_jobs: jobs at a time; null: as many as the GPUs have place for, or the CPU has cores.  failed: whether a job
-    failed.
+    failed;  refused: whether a record was.
     """
 
     def __init__(self, n_jobs: int | None = None) -> None:
-        self.n_jobs, self.failed = n_jobs, False
+        self.n_jobs, self.failed, self.refused = n_jobs, False, False
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what `launch` needs. Jobs call attnlab.launch.one_run, not Hydra's task function."""
@@ -39,13 +39,14 @@ class AttnlabLauncher(Launcher):
         from attnlab.launch.sweep import Sweep
 
         sweep = Sweep(self.config, self.n_jobs)
-        plan = Plan(self.hydra_context, self.config, job_overrides)
+        plan = Plan(self.hydra_context, self.config, job_overrides, initial_job_idx)
         if self.config.dry_run:
             sharing = sweep.sharing(plan)
             plan.print_jobs(estimate(sharing, sweep.n_jobs), sweep.n_jobs)
         else:
             sweep.run(plan)
         self.failed |= plan.failed
+        self.refused |= bool(plan.refused)
         return plan.returned()
 
 
@@ -62,16 +63,16 @@ class AttnlabSweeper(BasicSweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
-        if self.launcher and config.hydra.runtime.choices["hydra/launcher"] != "attnlab":
-            from attnlab.launch.other_launchers import OtherLauncher
+        if self.launcher:
+            from attnlab.launch.other_launchers import planned
 
-            self.launcher = OtherLauncher(self.launcher, config.hydra.runtime.choices["hydra/launcher"])
-            self.launcher.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+            self.launcher = planned(self.launcher, hydra_context, task_function, config)
 
     def sweep(self, arguments: list[str]) -> Any:
         assert self.config is not None
         assert self.launcher is not None
         from attnlab.configuration.sweep_arguments import of_jobs
+        from attnlab.launch.sweep_report import report_to_tracker
 
         arguments = [*arguments, *of_jobs(self.job_arguments)]
         if OmegaConf.select(self.config, "table.rows") is None:
@@ -81,6 +82,7 @@ class AttnlabSweeper(BasicSweeper):
 
             overrides = jobs(arguments, self.config)
             returned = [self.launcher.launch(overrides, initial_job_idx=0)] if overrides else []
+        report_to_tracker(self.config, arguments, [job for batch in returned for job in batch])
         if self.launcher.failed:  # type: ignore[attr-defined]  # an AttnlabLauncher or an OtherLauncher
             sys.exit(1)
         return returned
@@ -90,12 +92,14 @@ class AttnlabSweeper(BasicSweeper):
 
 
 def register() -> None:
-    """Make Hydra know both plugins.
+    """Make Hydra know the plugins.
 
     Hydra instantiates a plugin only when its `_target_` begins with `hydra_plugins.`. The classes keep their own module
     names, by which other launchers pickle them.
     """
+    from attnlab.launch.search import SearchSweeper
+
     plugins = Plugins.instance()
-    for plugin in (AttnlabLauncher, AttnlabSweeper):
+    for plugin in (AttnlabLauncher, AttnlabSweeper, SearchSweeper):
         plugins.register(plugin)
         plugins.class_name_to_class[f"hydra_plugins.attnlab.{plugin.__name__}"] = plugin

@@ -24,7 +24,10 @@ def configs(overrides: Sequence[str], *, resolve: bool) -> Iterator[str]:
             config = OmegaConf.create(cell.config | {"seed": grid.seeds[0]})
             yield f"# {where}, seed={grid.seeds[0]}\n{OmegaConf.to_yaml(config)}"
         return
-    jobs = compose_jobs(lambda given: compose_file("run", given), BasicSweeper.split_arguments(items, None)[0])
+    if drawn := [item.key_or_group for item in items if item.is_interval_sweep()]:
+        yield f"# without {', '.join(drawn)}, which a search draws\n"
+    listed = [item for item in items if not item.is_interval_sweep()]
+    jobs = compose_jobs(lambda given: compose_file("run", given), BasicSweeper.split_arguments(listed, None)[0])
     if line := left_out(jobs):
         yield f"# {line}\n"
     for number, job in enumerate(jobs):

@@ -21,6 +21,7 @@ from attnlab.configuration.replaced_nodes import typed
 from attnlab.errors import ConfigError
 from attnlab.launch.display import Bars, Lines
 from attnlab.launch.job import Job, Report
+from attnlab.launch.objective import Value
 from attnlab.launch.one_run import run_one
 from attnlab.launch.plan import Plan
 from attnlab.machine import cpu, gpus, nvidia_mps
@@ -88,7 +89,7 @@ class Sweep:
             import attnlab.training.train  # noqa: F401  every job inherits the imports of torch and lightning
         for job in waiting:
             import_all(job.values)
-        if any(job.values["tracker"]["name"] == "wandb" for job in waiting):
+        if any(job.values["tracker"].get("kind") == "wandb" for job in waiting):
             import wandb  # noqa: F401  hundreds of modules, which every job would import again
         self.display: Bars | Lines = (Bars if sys.stdout.isatty() else Lines)(plan.jobs, self.n_jobs)
         self.running: dict[int, Job] = {}
@@ -124,7 +125,7 @@ class Sweep:
             if pid in running:
                 self._ended(running.pop(pid), status)
 
-    def _work(self, job: Job, report: Report) -> float | None:
+    def _work(self, job: Job, report: Report) -> Value | None:
         """Run the job, in its own process."""
         signal.signal(signal.SIGTERM, raise_interrupt)
         for name in NOT_INHERITED:

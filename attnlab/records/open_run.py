@@ -115,7 +115,7 @@ def _finished(values: Checked, folder: Path) -> Record | None:
 
 def _trial_config(values: Checked) -> Checked:
     """One epoch, and no tracker: it would add to the real run, whose id the trial has."""
-    return Checked(values | {"tracker": {"name": "csv"}, "recipe": values["recipe"] | {"epochs": 1, "steps": None}})
+    return Checked(values | {"tracker": {"kind": "csv"}, "recipe": values["recipe"] | {"epochs": 1, "steps": None}})
 
 
 @contextmanager

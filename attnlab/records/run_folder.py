@@ -17,7 +17,7 @@ from attnlab.machine.ranks import is_first
 from attnlab.records.record import write_json
 
 #: keys of the config that control how a command runs; a run's folder does not keep them
-NOT_OF_A_RUN = ("output_dir", "force", "code", "dry_run", "n_jobs", "runs_per_gpu")
+NOT_OF_A_RUN = ("output_dir", "force", "code", "dry_run", "n_jobs", "runs_per_gpu", "objective")
 
 
 def print_once(text: str) -> None:

@@ -1,7 +1,8 @@
 """Records from Weights & Biases: those of a team's runs, on many machines, in one project.
 
-A tracked run ends by storing its record in the run's W&B summary, as one JSON text, so that the imported record equals
-result.json exactly. (A nested dict would not survive: W&B flattens a summary to four levels.)
+A tracked run ends by storing its record in the run's W&B summary, twice: as nested values, which W&B's tables and
+panels show, and as one JSON text. The text is read here, so that the imported record equals result.json exactly. (W&B
+writes 1.0 as 1 and flattens deep levels, so that the checksum of the nested values would not fit.)
 """
 
 import json
@@ -20,8 +21,10 @@ from attnlab.records.conflicts import conflict
 from attnlab.records.record import Record
 from attnlab.records.record_check import fault
 
-#: the key of the record in a W&B run's summary
-SUMMARY_KEY = "record"
+#: the keys of the record in a W&B run's summary: its nested values, and its exact text
+NESTED_KEY, TEXT_KEY = "record", "record_json"
+#: the config key of attnlab's run id; in a sweep of W&B's the run has another one of W&B's
+RUN_KEY = "run"
 TIMEOUT = 30  # seconds for each answer of the server; one page of runs is one answer
 PAGE = 50  # runs
 PATH = re.compile(r"([^/\s]+/)?[^/\s]+")
@@ -40,7 +43,7 @@ def wandb_records(path: str, ids: Collection[str] | None = None) -> tuple[list[R
     if ids is not None and not ids:
         return [], []
     read, left_out = [], []
-    for run in _runs(path, {} if ids is None else {"name": {"$in": sorted(ids)}}):  # W&B's name is a run's id
+    for run in _runs(path, {} if ids is None else _filters(ids)):
         try:
             read.append((_record(run), run["id"]))
         except ValueError as error:
@@ -64,6 +67,12 @@ def wandb_records(path: str, ids: Collection[str] | None = None) -> tuple[list[R
     return [found[name] for name in sorted(found)], left_out
 
 
+def _filters(ids: Collection[str]) -> dict[str, Any]:
+    """W&B's filter for some of attnlab's runs: by W&B's own id (`name`), or by the config."""
+    wanted = {"$in": sorted(ids)}
+    return {"$or": [{"name": wanted}, {f"config.{RUN_KEY}": wanted}]}
+
+
 def _record(run: Mapping[str, Any]) -> Record:
     """The record in a run's summary. Raises ValueError, with the reason, if there is no valid one."""
     if run["state"] != "finished":
@@ -83,7 +92,8 @@ def _runs(path: str, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Id, state and record (as text) of a project's runs, read by wandb_query in a separate process."""
     with tempfile.TemporaryDirectory() as folder:
         bounds = {"page": PAGE, "timeout": TIMEOUT, "folder": folder}
-        question = json.dumps({"path": path, "filters": filters, "key": SUMMARY_KEY} | bounds)
+        keys = [TEXT_KEY, NESTED_KEY]  # an older attnlab stored the text where the nested values are today
+        question = json.dumps({"path": path, "filters": filters, "keys": keys} | bounds)
         command = [sys.executable, "-m", "attnlab.records.wandb_query"]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
         # The answer goes to a file, since W&B's service would hold a pipe open.

@@ -1,6 +1,6 @@
 """Query W&B's public API for a project's runs. Only wandb_import starts this module, as a process.
 
-It reads a JSON query from stdin: path, filters, key (of the summary), page (runs per answer), timeout (seconds per
+It reads a JSON query from stdin: path, filters, keys (of the summary), page (runs per answer), timeout (seconds per
 answer), folder (for answer.json).
 
 It is a separate process because after a timeout wandb 0.31's service may never end, and Python would wait for it at
@@ -17,10 +17,10 @@ from typing import Any
 from attnlab.records.record import write_json
 
 
-def answer(path: str, filters: dict[str, Any], key: str, page: int, timeout: int, folder: str) -> dict[str, Any]:
+def answer(path: str, filters: dict[str, Any], keys: list[str], page: int, timeout: int, folder: str) -> dict[str, Any]:
     """{runs: [{id, state, text}]}, or {login: false}, or {error: why}. Never prompts for a login.
 
-    text: the value of `key` in the run's summary, None if that is no text.
+    text: the first value of `keys` in the run's summary that is a text, or None.
     """
     import wandb
 
@@ -32,8 +32,9 @@ def answer(path: str, filters: dict[str, Any], key: str, page: int, timeout: int
         tempfile.tempdir = folder  # W&B makes an empty folder for each run that it lists
         runs = []
         for run in api.runs(path, filters=filters, per_page=page, lazy=False):
-            value = run.summary_metrics.get(key)
-            runs.append({"id": run.id, "state": run.state, "text": value if isinstance(value, str) else None})
+            found = [run.summary_metrics.get(key) for key in keys]
+            text = next((value for value in found if isinstance(value, str)), None)
+            runs.append({"id": run.id, "state": run.state, "text": text})
         return {"runs": runs}
     except Exception as error:  # wandb raises many types, not all of them public
         return {"error": next(iter(str(error).splitlines()), type(error).__name__)}

@@ -135,7 +135,7 @@ def _declared(arguments: Sequence[str]) -> tuple[str, list[str], dict[str, Any],
         typed = " ".join(argument for argument, item in given if item.key_or_group == "table")
         raise ConfigError(f"not one table: {typed}; allowed is one, table=NAME")
     for argument, item in given:
-        if item.key_or_group in ("experiment", "hydra/sweeper"):
+        if item.key_or_group in ("experiment", "hparams", "hydra/sweeper"):
             raise ConfigError(f"{argument} with table={names[0]}: the table decides what runs; remove one of the two")
     table_arguments = [argument for argument, item in given if root_of(item) == "table"]
     where = [argument for argument, item in given if item.key_or_group == "output_dir"]

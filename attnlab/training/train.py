@@ -19,6 +19,7 @@ from attnlab.models.costs import count_macs
 from attnlab.models.network import build
 from attnlab.models.warm_start import parent_of, start_from
 from attnlab.records.atomic import write_text
+from attnlab.records.image_folder import remember
 from attnlab.records.open_run import OpenRun, open_run
 from attnlab.records.provenance import stretch
 from attnlab.records.record import Record, write_json
@@ -36,7 +37,7 @@ from attnlab.training.make_record import make_record
 from attnlab.training.progress_bar import progress_callback
 from attnlab.training.slow_steps import SlowSteps
 from attnlab.training.step_choice import choose_graphs, load_in_chunks, run_eagerly
-from attnlab.training.trackers import Tracker
+from attnlab.training.trackers import Tracker, tell_sweep
 from attnlab.training.trainer import make_classifier, make_trainer
 
 
@@ -61,6 +62,7 @@ def train(
     ranks.check(values["machine"], hardware.rank_count(values["machine"]))
     with open_run(values) as run:
         if run.record is not None:
+            tell_sweep(values, run.id, recorded_config(values), run.folder, run.record)
             return run.record
         values, machine = run.values, run.values["machine"]
         rank_watch = RankWatch(run.leave_error, on_lost_rank)
@@ -124,6 +126,7 @@ def train(
             trainer = make_trainer(values, run.folder, callbacks, tracker.loggers(), rank_watch)
             if trainer.is_global_zero:
                 write_text(run.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(without_paths(values))))
+                remember(run.folder, values["dataset"])
             print_once(
                 f"{run.id}: {'goes on from last.ckpt' if resume else 'starts'}, {costs['params']:,} parameters, "
                 f"{costs['macs'] / 1e6:,.1f} M MACs, {hardware.accelerator(machine)}, {hardware.precision(machine)}"

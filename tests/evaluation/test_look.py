@@ -101,6 +101,8 @@ def test_class_names_come_from_the_tree(tmp_path):
     assert run.class_names == ["ant", "bee"]
     paths = look([f"run={record['id']}", f"output_dir={tmp_path}", f"dataset.root={root}"])
     assert "maps.png" in {path.name for path in paths}
+    assert look([f"run={record['id']}", f"output_dir={tmp_path}"]) == paths  # the folder is remembered
+    (tmp_path / record["id"] / "image_folder.json").unlink()
     with pytest.raises(ConfigError, match=r"missing value dataset\.root"):
         look([f"run={record['id']}", f"output_dir={tmp_path}"])
 
@@ -110,7 +112,10 @@ def test_bad_input(runs):
     for arguments, message in (
         (["run=zzz"], "no such finished run"),
         ([f"run={ids['none']}", "images=none"], "wrong value images=none; allowed"),
-        ([f"run={ids['none']}", "parts=health"], "unknown key parts; allowed are run, table, images"),
+        (
+            [f"run={ids['none']}", "parts=health"],
+            "unknown key parts; allowed are run, cams, table, image, class, images",
+        ),
     ):
         with pytest.raises(ConfigError, match=message):
             look([*arguments, f"output_dir={output_dir}"])

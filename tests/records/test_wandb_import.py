@@ -80,15 +80,17 @@ def test_every_finished_run_comes_back_as_its_record(tiny, tmp_path):
 
         first = server.runs[one]
         for name, record in {
-            "copy": first.summary["record"],
+            "copy": first.summary["record_json"],
             "foreign": None,
-            "cut": first.summary["record"][:-9],
+            "cut": first.summary["record_json"][:-9],
             "list": "[]",
             "edited": json.dumps(recorded(good[one]) | {"params": 1}),
         }.items():
             server.runs[name].bucket = first.bucket
-            server.runs[name].summary = {"loss": float("nan")} | ({"record": record} if record else {})
+            server.runs[name].summary = {"loss": float("nan")} | ({"record_json": record} if record else {})
             server.runs[name].exit_code = 0
+        server.runs["old"].bucket, server.runs["old"].exit_code = first.bucket, 0
+        server.runs["old"].summary = {"record": first.summary["record_json"]}  # as an older attnlab stored it
         server.runs["running"].bucket = first.bucket
         server.runs["elsewhere"].bucket = first.bucket | {"project": "other"}
         server.runs = dict(reversed(server.runs.items()))  # the copy comes before its original
@@ -103,8 +105,9 @@ def test_every_finished_run_comes_back_as_its_record(tiny, tmp_path):
             "foreign": "holds no record: not attnlab's, or ended without one",
             "edited": "was changed after it was written (its checksum differs)",
             "copy": f"holds the record of {one} a second time",
+            "old": f"holds the record of {one} a second time",
         }
-        assert len(left_out) == 7
+        assert len(left_out) == 8
         assert ask(home, ids=["copy"], **server.environment) == [
             [],
             [f"W&B run copy: holds the record of another run, {one}"],
@@ -135,7 +138,7 @@ def test_an_offline_run_holds_its_record_and_hands_it_over_when_synced(tiny, tmp
     (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
     read = run([wandb, "leet", "inspect", "--json", "--summary", str(file)], tmp_path / "home")
     summary = json.loads(read.stdout)["summary"]
-    there = json.loads(summary["record"])
+    there = json.loads(summary["record_json"])
     assert there.keys() == here.keys() >= RECORD_KEYS
     for key in here:
         assert json.dumps(there[key]) == json.dumps(here[key]), key  # every digit, null and order
@@ -152,7 +155,7 @@ def test_a_trial_is_not_tracked_a_run_hands_over_its_record(tiny, monkeypatch):
 
     class Spy(Tracker):
         def __init__(self, values, *rest):
-            tracked.append(values["tracker"]["name"])
+            tracked.append(values["tracker"]["kind"])
             super().__init__(values, *rest)
 
         def finish(self, exit_code, record=None):

@@ -10,8 +10,11 @@ import pytest
 from warm import warm
 
 import attnlab
+from attnlab.configuration.compose import plain
 from attnlab.configuration.identity import cell, run_id
 from attnlab.errors import ConfigError
+from attnlab.records.run_folder import recorded_config
+from attnlab.training.tracked_run import tracked_run
 
 
 def inspect(folder):
@@ -85,8 +88,27 @@ def test_tensorboard(tiny):
 
 def test_an_unknown_tracker_is_refused(tiny):
     with pytest.raises(
-        ConfigError, match=r"^unknown choice tracker=mlflow; allowed are csv, wandb, tensorboard, wandb_offline$"
+        ConfigError, match=r"^unknown choice tracker=comet; allowed are csv, wandb, mlflow, tensorboard, wandb_offline$"
     ):
-        attnlab.config(["tracker=mlflow"])
+        attnlab.config(["tracker=comet"])
     with pytest.raises(ConfigError, match=r"tracker\.mode=up; allowed are online, offline"):
         attnlab.train(attnlab.config([*tiny, "tracker=wandb", "tracker.mode=up"]))
+    with pytest.raises(ConfigError, match=r"tracker\.kind=comet; allowed are csv, tensorboard, wandb, mlflow"):
+        attnlab.train(attnlab.config([*tiny, "tracker.kind=comet"]))
+
+
+def test_the_name_and_group_of_a_run_can_be_set():
+    overrides = ["tracker=wandb_offline", "model=resnet8", "attention=se", "attention.reduction=4"]
+    cfg = attnlab.config([*overrides, "attention/mask=ignore_05"])
+    run = tracked_run(plain(cfg), "0123456789ab", recorded_config(plain(cfg)), Path())
+    assert run.name == "se mask=ignore_05 reduction=4 resnet8 cluttered_digits seed=0"
+    assert run.group.endswith(f" {cell(cfg)}")
+    assert run.config["names"]["attention"] == "se mask=ignore_05"
+    assert run.config["attention"]["reduction"] == 4  # the nested keys stay
+    cfg = attnlab.config(
+        [*overrides, "tracker.name='lr ${recipe.optimizer.lr}'", "tracker.group=mine", "tracker.tags=[a]"]
+    )
+    run = tracked_run(plain(cfg), "0123456789ab", {}, Path())
+    assert (run.name, run.group) == ("lr 0.02", "mine")
+    assert run.tags == ["dataset=cluttered_digits", "model=resnet8", "attention=se reduction=4", "a"]
+    assert run_id(cfg) == run_id(attnlab.config(overrides))

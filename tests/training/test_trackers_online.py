@@ -20,7 +20,7 @@ ATTNLAB = [sys.executable, "-m", "attnlab.run"]
 IMPATIENT = [
     sys.executable,
     "-c",
-    "from attnlab import run; from attnlab.training import trackers; trackers.FINISH_SECONDS = 2; run.main()",
+    "from attnlab import run; from attnlab.training import wandb_run; wandb_run.FINISH_SECONDS = 2; run.main()",
 ]
 PATIENCE = 400  # seconds, on the busiest machine; W&B alone has no limit
 
@@ -66,7 +66,7 @@ def test_each_job_of_a_sweep_is_its_own_run_and_no_fit_waits_for_the_server(tiny
         bucket = server.runs[name].bucket
         assert bucket["project"] == "attnlab"
         assert bucket["jobType"] == "train"
-        assert bucket["displayName"] == f"se seed={cfg.seed}"
+        assert bucket["displayName"] == f"se resnet8 cluttered_digits seed={cfg.seed}"
         assert bucket["groupName"].endswith(f" {cell(cfg)}")
         assert bucket["tags"] == [
             "dataset=cluttered_digits test_size=100 train_size=400",
@@ -74,11 +74,21 @@ def test_each_job_of_a_sweep_is_its_own_run_and_no_fit_waits_for_the_server(tiny
             "attention=se",
         ]
         config = {key: item for key, item in server.runs[name].config.items() if key != "_wandb"}
-        assert config == recorded_config(plain(cfg))
+        names = {
+            "dataset": "cluttered_digits",
+            "model": "resnet8",
+            "attention": "se",
+            "head": "linear",
+            "recipe": "quick",
+        }
+        shared = {key: config["machine"][key] for key in ("threads", "workers")}  # null, or a job's share of the cores
+        wanted = recorded_config(plain(cfg))
+        assert config == wanted | {"machine": wanted["machine"] | shared, "run": name, "names": names}
         assert not [path for path in (tmp_path, Path.home(), sys.prefix) if str(path) in json.dumps(config)]
 
     for _, name, folder in finished:
-        told, metrics = server.runs[name], json.loads((folder / "result.json").read_text())["metrics"]
+        record = json.loads((folder / "result.json").read_text())
+        told, metrics = server.runs[name], record["metrics"]
         assert told.exit_code == 0
         validation = [row["val/top1_error"] for row in told.history if "val/top1_error" in row]
         assert len(validation) == 2  # epochs
@@ -86,6 +96,10 @@ def test_each_job_of_a_sweep_is_its_own_run_and_no_fit_waits_for_the_server(tiny
         tested = [row["test/top1_error"] for row in told.history if "test/top1_error" in row]
         assert tested == [pytest.approx(metrics["test/top1_error"])]
         assert told.summary["test/top1_error"] == tested[0]
+        nested = told.summary["record"]  # values that panels can show, not one text
+        assert nested["metrics"]["val/top1_error"] == pytest.approx(metrics["val/top1_error"])
+        assert (nested["id"], nested["params"], nested["macs"]) == (name, record["params"], record["macs"])
+        assert "config" not in nested
     assert [server.runs[name].exit_code for _, name, _ in failed] == [1, 1]
 
 
@@ -126,4 +140,4 @@ def test_no_run_fails_or_hangs_with_its_server(tiny, tmp_path):
     assert server.runs.keys() == {jobs[0][1], jobs[3][1]}
     assert [(told.exit_code, "test/top1_error" in told.summary) for told in server.runs.values()] == [(0, True)] * 2
     for _, name, folder in (jobs[0], jobs[3]):
-        assert json.loads(server.runs[name].summary["record"]) == json.loads((folder / "result.json").read_text())
+        assert json.loads(server.runs[name].summary["record_json"]) == json.loads((folder / "result.json").read_text())

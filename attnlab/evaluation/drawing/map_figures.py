@@ -17,18 +17,22 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from attnlab.data.memory import Images
+from attnlab.evaluation.cam_names import HEADINGS
+from attnlab.evaluation.drawing.labels import lines_in, width_of, wrap
 from attnlab.evaluation.drawing.map_view import MapView
 from attnlab.evaluation.drawing.overlays import GAP, enlarge, hard_overlay, mosaic, outline_object, soft_overlay
 from attnlab.evaluation.gate_names import short_name
 from attnlab.tables.style import GREY, INK, STYLE
 
-NAMES = {"gradcam": "Grad-CAM", "hirescam": "HiResCAM"}
 DPI = 150
+SMALL, BOLD = 6.5, 8.0  # points, of the labels and of the title
+LINE, TITLE_LINE = 17, 21  # px, of a line of each
+WIDEST_LABEL = 190  # px, of the texts on the left
 
 
 def heading(name: str) -> str:
     """The heading of a map: the CAM's name, or the gate's short name."""
-    return NAMES.get(name) or short_name(name)
+    return HEADINGS.get(name) or short_name(name)
 
 
 def save_figure(figure: Figure, path: Path, texts: Mapping[str, str] | None = None) -> Path:
@@ -38,21 +42,21 @@ def save_figure(figure: Figure, path: Path, texts: Mapping[str, str] | None = No
     return path
 
 
-def side_by_side_figure(views: Sequence[tuple[str, MapView]], title: str) -> Figure:
+def side_by_side_figure(views: Sequence[tuple[str, MapView]], title: str, cams: Sequence[str] = ("gradcam",)) -> Figure:
     """Several runs on the same images, one column per image.
 
-    First line: the images. Then per run its chosen mask, if it has one that varies over space, and its Grad-CAM.
+    First line: the images. Then per run its chosen mask, if it has one that varies over space, and its CAMs.
     """
     images = views[0][1].images
     objects = [None] * len(images) if images.masks is None else list(images.masks)
     lines = [[outline_object(enlarge(image.cpu()), mask) for image, mask in zip(images.images, objects, strict=True)]]
     labels = [""]
     for label, view in views:
-        for name in [*([view.chosen] if view.chosen else []), "gradcam"]:
+        for name in [*([view.chosen] if view.chosen else []), *(cam for cam in cams if cam in view.maps)]:
             each = zip(images.images, view.maps[name], objects, strict=True)
             lines.append([outline_object(soft_overlay(image.cpu(), map_), mask) for image, map_, mask in each])
-            labels.append(f"{label}\n{NAMES.get(name) or 'mask, ' + short_name(name)}")
-    heads = [label.split("\n")[0].replace(" ", "\u00a0") for label in views[0][1].labels]
+            labels.append(f"{label}\n{HEADINGS.get(name) or 'mask, ' + short_name(name)}")
+    heads = [label.split("\n")[0] for label in views[0][1].labels]
     return _figure(lines, heads, labels, (), title, 1)
 
 
@@ -92,29 +96,38 @@ def _figure(
     title: str,
     lines: int,
 ) -> Figure:
-    """Draw rows of tiles with texts around them. under: texts below the columns;  lines: rows per label, 1 or 2."""
+    """Draw rows of tiles with texts around them. under: texts below the columns;  lines: rows per label, 1 or 2.
+
+    Every text is broken into lines that fit its place, and the margins grow with the number of lines.
+    """
     canvas = mosaic(rows)
     height, width = rows[0][0].shape[:2]
-    longest = max(len(line) for label in labels for line in label.split("\n"))
-    left, top, bottom = 24 + 7 * longest + 40 * (lines > 1), 84, 34  # px, for the texts
+    columns, under = ([wrap(text, width - 4, SMALL, DPI) for text in texts] for texts in (columns, under))
+    labels = [wrap(text, WIDEST_LABEL, SMALL, DPI) for text in labels]
+    longest = max(width_of(line, SMALL, DPI) for label in labels for line in label.split("\n"))
+    beside = 46 if lines > 1 else 8  # px, from the tiles to the labels: the place of `soft` and `hard`
+    left = int(longest) + beside + 16
+    title = wrap(title, canvas.shape[1] + left - 24, BOLD, DPI, "bold")
+    top = 14 + TITLE_LINE * lines_in([title]) + LINE * lines_in(columns) + 12
+    bottom = 16 + LINE * lines_in(under)
     with plt.rc_context(STYLE):
-        figure = plt.figure(figsize=((canvas.shape[1] + left) / DPI, (canvas.shape[0] + top + bottom) / DPI), dpi=DPI)
         total_w, total_h = canvas.shape[1] + left, canvas.shape[0] + top + bottom
+        figure = plt.figure(figsize=(total_w / DPI, total_h / DPI), dpi=DPI)
         axis = figure.add_axes((left / total_w, bottom / total_h, canvas.shape[1] / total_w, canvas.shape[0] / total_h))
         axis.imshow(canvas, interpolation="nearest")
         axis.axis("off")
-        small: Any = {"fontsize": 6.5, "clip_on": False}
-        axis.text(-left + 4, -62, title, fontsize=8, color=INK, weight="bold", clip_on=False)
+        small: Any = {"fontsize": SMALL, "clip_on": False}
+        axis.text(8 - left, 12 - top, title, fontsize=BOLD, color=INK, weight="bold", va="top", clip_on=False)
         for number, (name, values) in enumerate(zip(columns, under or [""] * len(columns), strict=True)):
             centre = number * (width + GAP) + width / 2
-            axis.text(centre, -12, name.replace(" ", "\n", 1), ha="center", va="bottom", color=INK, **small)
+            axis.text(centre, -10, name, ha="center", va="bottom", color=INK, **small)
             axis.text(centre, canvas.shape[0] + 8, values, ha="center", va="top", color=GREY, **small)
         for number in range(len(rows)) if lines > 1 else ():
             middle = number * (height + GAP) + height / 2
             axis.text(-8, middle, ("soft", "hard")[number % lines], ha="right", va="center", color=GREY, **small)
         for number, label in enumerate(labels):
             middle = number * lines * (height + GAP) + (lines * (height + GAP) - GAP) / 2
-            axis.text(-8 if lines == 1 else -46, middle, label, ha="right", va="center", color=INK, **small)
+            axis.text(-beside, middle, label, ha="right", va="center", color=INK, **small)
     return figure
 
 

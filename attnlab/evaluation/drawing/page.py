@@ -1,17 +1,20 @@
 """The pictures of a finished run below its folder look/, and the page that shows them; a table's runs side by side."""
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
 
 from attnlab.configuration.identity import SECTIONS
 from attnlab.configuration.names import name_of
+from attnlab.errors import ConfigError
 from attnlab.evaluation.chosen_runs import ChosenRuns
 from attnlab.evaluation.drawing.map_figures import channel_masks_figure, maps_figure, save_figure, side_by_side_figure
 from attnlab.evaluation.drawing.map_view import MapView, channel_masks_by_class, evenly_spaced, view_run
+from attnlab.evaluation.drawing.options import LookOptions
 from attnlab.evaluation.finished_run import read_finished_run
+from attnlab.records.image_folder import remembered
 from attnlab.records.record import Record
 from attnlab.tables.maps_picture import runs_text
 
@@ -22,28 +25,68 @@ GATES_PER_FIGURE = 6
 CAPTIONS = {
     "maps": "Soft: the colours span each map's own minimum to its own maximum, so a mask that hardly varies looks like "
     "one that varies a lot. Below each column: this range, averaged over the images. Hard: the pixels above Otsu's "
-    "threshold. Cyan: the outline of the object, if it is known. Class activation maps are of the predicted class.",
+    "threshold. Cyan: the outline of the object, if it is known. Class activation maps are of the predicted class, "
+    "unless the title names another one.",
     "gates": "All gates whose mask varies over space, from the input to the output.",
     "channels": "Mean channel mask over the test images of each class, one line per class. Differences between the "
     "lines show how much a gate depends on the class.",
 }
 
 
-def draw_table(chosen: ChosenRuns, images: int) -> list[Path]:
+def draw_table(chosen: ChosenRuns, options: LookOptions) -> list[Path]:
     """Draw one run of every cell of a table, then all of them side by side; return the files."""
     assert chosen.grid is not None
     paths, views, drawn = [], [], []
     for label, record in _one_run_per_cell(chosen):
         print(f"{label}: run {record['id']}", flush=True)
-        more, view = draw_run(record, chosen, images)
+        more, view = draw_run(record, chosen, options)
         paths += more
         views.append((label, view))
         drawn.append((label, record))
     part = "_part" * bool(chosen.grid.changed or chosen.grid.is_part)  # the file names of attnlab.report
-    path = chosen.output_dir / "tables" / f"{chosen.grid.name}{part}_maps.png"
+    # a page of the table shows NAME_maps.png only, which has the usual maps on test images
+    name = f"{chosen.grid.name}{part}_{'' if options.is_usual else 'own_'}maps.png"
+    return [
+        *paths,
+        _side_by_side(views, drawn, f"table {chosen.grid.name}: where each row looks", name, chosen, options),
+    ]
+
+
+def draw_runs(chosen: Sequence[ChosenRuns], options: LookOptions) -> list[Path]:
+    """Draw several runs, then all of them side by side; return the files.
+
+    Raises ConfigError for runs that were tested on other images than the first one.
+    """
+    records = [one.records[0] for one in chosen]
+    for record in records[1:]:
+        if record["data_hash"] != records[0]["data_hash"]:
+            raise ConfigError(
+                f"run={record['id']}: its images are others than those of run={records[0]['id']}; draw them one by one"
+            )
+    paths, views, drawn = [], [], []
+    for record, one in zip(records, chosen, strict=True):
+        more, view = draw_run(record, one, options)
+        paths += more
+        label = f"{_title(record)}, seed {record['config']['seed']}"
+        views.append((label, view))
+        drawn.append((label, record))
+    name = f"look_{'_'.join(record['id'] for record in records)}.png"
+    return [*paths, _side_by_side(views, drawn, "where each run looks", name, chosen[0], options)]
+
+
+def _side_by_side(
+    views: Sequence[tuple[str, MapView]], drawn: Sequence[tuple[str, Record]], title: str, name: str,
+    chosen: ChosenRuns, options: LookOptions,
+) -> Path:  # fmt: skip
+    path = chosen.output_dir / "tables" / name
     path.parent.mkdir(exist_ok=True)
-    figure = side_by_side_figure(views, f"table {chosen.grid.name}: where each row looks")
-    return [*paths, save_figure(figure, path, runs_text(drawn))]
+    cams = options.cams if options.given_cams else options.cams[:1]
+    return save_figure(side_by_side_figure(views, f"{title}{_which(options)}", cams), path, runs_text(drawn))
+
+
+def _which(options: LookOptions) -> str:
+    """The class whose maps are drawn, for a title; empty for the predicted one."""
+    return {None: "", "label": ", maps of each image's class"}.get(options.of_class, f", maps of {options.of_class}")
 
 
 def _one_run_per_cell(chosen: ChosenRuns) -> Iterator[tuple[str, Record]]:
@@ -56,24 +99,25 @@ def _one_run_per_cell(chosen: ChosenRuns) -> Iterator[tuple[str, Record]]:
             yield f"{cell.row}, {cell.column}" if cell.column else cell.row, found[0]
 
 
-def draw_run(record: Record, chosen: ChosenRuns, images: int) -> tuple[list[Path], MapView]:
-    """Draw one run into OUTPUT_DIR/<id>/look/; return the files, and the maps on the first `images` images."""
-    count = max(images, FOR_CLASSES)
-    run = read_finished_run(record["id"], chosen.output_dir, chosen.machine, chosen.folders, count)
-    view = view_run(run, images)
-    target = run.folder / "look"
-    target.mkdir(exist_ok=True)
+def draw_run(record: Record, chosen: ChosenRuns, options: LookOptions) -> tuple[list[Path], MapView]:
+    """Draw one run into OUTPUT_DIR/<id>/look/, or look/own/ for images of one's own; return the files and the maps."""
+    count = max(options.images, FOR_CLASSES)
+    folders = remembered(chosen.output_dir / record["id"], chosen.folders)
+    run = read_finished_run(record["id"], chosen.output_dir, chosen.machine, folders, count)
+    view = view_run(run, options)
+    target = run.folder / "look" / ("own" if options.own else "")
+    target.mkdir(parents=True, exist_ok=True)
     for old in target.glob("*.png"):  # an earlier call may have drawn more figures
         if not old.name.startswith("epoch_"):  # drawn during training
             old.unlink()
-    title = _title(record)
+    title = _title(record) + _which(options)
     figures = {"maps": maps_figure(view.images, view.main_maps(), view.labels, title)}
     if len(view.gates) > 4:  # otherwise the first figure shows all of them
         for start in range(0, len(view.gates), GATES_PER_FIGURE):
             maps = {name: view.maps[name] for name in view.gates[start : start + GATES_PER_FIGURE]}
             name = f"gates{start // GATES_PER_FIGURE + 1}"
             figures[name] = maps_figure(view.images, maps, view.labels, f"{title}: all gates")
-    if by_class := channel_masks_by_class(run):
+    if not options.own and (by_class := channel_masks_by_class(run)):
         some = {name: by_class[name] for name in evenly_spaced(list(by_class), 6)}
         figures["channels"] = channel_masks_figure(some, run.class_names, f"{title}: channel masks by class")
     paths = {name: save_figure(figure, target / f"{name}.png") for name, figure in figures.items()}

@@ -1,0 +1,157 @@
+"""Searches for hyper-parameters (hparams=NAME): Optuna draws the trials, attnlab's launchers run them.
+
+The records are the memory of a search: the sampler's seed is fixed, and a trial that is recorded returns its recorded
+value. So the same command draws the same trials again, and goes on where it stopped. A trial that fails counts as
+failed, and the search goes on. Only validation images and costs decide; no test image does.
+
+(Not hydra-optuna-sweeper, whose release 1.3 needs Optuna 2.)
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from attnlab.configuration.messages import unknown_choice
+from attnlab.configuration.schema import OBJECTIVES
+from attnlab.configuration.sweep_arguments import of_jobs
+from attnlab.errors import ConfigError
+from attnlab.launch.objective import run_of
+from attnlab.launch.search_space import read_space
+
+#: with n_jobs=null; a constant, so that a search is the same on every machine
+TRIALS_AT_A_TIME = 4
+#: name -> its class in optuna.samplers
+SAMPLERS = {
+    "tpe": "TPESampler", "random": "RandomSampler", "nsgaii": "NSGAIISampler", "gp": "GPSampler", "qmc": "QMCSampler",
+}  # fmt: skip
+AT_THE_START = "only validation images and costs decide, no test image"
+AT_THE_END = "the best of many validation errors is too good; compare its values with others on new seeds"
+
+
+class SearchSweeper(Sweeper):
+    """Draws trials, `n_jobs` at a time, has a launcher run them, and tells Optuna their values.
+
+    The arguments are those of conf/hydra/sweeper/search.yaml.
+    Exits with status 1 if no trial finished, or if a trial's record is refused; the launcher has printed why.
+    """
+
+    def __init__(
+        self, params: DictConfig, n_trials: int, n_jobs: int | None, sampler: str, seed: int, storage: str | None,
+        study_name: str | None, arguments: Sequence[str],
+    ) -> None:  # fmt: skip
+        if not find_spec("optuna"):
+            raise ConfigError("missing package optuna, which hparams=NAME needs; install attnlab[optuna]")
+        if sampler not in SAMPLERS:
+            raise ConfigError(unknown_choice("hydra.sweeper.sampler", sampler, SAMPLERS))
+        if type(n_trials) is not int or n_trials < 1:
+            raise ConfigError(f"wrong value hydra.sweeper.n_trials={n_trials}; allowed is an integer from 1")
+        self.params = {str(key): text for key, text in params.items()}
+        self.n_trials, self.at_a_time = n_trials, n_jobs or TRIALS_AT_A_TIME
+        self.sampler, self.seed, self.storage, self.study_name = sampler, seed, storage, study_name
+        self.job_arguments = list(arguments)
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Make the launcher."""
+        from attnlab.launch.other_launchers import planned
+
+        objective = config.get("objective") or OBJECTIVES[0]
+        self.objectives = [objective] if isinstance(objective, str) else list(objective)
+        self.config = config
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+        self.launcher: Any = planned(launcher, hydra_context, task_function, config)
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run the trials, then print the best one, or the Pareto front of several objectives."""
+        space = read_space(self.params, [*arguments, *of_jobs(self.job_arguments)])
+        print(f"search: {self.n_trials} trials, smallest {' and '.join(self.objectives)}; {AT_THE_START}", flush=True)
+        study = self._study()
+        if self.config.dry_run:
+            trials = [study.ask(space.distributions) for _ in range(min(self.at_a_time, self.n_trials))]
+            self.launcher.launch([_overrides(trial, space.fixed) for trial in trials], initial_job_idx=0)
+            print(f"dry run: the first {len(trials)} of {self.n_trials} trials; their values decide on the others")
+            return
+        finished = done = 0
+        while done < self.n_trials:
+            trials = [study.ask(space.distributions) for _ in range(min(self.at_a_time, self.n_trials - done))]
+            finished += self._run(study, trials, space.fixed, done)
+            done += len(trials)
+            smallest = f"; smallest {self._smallest(study)}" if finished else ""
+            print(f"search: {done} of {self.n_trials} trials, {done - finished} failed{smallest}", flush=True)
+        if not finished:
+            print(f"attnlab: none of the search's {done} trials finished", file=sys.stderr, flush=True)
+            sys.exit(1)
+        print("\n".join(self._result(study)), flush=True)
+
+    def _study(self) -> Any:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        return optuna.create_study(
+            sampler=getattr(optuna.samplers, SAMPLERS[self.sampler])(seed=self.seed),
+            directions=["minimize"] * len(self.objectives),
+            storage=None if self.config.dry_run else self.storage,
+            study_name=self.study_name,
+            load_if_exists=True,
+        )
+
+    def _run(self, study: Any, trials: Sequence[Any], fixed: Sequence[str], first: int) -> int:
+        """Run some trials and tell their values; returns how many finished. first: the number of the first one."""
+        from optuna.trial import TrialState
+
+        returned = self.launcher.launch([_overrides(trial, fixed) for trial in trials], initial_job_idx=first)
+        if self.launcher.refused:
+            sys.exit(1)
+        values = [one.return_value for one in returned]
+        for trial, one, value in zip(trials, returned, values, strict=True):
+            trial.set_user_attr("run", run_of(one))
+            if value is None:
+                study.tell(trial, state=TrialState.FAIL)
+            else:
+                study.tell(trial, value)
+        return sum(value is not None for value in values)
+
+    def _smallest(self, study: Any) -> str:
+        columns = zip(*(trial.values for trial in study.trials if trial.values), strict=True)
+        pairs = zip(self.objectives, columns, strict=True)
+        return ", ".join(f"{objective} {_text(min(column))}" for objective, column in pairs)
+
+    def _result(self, study: Any) -> list[str]:
+        """The lines at the end, of which the first names a file with all trials."""
+        path = Path(self.config.output_dir) / "tables" / f"search_{self.config.hydra.runtime.choices['hparams']}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        study.trials_dataframe(("number", "state", "value", "params", "user_attrs")).to_csv(path, index=False)
+        trials = f"all trials: {path}"
+        if len(self.objectives) == 1:
+            return [trials, f"best: {self._line(study.best_trial)}", AT_THE_END]
+        front = sorted(study.best_trials, key=lambda trial: trial.values)
+        heading = f"Pareto front of {' and '.join(self.objectives)}: {len(front)} trials"
+        return [trials, heading, *(f"  {self._line(trial)}" for trial in front), AT_THE_END]
+
+    def _line(self, trial: Any) -> str:
+        """`val/top1_error 12.3, macs 4,000,000: run 0123456789ab, recipe.optimizer.lr=0.1`."""
+        measured = zip(self.objectives, trial.values, strict=True)
+        texts = ", ".join(f"{objective} {_text(value)}" for objective, value in measured)
+        return f"{texts}: run {trial.user_attrs.get('run')}, {' '.join(_drawn(trial))}"
+
+
+def _drawn(trial: Any) -> list[str]:
+    """The overrides that Optuna has drawn for a trial."""
+    return [f"{key}={value}" for key, value in trial.params.items()]
+
+
+def _overrides(trial: Any, fixed: Sequence[str]) -> list[str]:
+    """All overrides of a trial's run. hydra.mode: the further ranks of a DDP job repeat them, and are no search."""
+    return [*_drawn(trial), *fixed, "hydra.mode=RUN"]
+
+
+def _text(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) else f"{value:.6g}"
