@@ -14,6 +14,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from attnlab.configuration.compose import Checked
+
 Plugins.instance()  # executes Hydra's own plugins again, so a BasicSweeper imported before it would be another class
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # noqa: E402
@@ -23,11 +25,12 @@ class AttnlabLauncher(Launcher):
     """Runs every job of a sweep in its own process, forked from this one (attnlab.launch.sweep).
 
     n_jobs: jobs at a time; null: as many as the GPUs have place for, or the CPU has cores.  failed: whether a job
-    failed.
+    failed;  configs: of all jobs, checked.
     """
 
     def __init__(self, n_jobs: int | None = None) -> None:
         self.n_jobs, self.failed = n_jobs, False
+        self.configs: list[Checked] = []
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what `launch` needs. Jobs call attnlab.launch.one_run, not Hydra's task function."""
@@ -46,6 +49,7 @@ class AttnlabLauncher(Launcher):
         else:
             sweep.run(plan)
         self.failed |= plan.failed
+        self.configs += [job.values for job in plan.jobs]
         return plan.returned()
 
 
@@ -53,7 +57,7 @@ class AttnlabSweeper(BasicSweeper):
     """Runs every combination of the listed values, as Hydra's BasicSweeper does, or the missing runs of a table.
 
     arguments: overrides that only jobs can have (attnlab.configuration.sweep_arguments).
-    Exits with status 1 when a job failed; the launcher has printed why.
+    Prints the table of the sweep at its end. Exits with status 1 when a job failed; the launcher has printed why.
     """
 
     def __init__(self, max_batch_size: int | None, params: dict[str, str] | None, arguments: Sequence[str]) -> None:
@@ -76,11 +80,19 @@ class AttnlabSweeper(BasicSweeper):
         arguments = [*arguments, *of_jobs(self.job_arguments)]
         if OmegaConf.select(self.config, "table.rows") is None:
             returned = super().sweep(arguments)
+            if not self.config.dry_run:
+                from attnlab.launch.answer import answer_of_sweep
+
+                answer_of_sweep(self.launcher.configs, arguments)  # type: ignore[attr-defined]
         else:
             from attnlab.launch.table_jobs import jobs
 
             overrides = jobs(arguments, self.config)
             returned = [self.launcher.launch(overrides, initial_job_idx=0)] if overrides else []
+            if not self.config.dry_run:
+                from attnlab.launch.answer import answer_of_table
+
+                answer_of_table(arguments)
         if self.launcher.failed:  # type: ignore[attr-defined]  # an AttnlabLauncher or an OtherLauncher
             sys.exit(1)
         return returned
