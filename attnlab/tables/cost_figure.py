@@ -38,7 +38,7 @@ def cost_figure(comparison: Comparison) -> Figure | None:
             axis.set_xlabel(name + sign)
         line[0].set_ylabel(metric_name(metric))
         line[0].set_title(of_column[0].cell.column)
-    legend(figure, list(axes.flat))
+    legend(figure, list(axes.flat), comparison.grid.rows)
     return figure
 
 

@@ -39,7 +39,7 @@ def curve_figure(comparison: Comparison, output_dir: Path) -> Figure | None:
         axis.set_xlabel("epoch")
         axis.set_title(column)
     axes[0][0].set_ylabel("validation error %\nmean and ± sd over seeds")
-    legend(figure, list(axes.flat))
+    legend(figure, list(axes.flat), comparison.grid.rows)
     return figure
 
 
@@ -106,7 +106,7 @@ def number_figure(comparison: Comparison) -> Figure | None:
     axis.set_xlabel(axis_of.name)
     axis.set_ylabel(f"{metric_name(metric)}\nmean and 95 % interval over seeds")
     if any(lines):
-        legend(figure, [axis])
+        legend(figure, [axis], list(lines))
     return figure
 
 

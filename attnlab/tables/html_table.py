@@ -19,7 +19,8 @@ def html_table(section: Section, name: str, links: Mapping[str, str] = MappingPr
     import pandas as pd
     from great_tables import GT, loc, style
 
-    header, rows = list(section.header), [list(map(_escaped, row)) for row in section.rows]
+    header = [text.replace(" %", "\u00a0%") for text in section.header]
+    rows = [list(map(_escaped, row)) for row in section.rows]
     for i in range(1, len(header)):
         for row, text in zip(rows, aligned([row[i] for row in section.rows]), strict=True):
             row[i] = text

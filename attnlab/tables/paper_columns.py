@@ -64,7 +64,9 @@ def _metric(comparison: Comparison, backbone: str, key: str) -> PaperColumn:
     uncertain = f"({len(_digits(max(sds), places))})" if sds else ""
     text = f"S[table-format={whole}.{places}{uncertain},table-space-text-post=\\paperspace]"
     head = metric_name(key)
-    letters = max(len(head), whole + places + 1 + (places + 4 if sds else 0) + 1)
+    chosen = comparison.grid.table.get("paper_columns") or [key]
+    over = backbone if backbone and len(chosen) == 1 else head  # a single column of a backbone has only its name
+    letters = max(len(over), whole + places + 1 + (places + 4 if sds else 0) + 1)
     return PaperColumn(key, head, text, letters, lambda result: _mean_and_sd(results[result.key].runs, key, places))
 
 

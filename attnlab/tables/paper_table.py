@@ -3,6 +3,7 @@
 It needs booktabs and siunitx, fits a page of two columns, and says in its caption what bold and marks mean.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -58,7 +59,7 @@ def paper_table(comparison: Comparison) -> str:
 
 
 def _side_by_side(names: Sequence[str], widths: dict[str, float], width: float) -> list[list[str]]:
-    """The backbones in blocks that are no wider than a page."""
+    """The backbones in blocks that are no wider than a page, and of one size where that fits."""
     blocks: list[list[str]] = []
     used = 0.0
     for name in names:
@@ -68,7 +69,9 @@ def _side_by_side(names: Sequence[str], widths: dict[str, float], width: float) 
         else:
             blocks.append([name])
             used = widths[name]
-    return blocks
+    size = math.ceil(len(names) / len(blocks))
+    even = [list(names[start : start + size]) for start in range(0, len(names), size)]
+    return even if all(sum(widths[name] for name in block) <= width for block in even) else blocks
 
 
 def _cell(comparison: Comparison, result: CellResult | None, column: PaperColumn) -> str:

@@ -30,11 +30,12 @@ def tabulate(records: Sequence[Record]) -> list[Comparison]:
         config = record["config"]
         setup = (name_of(section, config[section], config) for section in ("recipe", "head"))
         groups.setdefault((*setup, str(config.get("start_from")), images[record["id"]]), []).append(record)
-    found = [compare(grid_of([r["config"] for r in of_group], "records"), of_group) for of_group in groups.values()]
-    titles = Counter(comparison.grid.table["title"] for comparison in found)
-    named = [_with_images(comparison) if titles[comparison.grid.table["title"]] > 1 else comparison
-             for comparison in found]  # fmt: skip
-    return sorted(named, key=lambda comparison: comparison.grid.table["title"])
+    setups = Counter(key[:-1] for key in groups)
+    found = []
+    for key, of_group in groups.items():
+        comparison = compare(grid_of([record["config"] for record in of_group], "records"), of_group)
+        found.append(_with_images(comparison) if setups[key[:-1]] > 1 else comparison)
+    return sorted(found, key=lambda comparison: comparison.grid.table["title"])
 
 
 def _row_order(record: Record) -> tuple[bool, float, int, str, int]:

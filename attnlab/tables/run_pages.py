@@ -72,7 +72,8 @@ def _write(record: Record, predictions: Predictions | None, output_dir: Path, pa
 
 def _title(record: Record) -> str:
     config = record["config"]
-    return f"{name_of('attention', config['attention'], config)}, seed {config['seed']}"
+    names = [name_of(section, config[section], config) for section in ("attention", "head")]
+    return f"{', '.join(name for name in names if name != 'linear')}, seed {config['seed']}"
 
 
 def _facts(record: Record) -> dict[str, str]:

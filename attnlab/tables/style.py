@@ -87,11 +87,12 @@ def palette(names: Sequence[str]) -> dict[str, Any]:
     return {name: colours(i if len(names) <= 10 else i / (len(names) - 1)) for i, name in enumerate(names)}
 
 
-def legend(figure: Figure, axes: Iterable[plt.Axes]) -> None:
-    """One legend for all axes, to the right of them."""
+def legend(figure: Figure, axes: Iterable[plt.Axes], order: Sequence[str]) -> None:
+    """One legend for all axes, to the right of them, with its labels in this order."""
     named: dict[str, Artist] = {}
     for axis in axes:
         handles, labels = axis.get_legend_handles_labels()
         named |= {str(label): handle for label, handle in zip(labels, handles, strict=True)}
     figure.tight_layout()
-    figure.legend(list(named.values()), list(named), loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    labels = [label for label in order if label in named]
+    figure.legend([named[label] for label in labels], labels, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)

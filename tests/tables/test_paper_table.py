@@ -40,11 +40,11 @@ def lines_of(text):
 def test_bold_and_marks_stand_only_where_the_statistics_allow():
     text = paper_table(table("+table.margin=0.1"))
     lines = lines_of(text)
-    assert r"& \bfseries 7.62(22){\textsuperscript{*}} &" in lines["SE"]
-    assert r"& 7.82(22){\textsuperscript{*}} &" in lines["ISE"]  # significant, but not the best
+    assert r"& \bfseries 7.62(21){\textsuperscript{*}} &" in lines["SE"]
+    assert r"& 7.83(21){\textsuperscript{*}} &" in lines["ISE"]  # significant, but not the best
     assert r"{\textsuperscript{\dag}}" in lines["CBAM"]
     assert r"{\textsuperscript{\ddag}}" in lines["ICBAM"]
-    assert lines["none"] == r"none & 0.27 & 2.00 & 8.12(22) & {--} \\"
+    assert lines["none"] == r"none & 272.47 & 2.00 & 8.12(22) & {--} \\"
     caption = re.search(r"\\caption\{(.*)\}", text)[1]
     assert r"mean $\pm$ sample standard deviation over 4 seeds" in caption
     assert r"Against none: * better, \dag{} worse, \ddag{} equivalent within $\pm$0.1" in caption
@@ -77,10 +77,9 @@ def test_columns_are_chosen_and_are_no_change_of_protocol():
         check_table("t", {"rows": {"none": []}, "seeds": [0], "paper_columns": ["macs", "speed"]})
 
 
-def two_backbones():
-    return table(
-        "model=resnet20,resnet56", "attention=none,se", name="simam_cifar10", errors={"none": NONE, "SE": moved(-0.5)}
-    )
+def two_backbones(*more):
+    errors = {"none": NONE, "SE": moved(-0.5)}
+    return table("model=resnet20,resnet56", "attention=none,se", *more, name="simam_cifar10", errors=errors)
 
 
 def eight_backbones():
@@ -90,11 +89,14 @@ def eight_backbones():
 def test_backbones_stand_side_by_side():
     text = paper_table(two_backbones())
     assert r" & \multicolumn{1}{c}{ResNet-20} & \multicolumn{1}{c}{ResNet-56} \\" in text
-    assert r"\cmidrule(lr){2-2}\cmidrule(lr){3-3}" in text
+    assert "top-1 error" not in text.partition(r"\begin{tabular}")[2]  # the caption says it
+    two = paper_table(two_backbones("+table.paper_columns=[test/top1_error,n]"))
+    assert r"\cmidrule(lr){2-3}\cmidrule(lr){4-5}" in two
+    assert r" & {top-1 error \%} & {n} & {top-1 error \%} & {n} \\" in two
     assert lines_of(text)["none"].count("8.12(22)") == 2
     assert text.count(r"\begin{tabular}") == 1
     wide = paper_table(eight_backbones())
-    assert wide.count("ResNet") >= 2
+    assert [line.count("multicolumn") for line in wide.splitlines() if "multicolumn" in line] == [4, 4]
     assert r"\begin{table*}" in wide
 
 
