@@ -59,4 +59,5 @@ def _panel(axis: plt.Axes, results: list[CellResult], costs: list[float], colour
     axis.margins(x=0.12)
     axis.set_ylim(low, high)
     axis.set_axisbelow(True)
-    axis.xaxis.set_major_locator(MaxNLocator(4))
+    axis.xaxis.set_major_locator(MaxNLocator(3))
+    axis.ticklabel_format(axis="x", useOffset=False)

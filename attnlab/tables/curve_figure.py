@@ -56,12 +56,13 @@ def draw_curve(axis: plt.Axes, logs: np.ndarray, colour: object, label: str) -> 
 
 
 def _error_limits(curves: Sequence[np.ndarray]) -> tuple[float, float]:
-    """From the lowest error to the highest one after an eighth of the epochs, so that the first ones and a run that
-    diverged do not flatten the rest."""
-    means = [curve.mean(axis=0) for curve in curves]
-    settled = [mean[len(mean) // 8 :].max() for mean in means]
-    usual = float(np.median(settled))
-    low, high = min(mean.min() for mean in means), max(value for value in settled if value <= 2 * usual)
+    """Of the bands after an eighth of the epochs; neither the first ones nor a run that diverged may flatten the rest."""
+    settled = [curve[:, curve.shape[1] // 8 :] for curve in curves]
+    means = [curve.mean(axis=0) for curve in settled]
+    spread = [curve.std(axis=0, ddof=1) if len(curve) > 1 else 0.0 for curve in settled]
+    tops = [float((mean + sd).max()) for mean, sd in zip(means, spread, strict=True)]
+    low = min(float((mean - sd).min()) for mean, sd in zip(means, spread, strict=True))
+    high = max(top for top in tops if top <= 2 * float(np.median(tops)))
     margin = 0.06 * (high - low) or 1.0
     return max(0.0, low - margin), high + margin
 

@@ -20,10 +20,7 @@ def html_table(section: Section, name: str, links: Mapping[str, str] = MappingPr
     from great_tables import GT, loc, style
 
     header = [text.replace(" %", "\u00a0%") for text in section.header]
-    rows = [list(map(_escaped, row)) for row in section.rows]
-    for i in range(1, len(header)):
-        for row, text in zip(rows, aligned([row[i] for row in section.rows]), strict=True):
-            row[i] = text
+    rows = aligned_rows(section)
     if any(run in links for runs in section.runs for _, run in runs):
         header.append("runs, by seed")
         for row, runs in zip(rows, section.runs, strict=True):
@@ -33,12 +30,19 @@ def html_table(section: Section, name: str, links: Mapping[str, str] = MappingPr
     names = [f"column{i}" for i in range(len(header))]  # headings need not be unique
     table = GT(pd.DataFrame(rows, columns=names, dtype=object), id=name)
     table = table.cols_label(dict(zip(names, header, strict=True))).fmt(str, columns=names)  # fmt: texts are HTML now
-    table = table.cols_align("left", names[:1]).cols_align("right", names[1:])
+    table = table.cols_align("left", names).cols_align("right", names[1 : len(section.header)])
     for i, column in enumerate(names[: len(section.header)]):
         bold = [row for row, texts in enumerate(section.rows) if isinstance(texts[i], Bold)]
         if bold:
             table = table.tab_style(style.text(weight="bold"), loc.body(column, bold))
     return table.as_raw_html()
+
+
+def aligned_rows(section: Section) -> list[list[str]]:
+    """The rows of a section as HTML, with every column but the first aligned."""
+    columns = [aligned([row[i] for row in section.rows]) for i in range(1, len(section.header))]
+    labels = [_escaped(row[0]) for row in section.rows]
+    return [list(texts) for texts in zip(labels, *columns, strict=True)]
 
 
 def aligned(texts: Sequence[str]) -> list[str]:

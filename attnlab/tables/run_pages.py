@@ -17,7 +17,7 @@ from attnlab.records.record import Record
 from attnlab.tables.comparison import Comparison
 from attnlab.tables.curve_figure import validation_errors
 from attnlab.tables.formats import FOLDER, STYLE, embedded, template
-from attnlab.tables.html_table import html_table
+from attnlab.tables.html_table import aligned_rows
 from attnlab.tables.metric_names import decimals, metric_name
 from attnlab.tables.number_text import DASH, count, number
 from attnlab.tables.page import Section
@@ -55,14 +55,15 @@ def _write(record: Record, predictions: Predictions | None, output_dir: Path, pa
     if path.exists() and f"<!-- {state} -->" in path.read_text():
         return
     config = {name: item for name, item in record["config"].items() if name != "machine"}
-    tables = {"Test": html_table(_tested(record), "test")}
+    tables = {"Test": _tested(record)}
     if judged := record.get("judged"):
-        tables["Judgement"] = html_table(_judgement(judged), "judgement")
+        tables["Judgement"] = _judgement(judged)
     if predictions is not None:
-        tables["Errors by class"] = html_table(_classes(named(predictions, record)), "classes")
+        tables["Errors by class"] = _classes(named(predictions, record))
     path.write_text(
         template(TEMPLATE).render(
-            title=_title(record), facts=_facts(record), tables=tables, state=state, style=STYLE,
+            title=_title(record), facts=_facts(record), state=state, style=STYLE,
+            tables={name: (section.header, aligned_rows(section)) for name, section in tables.items()},
             curve=_curve(run / "log.csv") if trained else "",
             pictures={caption: embedded(picture, caption) for picture, caption in pictures.items()},
             config=yaml.safe_dump(config, sort_keys=False),
