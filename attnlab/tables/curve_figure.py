@@ -56,7 +56,7 @@ def draw_curve(axis: plt.Axes, logs: np.ndarray, colour: object, label: str) -> 
 
 
 def _error_limits(curves: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Of the bands after an eighth of the epochs; neither the first ones nor a run that diverged may flatten the rest."""
+    """Of the bands after an eighth of the epochs, without runs that diverged: both would flatten the rest."""
     settled = [curve[:, curve.shape[1] // 8 :] for curve in curves]
     means = [curve.mean(axis=0) for curve in settled]
     spread = [curve.std(axis=0, ddof=1) if len(curve) > 1 else 0.0 for curve in settled]

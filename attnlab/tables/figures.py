@@ -34,33 +34,40 @@ def figures(comparison: Comparison, output_dir: Path) -> dict[str, Figure]:
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
-def write(drawn: Mapping[str, Figure], stem: Path) -> list[Path]:
-    """Write STEM_<name>.png and .svg, the same bytes for the same numbers."""
+def documents(drawn: Mapping[str, Figure]) -> dict[str, str]:
+    """{name: figure as an SVG document}; the same text for the same numbers."""
+    found = {}
+    with plt.rc_context(HOUSE):
+        for name, figure in drawn.items():
+            text = io.StringIO()
+            figure.savefig(text, format="svg", metadata={"Date": None})
+            found[name] = text.getvalue()
+    return found
+
+
+def write(drawn: Mapping[str, Figure], svgs: Mapping[str, str], stem: Path) -> list[Path]:
+    """Write STEM_<name>.png and .svg, the same bytes for the same numbers. svgs: of `documents`."""
     paths = []
     with plt.rc_context(HOUSE):
         for name, figure in drawn.items():
-            for suffix in ("png", "svg"):
-                path = stem.with_name(f"{stem.name}_{name}.{suffix}")
-                figure.savefig(path, metadata={"Date": None} if suffix == "svg" else {"Software": None})
-                paths.append(path)
+            png, svg = (stem.with_name(f"{stem.name}_{name}.{suffix}") for suffix in ("png", "svg"))
+            figure.savefig(png, metadata={"Software": None})
+            svg.write_text(svgs[name])
+            paths += [png, svg]
     return paths
 
 
-def svg(figure: Figure) -> str:
-    """A figure as an <svg> element for an HTML page, on no background and in the colours of the page, light or dark."""
-    text = io.StringIO()
-    with plt.rc_context(HOUSE):
-        figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
-    document = text.getvalue()
-    element = document[document.index("<svg") :]
+def elements(svgs: Mapping[str, str]) -> list[str]:
+    """Each figure with a caption for an HTML page, in the colours of the page, light or dark."""
+    return [f"{element(document)}<figcaption>{NAMES[name]}</figcaption>" for name, document in svgs.items()]
+
+
+def element(document: str) -> str:
+    """An SVG document as an <svg> element on no background."""
+    text = document[document.index("<svg") :].replace("fill: #ffffff", "fill: none")
     for colour, variable in CSS.items():
-        element = element.replace(colour, variable)
-    return element
-
-
-def elements(drawn: Mapping[str, Figure]) -> list[str]:
-    """Each figure for an HTML page, with a caption."""
-    return [f"{svg(figure)}<figcaption>{NAMES[name]}</figcaption>" for name, figure in drawn.items()]
+        text = text.replace(colour, variable)
+    return text
 
 
 def close(drawn: Mapping[str, Figure]) -> None:

@@ -66,7 +66,7 @@ def write_overview(comparisons: Sequence[Comparison], output_dir: Path) -> Overv
     for comparison in comparisons:
         pages.append(table_page(comparison))
         drawn = figures.figures(comparison, output_dir)
-        elements.append(figures.elements(drawn))
+        elements.append(figures.elements(figures.documents(drawn)))
         figures.close(drawn)
         links |= write_run_pages(comparison, output_dir)
         rows += [{"table": pages[-1].title} | row for row in csv_rows(comparison)]

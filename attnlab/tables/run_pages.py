@@ -112,7 +112,7 @@ def _classes(predictions: Predictions) -> Section:
 
 def _curve(log: Path) -> str:
     """Training and validation error by epoch, as <svg>."""
-    from attnlab.tables.figures import HOUSE, svg
+    from attnlab.tables.figures import HOUSE, documents, element
 
     with log.open() as file:
         rows = list(csv.DictReader(file))
@@ -127,6 +127,6 @@ def _curve(log: Path) -> str:
         axis.set_ylabel("error %")
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.legend(frameon=False)
-    element = svg(figure)
+    (document,) = documents({"curve": figure}).values()
     plt.close(figure)
-    return element
+    return element(document)

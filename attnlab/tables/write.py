@@ -118,9 +118,10 @@ def write_report(comparison: Comparison, output_dir: Path) -> TableReport:
     page = table_page(comparison)
     page = replace(page, warnings=[*page.warnings, *maps_warnings])
     drawn = figures.figures(comparison, output_dir)
-    pictures = figures.write(drawn, stem)
+    svgs = figures.documents(drawn)
+    pictures = figures.write(drawn, svgs, stem)
     images = [path.name for path in [*pictures, *filter(None, [maps])] if path.suffix == ".png"]
-    elements = figures.elements(drawn) + ([embedded(maps, "maps")] if maps else [])
+    elements = figures.elements(svgs) + ([embedded(maps, "maps")] if maps else [])
     figures.close(drawn)
     links = write_run_pages(comparison, output_dir)
     paths = {suffix: stem.with_suffix(f".{suffix}") for suffix in ("md", "tex", "csv", "html")}
