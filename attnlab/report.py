@@ -3,6 +3,8 @@
 python -m attnlab.report table=NAME [source=wandb:ENTITY/PROJECT]      a declared table: md, tex, csv, html, png
 python -m attnlab.report ... source=DIR                                only from the records of one folder
 python -m attnlab.report [output_dir=DIR] [dataset=cifar10 ...]        all records, or those that have these values
+python -m attnlab.report attention=se,ise model=resnet20               one table of what is recorded of these
+python -m attnlab.report ... format=paper                              only the LaTeX table of a paper, printed
 python -m attnlab.report predictions run=ID | run=ID,ID | table=NAME   predictions on the test images: see below
 python -m attnlab.report power effect=0.2 sd=0.18 design=paired        how many seeds a difference needs, and their cost
 python -m attnlab.report power margin=0.3 sd=0.18 comparisons=4        the same, to show that rows are equivalent
@@ -11,9 +13,9 @@ predictions: for a run, the error by class and the reliability diagram; for two 
 table, the interval over test images beside the one over seeds, and how far seeds agree.
 
 With table=NAME the arguments are those of `python -m attnlab.run table=NAME`, but nothing is run. Without it, an
-override of dataset, model, attention, head or recipe, or of a key below them, selects the records with that value, and
-experiment=NAME selects by the groups that the experiment sets. If two records of one run differ, both are left out and
-named until source=DIR chooses one of them.
+override of dataset, model, attention, head or recipe, or of a key below them, selects the records with that value, or
+with one of several (seed=0,1), and experiment=NAME selects by the groups that the experiment sets. If two records of
+one run differ, both are left out and named until source=DIR chooses one of them.
 """
 
 import sys
@@ -21,45 +23,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attnlab.configuration.cli import command_line
-from attnlab.configuration.compose import compose_file
 from attnlab.errors import ConfigError
-from attnlab.records.conflicts import folder_named
-from attnlab.records.record import gather
-from attnlab.tables.csv_rows import write_csv
-from attnlab.tables.overview import Table, csv_rows, markdown, tabulate
-from attnlab.tables.record_filter import select
+from attnlab.tables.overview import compare_selected, report
 
+__all__ = ["main", "report"]
 
-def report(overrides: Sequence[str] = ()) -> tuple[list[Table], list[Path]]:
-    """Tabulate the records that `overrides` select (record_filter.py); write OUTPUT_DIR/tables/results.{md,csv,png}.
-
-    Returns the tables and the files. Raises ConfigError if there is no record to tabulate.
-    """
-    output_dir = Path(compose_file("run", [o for o in overrides if o.startswith("output_dir=")]).output_dir)
-    filters = [o for o in overrides if not o.startswith(("output_dir=", "source="))]
-    folder = folder_named(overrides)
-    if folder is None and (source := [o for o in overrides if o.startswith("source=")]):
-        raise ConfigError(f"{source[0]}: needs table=NAME; without it, allowed is source=DIR, a folder of records")
-    found, left_out = gather(folder or output_dir)
-    chosen, near_misses = select(found, filters)
-    for line in (*(f"left out: {reason}" for reason in left_out), *near_misses):
-        print(line, file=sys.stderr)
-    if not chosen:
-        where = f"source={folder}" if folder else f"output_dir={output_dir}"
-        raise ConfigError(f"{where}: holds no finished run{' that these overrides select' * bool(filters)}")
-    tables = tabulate(chosen)
-    return tables, _write(tables, output_dir / "tables")
-
-
-def _write(tables: Sequence[Table], folder: Path) -> list[Path]:
-    from attnlab.tables.style import draw_accuracies
-
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"results.{suffix}" for suffix in ("md", "csv", "png")]
-    paths[0].write_text(markdown(tables))
-    write_csv(paths[1], csv_rows(tables))
-    draw_accuracies(tables, paths[2])
-    return paths
+FORMATS = ("report", "paper")
 
 
 @command_line()
@@ -73,28 +42,48 @@ def main() -> None:
 
         print("\n".join(power(sys.argv[2:])))
         return
-    print("wrote " + ", ".join(str(path) for path in _report(sys.argv[1:])))
+    paths = _report(sys.argv[1:])
+    to = sys.stderr if "format=paper" in sys.argv else sys.stdout  # so that stdout is LaTeX only
+    print("wrote " + ", ".join(map(str, paths)), file=to)
 
 
 def _report(arguments: Sequence[str]) -> list[Path]:
     """Print the report that the arguments name; return its files."""
-    from attnlab.tables.terminal import print_overview, print_page
+    from attnlab.tables.terminal import print_page
 
+    kind, arguments = _format(arguments)
+    is_table = any(argument.startswith("table=") for argument in arguments)
     if arguments[:1] == ["predictions"]:
         from attnlab.tables.predictions_page import report_predictions
 
         page, paths = report_predictions(arguments[1:])
-        print_page(page)
+        pages = [page]
+    elif kind == "paper":
+        from attnlab.tables.write import compare_recorded, output_dir_of, write_paper
+
+        found = [compare_recorded(arguments)] if is_table else compare_selected(arguments)
+        paths = [write_paper(comparison, output_dir_of(arguments)) for comparison in found]
+        print("\n".join(path.read_text() for path in paths))
         return paths
-    if any(argument.startswith("table=") for argument in arguments):
+    elif is_table:
         from attnlab.tables.write import report_table
 
         _, paths, page = report_table(arguments)
+        pages = [page]
+    else:
+        _, paths, pages = report(arguments)
+    for page in pages:
         print_page(page)
-        return paths
-    tables, paths = report(arguments)
-    print_overview(tables)
+        print(*page.answer, sep="\n")
     return paths
+
+
+def _format(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """(the value of format=, the other arguments)."""
+    kinds = [argument.partition("=")[2] for argument in arguments if argument.startswith("format=")]
+    if unknown := [kind for kind in kinds if kind not in FORMATS]:
+        raise ConfigError(f"unknown choice format={unknown[0]}; allowed are {', '.join(FORMATS)}")
+    return (kinds or ["report"])[-1], [argument for argument in arguments if not argument.startswith("format=")]
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def test_the_wheel_holds_conf_and_nothing_outside_the_package(wheel):
         "attnlab/machine/kernels/bf16.h",
     } <= set(names)
     assert {"attnlab/conf/attention/mask/ignore.yaml", "attnlab/conf/table/shared/ignore_rows.yaml"} <= set(names)
-    assert {f"attnlab/tables/{name}" for name in ("page.html.jinja", "page.css", "table.tex.jinja")} <= set(names)
+    assert {f"attnlab/tables/{name}" for name in ("page.html.jinja", "page.js", "paper.tex.jinja")} <= set(names)
     assert "attnlab/data/memory.py" in names
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"attnlab"}
 

@@ -13,7 +13,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from attnlab.configuration.compose import check
+from attnlab.configuration.compose import Checked, check
 from attnlab.configuration.groups import LAUNCHER_PACKAGES
 from attnlab.configuration.replaced_nodes import spelled_out
 from attnlab.configuration.resolvers import register_resolvers
@@ -26,11 +26,13 @@ from attnlab.launch.plan import Plan
 class OtherLauncher(Launcher):
     """Plans a sweep and submits its jobs to `inner`, a launcher of Hydra's.
 
-    name: its name in the group hydra/launcher.  failed: whether a job has failed;  refused: whether a record was.
+    name: its name in the group hydra/launcher.  failed: whether a job has failed;  refused: whether a record was;
+    configs: of all jobs, checked.
     """
 
     def __init__(self, inner: Launcher, name: str) -> None:
         self.inner, self.failed, self.refused = inner, False, False
+        self.configs: list[Checked] = []
         #: as the user named it: launcher=slurm, or hydra/launcher=basic
         self.title = f"launcher={LAUNCHER_PACKAGES[name][1]}" if name in LAUNCHER_PACKAGES else f"hydra/launcher={name}"
 
@@ -50,6 +52,7 @@ class OtherLauncher(Launcher):
             plan.print_summary()
         self.failed |= plan.failed
         self.refused |= bool(plan.refused)
+        self.configs += [job.values for job in plan.jobs]
         return plan.returned()
 
     def _submit(self, plan: Plan, initial_job_idx: int) -> None:

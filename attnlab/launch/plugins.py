@@ -14,6 +14,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from attnlab.configuration.compose import Checked
+
 Plugins.instance()  # executes Hydra's own plugins again, so a BasicSweeper imported before it would be another class
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # noqa: E402
@@ -23,11 +25,12 @@ class AttnlabLauncher(Launcher):
     """Runs every job of a sweep in its own process, forked from this one (attnlab.launch.sweep).
 
     n_jobs: jobs at a time; null: as many as the GPUs have place for, or the CPU has cores.  failed: whether a job
-    failed;  refused: whether a record was.
+    failed;  refused: whether a record was;  configs: of all jobs, checked.
     """
 
     def __init__(self, n_jobs: int | None = None) -> None:
         self.n_jobs, self.failed, self.refused = n_jobs, False, False
+        self.configs: list[Checked] = []
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what `launch` needs. Jobs call attnlab.launch.one_run, not Hydra's task function."""
@@ -47,6 +50,7 @@ class AttnlabLauncher(Launcher):
             sweep.run(plan)
         self.failed |= plan.failed
         self.refused |= bool(plan.refused)
+        self.configs += [job.values for job in plan.jobs]
         return plan.returned()
 
 
@@ -54,7 +58,7 @@ class AttnlabSweeper(BasicSweeper):
     """Runs every combination of the listed values, as Hydra's BasicSweeper does, or the missing runs of a table.
 
     arguments: overrides that only jobs can have (attnlab.configuration.sweep_arguments).
-    Exits with status 1 when a job failed; the launcher has printed why.
+    Prints the table of the sweep at its end. Exits with status 1 when a job failed; the launcher has printed why.
     """
 
     def __init__(self, max_batch_size: int | None, params: dict[str, str] | None, arguments: Sequence[str]) -> None:
@@ -72,18 +76,24 @@ class AttnlabSweeper(BasicSweeper):
         assert self.config is not None
         assert self.launcher is not None
         from attnlab.configuration.sweep_arguments import of_jobs
-        from attnlab.launch.sweep_report import report_to_tracker
 
         arguments = [*arguments, *of_jobs(self.job_arguments)]
-        if OmegaConf.select(self.config, "table.rows") is None:
-            returned = super().sweep(arguments)
-        else:
+        is_table = OmegaConf.select(self.config, "table.rows") is not None
+        if is_table:
             from attnlab.launch.table_jobs import jobs
 
             overrides = jobs(arguments, self.config)
             returned = [self.launcher.launch(overrides, initial_job_idx=0)] if overrides else []
-        report_to_tracker(self.config, arguments, [job for batch in returned for job in batch])
-        if self.launcher.failed:  # type: ignore[attr-defined]  # an AttnlabLauncher or an OtherLauncher
+        else:
+            returned = super().sweep(arguments)
+        if not self.config.dry_run:
+            from attnlab.launch.answer import answer_of_sweep, answer_of_table
+            from attnlab.launch.sweep_report import report_to_tracker
+
+            configs = self.launcher.configs  # type: ignore[attr-defined]  # an AttnlabLauncher or an OtherLauncher
+            report = answer_of_table(arguments) if is_table else answer_of_sweep(configs, arguments)
+            report_to_tracker(self.config, report)
+        if self.launcher.failed:  # type: ignore[attr-defined]
             sys.exit(1)
         return returned
 

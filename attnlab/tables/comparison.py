@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 
+from attnlab.records.predictions import Predictions
 from attnlab.records.record import Record
 from attnlab.tables.cell_result import CellResult, PaperNumber
 from attnlab.tables.cell_runs import CellRuns
@@ -27,14 +28,15 @@ class Comparison:
     """A grid with its records.
 
     left_out: records that were rejected, a line each;  over_images: (row, column) -> the interval of its difference
-    over the test images, for runs that keep their predictions (image_table.py);  latencies: the file of latencies, or
-    None.
+    over the test images (image_table.py), and predictions, by run id, for runs that keep them;  latencies: the file of
+    latencies, or None.
     """
 
     grid: Grid
     progress: Progress
     left_out: tuple[str, ...] = ()
     over_images: Mapping[CellKey, Interval] = field(default_factory=dict, compare=False)
+    predictions: Mapping[str, Predictions] = field(default_factory=dict, compare=False, repr=False)
     latencies: Latencies | None = field(default=None, compare=False)
     _results: dict[str, dict[CellKey, CellResult]] = field(default_factory=dict, compare=False, repr=False)
 
@@ -70,6 +72,8 @@ class Comparison:
     @property
     def comparisons(self) -> int:
         """How many differences the table declares, whether selected and recorded or not."""
+        if self.grid.origin != "table":
+            return max(1, sum(self._baseline_of(cell) is not None for cell in self.grid.cells))
         table = self.grid.table
         return max(1, (len(table["rows"]) - 1) * len(table["columns"]))
 
@@ -94,10 +98,14 @@ class Comparison:
             key = (cell.row, cell.column)
             results[key] = CellResult(
                 metric, first and self.is_complete and key not in self.other_setup, cell, self.runs(cell),
-                len(self.grid.seeds), differences[key], p_holm.get(key), self.comparisons, self.paper(metric, cell),
+                self._wanted(cell), differences[key], p_holm.get(key), self.comparisons, self.paper(metric, cell),
                 self.margin if first else None, p_equivalent.get(key),
             )  # fmt: skip
         return results
+
+    def _wanted(self, cell: Cell) -> int:
+        """How many runs of a cell there are to be."""
+        return self.runs(cell).n if self.grid.origin == "records" else len(self.grid.seeds)
 
     def _adjusted(self, p_values: Mapping[CellKey, float | None]) -> dict[CellKey, float | None]:
         known = {key: p for key, p in p_values.items() if p is not None}
@@ -111,7 +119,12 @@ class Comparison:
 
     @cached_property
     def is_complete(self) -> bool:
-        """Whether every selected cell has the first metric for all seeds that the table declares."""
+        """Whether every selected cell has the first metric for all seeds that the table declares.
+
+        Selected records are complete: nothing says how many there were to be.
+        """
+        if self.grid.origin == "records":
+            return True
         first = self.metrics[0]
         return all(len(self.runs(cell).by_seed(first)) >= self.grid.declared_seeds for cell in self.grid.cells)
 

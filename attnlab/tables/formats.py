@@ -6,11 +6,13 @@ great_tables' own LaTeX has no bold cells, so it is not used.
 
 import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from attnlab.tables.page import Bold, Page, Section
+from attnlab.tables.html_table import html_table
+from attnlab.tables.page import Bold, Page
 
 if TYPE_CHECKING:
     import jinja2
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 #: the style sheet of every HTML page
 STYLE = (FOLDER / "page.css").read_text()
+#: what sorts its tables
+SCRIPT = (FOLDER / "page.js").read_text()
 ABOUT = {"source": "Source", "protocol": "Protocol", "departures": "Departures", "cost": "Cost"}
 
 
@@ -25,6 +29,7 @@ def markdown(page: Page, figures: Sequence[str] = ()) -> str:
     """GitHub Markdown. figures: names of files in the page's folder."""
     parts = [f"# {_md(page.title)}", *(f"**{ABOUT[name]}.** {_md(text)}" for name, text in page.about)]
     parts += [f"> {_md(text)}" for text in page.warnings]
+    parts += [_md(text) for text in page.answer]
     for section in page.sections:
         rows = [[_md_cell(text) for text in row] for row in section.rows]
         parts += [f"## {_md(section.title)}"] if section.title else []
@@ -54,14 +59,14 @@ LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "±": r"$\pm$", "–": "--", "−": "$-$", "×": r"$\times$", "α": r"$\alpha$", "θ": r"$\theta$", "≤": r"$\le$",
-    "|": r"\textbar{}",
+    "|": r"\textbar{}", "†": r"\dag{}", "‡": r"\ddag{}",
 }  # fmt: skip
 
 
 def latex(page: Page) -> str:
     """A table environment for each section; needs \\usepackage{booktabs,graphicx}."""
     caption_warnings = [text for text in page.warnings if text.startswith(("Not the protocol", "Unfinished"))]
-    return _template("table.tex.jinja").render(page=page, about_names=ABOUT, caption_warnings=caption_warnings)
+    return template("table.tex.jinja").render(page=page, about_names=ABOUT, caption_warnings=caption_warnings)
 
 
 def _tex(text: str) -> str:
@@ -69,28 +74,21 @@ def _tex(text: str) -> str:
     return f"\\textbf{{{escaped}}}" if isinstance(text, Bold) else escaped
 
 
-def html_page(page: Page, figures: Sequence[str] = ()) -> str:
-    """One HTML file that needs no other file. figures: <svg> or <img> elements; all other text is escaped."""
-    tables = [_html_table(section, number) for number, section in enumerate(page.sections, 1)]
-    return _template("page.html.jinja").render(
-        page=page, tables=tables, figures=figures, style=STYLE, about_names=ABOUT
-    )
+def html_page(page: Page, figures: Sequence[str] = (), links: Mapping[str, str] = MappingProxyType({})) -> str:
+    """One HTML file that needs no other file, but links to the pages of its runs.
+
+    figures: <svg> or <img> elements; all other text is escaped;  links: run id -> address of its page.
+    """
+    return html_pages([(page, figures)], links)
 
 
-def _html_table(section: Section, number: int) -> str:
-    """A section's table by great_tables, which escapes the texts."""
-    import pandas as pd
-    from great_tables import GT, loc, style
-
-    names = [f"column{i}" for i in range(len(section.header))]  # headings need not be unique
-    table = GT(pd.DataFrame(section.rows, columns=names, dtype=object), id=f"table{number}")
-    table = table.cols_label(dict(zip(names, section.header, strict=True)))
-    table = table.cols_align("left", names[:1]).cols_align("right", names[1:])
-    for i, name in enumerate(names):
-        bold = [row for row, texts in enumerate(section.rows) if isinstance(texts[i], Bold)]
-        if bold:
-            table = table.tab_style(style.text(weight="bold"), loc.body(name, bold))
-    return table.as_raw_html()
+def html_pages(pages: Sequence[tuple[Page, Sequence[str]]], links: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Several pages with their figures, one under another in one HTML file."""
+    parts = []
+    for number, (page, figures) in enumerate(pages, 1):
+        tables = [html_table(section, f"table{number}_{i}", links) for i, section in enumerate(page.sections, 1)]
+        parts.append({"page": page, "tables": tables, "figures": figures})
+    return template("page.html.jinja").render(parts=parts, style=STYLE, script=SCRIPT, about_names=ABOUT)
 
 
 def embedded(path: Path, alt: str) -> str:
@@ -99,7 +97,7 @@ def embedded(path: Path, alt: str) -> str:
     return f'<img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{data}">'
 
 
-def _template(name: str) -> "jinja2.Template":
+def template(name: str) -> "jinja2.Template":
     """A template beside this file. jinja2 escapes the texts of HTML; LaTeX has the filter `tex`, and delimiters that
     LaTeX itself does not use."""
     import jinja2

@@ -6,7 +6,7 @@ conf/table/NAME.yaml holds `table.rows` and `table.columns`, {label: [overrides]
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, Literal
 
 from omegaconf import OmegaConf
 
@@ -21,6 +21,8 @@ from attnlab.tables.spec import check_table
 
 #: row, column, seed
 RunKey = tuple[str, str, int]
+#: what the runs of a grid are: those of a declared table, of one sweep, or whatever is recorded
+Origin = Literal["table", "sweep", "records"]
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,23 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class NumberAxis:
+    """The one number that varies between the cells of a sweep.
+
+    name: its short key;  points: (row, column) -> (the labels without the number, the number or None).
+    """
+
+    name: str
+    points: Mapping[tuple[str, str], tuple[str, float | None]]
+
+
+@dataclass(frozen=True)
 class Grid:
-    """The cells and seeds of a declared table that the arguments select, composed.
+    """The cells and seeds of a declared table that the arguments select, composed; or of a sweep, or of records.
 
     table: the declaration, as checked by attnlab.tables.spec;  changed: the arguments that change what the table
-    declares, so that its page says "not the protocol";  run_overrides: the arguments that every run gets.
+    declares, so that its page says "not the protocol";  run_overrides: the arguments that every run gets;  origin:
+    where the runs come from, see undeclared.py;  axis: of a sweep over one number.
     """
 
     name: str
@@ -61,6 +75,8 @@ class Grid:
     seeds: tuple[int, ...]
     changed: tuple[str, ...]
     run_overrides: tuple[str, ...]
+    origin: Origin = "table"
+    axis: NumberAxis | None = None
 
     @cached_property
     def run_ids(self) -> dict[RunKey, str]:
@@ -82,6 +98,8 @@ class Grid:
     @property
     def is_part(self) -> bool:
         """Whether the table declares more cells or seeds than are selected."""
+        if self.origin != "table":
+            return False
         declared = len(self.table["rows"]) * len(self.table["columns"]), len(self.table["seeds"])
         return (len(self.cells), len(self.seeds)) != declared
 
@@ -123,7 +141,7 @@ def read_grid(arguments: Sequence[str]) -> Grid:
     changed = tuple(a for a in run_overrides if root_of(parse([a], "")[0]).split("/")[0] in SECTIONS)
     if changed and not any(_changes_science(table_arguments, cell, run_overrides) for cell in cells):
         changed = ()
-    edited = tuple(argument for argument in table_arguments if not argument.startswith("table="))
+    edited = tuple(a for a in table_arguments if not a.lstrip("+").startswith(("table=", "table.paper_columns=")))
     return Grid(name, table, cells, tuple(seeds), (*edited, *changed), tuple(run_overrides))
 
 

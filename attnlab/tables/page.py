@@ -1,6 +1,6 @@
 """A page as plain text, before it becomes Markdown, LaTeX, HTML or terminal output."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class Bold(str):
@@ -9,11 +9,15 @@ class Bold(str):
 
 @dataclass(frozen=True)
 class Section:
-    """One table: rows of text under a header. The first column holds labels, the others numbers."""
+    """One table: rows of text under a header. The first column holds labels, the others numbers.
+
+    runs: for each row the (seed, run id) of its runs, to which an HTML page links; empty where rows have no runs.
+    """
 
     title: str
     header: list[str]
     rows: list[list[str]]
+    runs: list[list[tuple[int, str]]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class Page:
     """A page of tables.
 
     name: of its files;  about: (key of table.about, text);  warnings: what a reader must know before the numbers;
-    notes: how to read the numbers.
+    notes: how to read the numbers;  answer: the result in words.
     """
 
     name: str
@@ -30,3 +34,4 @@ class Page:
     warnings: list[str]
     sections: list[Section]
     notes: list[str]
+    answer: list[str] = field(default_factory=list)

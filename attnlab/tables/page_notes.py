@@ -11,10 +11,18 @@ from attnlab.tables.noise_floor import NoiseFloor
 from attnlab.tables.number_text import mean_and_interval, number_of_runs
 from attnlab.tables.page_warnings import in_column
 from attnlab.tables.power_analysis import ALPHA, POWER
-from attnlab.tables.provenance_notes import provenance_notes
+from attnlab.tables.provenance_notes import made_on, provenance_notes
 from attnlab.tables.same_setup import speed_note
 from attnlab.tables.statistics import CONFIDENCE, WILCOXON_FROM
 
+#: what the column n shows, and over which differences Holm corrects, by the origin of the runs
+N_OF = {"table": "recorded / declared seeds", "sweep": "recorded / all seeds of the sweep", "records": "recorded seeds"}
+DIFFERENCES_OF = {"table": "that the table declares", "sweep": "of the sweep", "records": "of this table"}
+UNDECLARED = (
+    "These are the runs that were recorded; nothing says how many seeds were planned. The p values hold if their "
+    "number was fixed before the results were seen; adding seeds until a difference appears finds differences where "
+    "there are none. A declared table (table=NAME) fixes it."
+)
 #: why two rows are one model, and what that makes of their difference
 TWINS = (
     "They are twins: the same attention, whose initial weights are drawn twice; all else is equal. So this difference "
@@ -29,10 +37,13 @@ IDENTITY = (
 def page_notes(comparison: Comparison, results: Mapping[tuple[str, str], CellResult]) -> Iterator[str]:
     """A paragraph each. results: of the table's first metric."""
     yield (
-        "Each run is tested once, at its end. Cells: mean ± sample standard deviation over n seeds; n: recorded / "
-        "declared seeds. Differences are taken seed by seed (paired t): runs of one seed share initial backbone "
-        "weights, images and order. Where backbone or recipe differ, runs count as independent (Welch's t)."
+        "Each run is tested once, at its end. Cells: mean ± sample standard deviation over n seeds; n: "
+        f"{N_OF[comparison.grid.origin]}. Differences are taken seed by seed (paired t): runs of one seed share "
+        "initial backbone weights, images and order. Where backbone or recipe differ, runs count as independent "
+        "(Welch's t)."
     )
+    if comparison.grid.origin == "records":
+        yield UNDECLARED
     if replacing := [c.row for c in comparison.grid.cells if c.config["attention"].get("place") == "kernel"]:
         yield (
             f"{', '.join(dict.fromkeys(replacing))}: this attention replaces convolutions. At one seed such a row "
@@ -44,8 +55,10 @@ def page_notes(comparison: Comparison, results: Mapping[tuple[str, str], CellRes
             f"There are two intervals of one difference. The one in minus {comparison.baseline} is over seeds: would "
             "other trainings agree, on these test images? The one over images: would other test images agree, for "
             "these trained nets? By itself the second says nothing about a module. It uses the runs that keep their "
-            f"predictions; python -m attnlab.report predictions table={comparison.grid.name} shows more of them."
+            f"predictions{_predictions_command(comparison)}."
         )
+    if comparison.records:
+        yield made_on(comparison.records)
     if speeds := speed_note(comparison.records):
         yield speeds
     yield from _latencies(comparison)
@@ -74,9 +87,10 @@ def _tests(comparison: Comparison, results: Mapping[tuple[str, str], CellResult]
         return
     bold = f"Bold: p <= {ALPHA}" if comparison.is_complete else "p (Holm): p"
     yield (
-        f"{bold} after Holm's correction over the {comparison.comparisons} differences that the table declares, better "
-        "or worse; a missing difference counts as p = 1. Each interval is of one difference, not corrected. Wilcoxon's "
-        f"signed-rank p is not corrected either, and needs {WILCOXON_FROM} pairs."
+        f"{bold} after Holm's correction over the {comparison.comparisons} differences "
+        f"{DIFFERENCES_OF[comparison.grid.origin]}, better or worse; a missing difference counts as p = 1. Each "
+        "interval is of one difference, not corrected. Wilcoxon's signed-rank p is not corrected either, and needs "
+        f"{WILCOXON_FROM} pairs."
     )
     if any(result.verdict for result in results.values()):
         yield _verdicts(comparison)
@@ -91,8 +105,8 @@ def _verdicts(comparison: Comparison) -> str:
     text = "verdict: better or worse (lower is better) where the difference is bold"
     if comparison.margin is None:
         return (
-            f"{text}, else undecided. undecided does not mean equal: the table declares no margin (table.margin) "
-            "within which a row would count as equivalent."
+            f"{text}, else undecided. undecided does not mean equal: no margin (table.margin) was declared within "
+            "which a row would count as equivalent."
         )
     given = any("table.margin" in argument for argument in comparison.grid.changed)
     whose = "a margin that the table does not declare" if given else "the margin that the table declares"
@@ -130,7 +144,7 @@ def _papers(comparison: Comparison) -> Iterator[str]:
         elif block["chosen"] == "unknown":
             text += ". It is not known on which images the paper chose its epoch"
         yield f"{text}. {block.get('missing') or ''}".strip()
-    if not comparison.grid.table["paper"]:
+    if not comparison.grid.table["paper"] and comparison.grid.origin == "table":
         yield "Paper: not available."
 
 
@@ -163,3 +177,10 @@ def _judge_scores(comparison: Comparison) -> Iterator[str]:
             low, high = (f"{value:.{judgement.digits(metric)}f}" for value in (min(beside), max(beside)))
             text += f"; {found[0]['meaning']}: {low}" + (f" to {high}" if high != low else "")
         yield f"{text}."
+
+
+def _predictions_command(comparison: Comparison) -> str:
+    """Where to read more on predictions; only declared tables have such a page."""
+    if comparison.grid.origin != "table":
+        return ""
+    return f"; python -m attnlab.report predictions table={comparison.grid.name} shows more of them"

@@ -30,7 +30,7 @@ def page_warnings(comparison: Comparison) -> Iterator[str]:
         yield f"Not the protocol: {' '.join(grid.changed)}."
     if grid.is_part:
         yield "A part of the table: the other rows, columns or seeds were not selected."
-    if comparison.missing:
+    if comparison.missing and grid.origin != "records":
         runs = len(set(grid.run_ids.values()))
         yield f"Unfinished: {runs - comparison.missing} of {runs} runs are recorded."
     yield from _without_verdict(comparison)
@@ -49,8 +49,8 @@ def _without_verdict(comparison: Comparison) -> Iterator[str]:
     """Why the table, or some of its rows, have no verdict."""
     if not comparison.is_complete and comparison.baseline in comparison.grid.rows:
         yield (
-            f"No bold and no verdict yet: the table declares {comparison.grid.declared_seeds} seeds a row, and not all "
-            "are recorded. Verdicts are given once, when all are: testing after each new seed, and stopping at the "
+            f"No bold and no verdict yet: {_declares(comparison)} seeds a row, and not all are recorded. Verdicts are "
+            "given once, when all are: testing after each new seed, and stopping at the "
             "first difference, finds differences where there are none. The p values hold for a table tested once."
         )
     rows: dict[tuple[str, str], list[str]] = {}
@@ -61,6 +61,11 @@ def _without_verdict(comparison: Comparison) -> Iterator[str]:
             f"No bold and no verdict for {', '.join(names)}{in_column(column)}: trained under another setup than "
             f"{comparison.baseline} at equal seeds, in {how}, so a difference may come from the machine."
         )
+
+
+def _declares(comparison: Comparison) -> str:
+    seeds = comparison.grid.declared_seeds
+    return f"the table declares {seeds}" if comparison.grid.origin == "table" else f"the sweep has {seeds}"
 
 
 def _left_out(lines: tuple[str, ...]) -> Iterator[str]:

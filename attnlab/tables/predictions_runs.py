@@ -1,6 +1,7 @@
 """The page about the predictions of one run or two: error by class, and McNemar's test between two."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from attnlab.configuration.names import name_of
 from attnlab.errors import ConfigError
 from attnlab.records.predictions import Predictions, load_predictions
 from attnlab.records.record import Record, find_run, read_record
+from attnlab.tables.class_names import class_names
 from attnlab.tables.number_text import DASH, mean_and_interval, p_value
 from attnlab.tables.over_images import calibration_error, check_same_images, difference, mcnemar, wilson
 from attnlab.tables.page import Page, Section
@@ -34,14 +36,14 @@ def of_runs(names: Sequence[str], output_dir: Path) -> tuple[Page, Rows, dict[st
         raise ConfigError(f"run={','.join(names)}: both are run {found[0].run}; allowed are two different runs")
     check_same_images(found)
     records = [read_record(find_run(run.run, output_dir)) or {} for run in found]
-    by_class = _by_class(found)
+    found = [named(run, record) for run, record in zip(found, records, strict=True)]
+    rows = by_class(found)
     sections = [_mcnemar(*found)] if len(found) == 2 else []
     header = ["class", "images"] + [
         text for run in found for text in (f"{run.run}, error %", "95 %", "mostly taken for")
     ]
     texts = [
-        [row["class"], str(row["images"]), *(text for run in found for text in _class_texts(row, run))]
-        for row in by_class
+        [row["class"], str(row["images"]), *(text for run in found for text in class_texts(row, run))] for row in rows
     ]
     sections.append(Section("Error by class", header, texts))
     notes = [f"{run.run}: {title}. {_overall(run)}" for run, title in zip(found, map(_title, records), strict=True)]
@@ -56,7 +58,7 @@ def of_runs(names: Sequence[str], output_dir: Path) -> tuple[Page, Rows, dict[st
     panels: dict[str, Sequence[Predictions]] = {
         f"{run.run} ({_attention(record)})": [run] for run, record in zip(found, records, strict=True)
     }
-    return page, by_class, panels
+    return page, rows, panels
 
 
 def _title(record: Record) -> str:
@@ -76,7 +78,12 @@ def _overall(run: Predictions) -> str:
     return f"Error {error.mean:.2f} % [{error.low:.2f}, {error.high:.2f}], calibration error {ece:.4f} (15 bins)."
 
 
-def _by_class(found: Sequence[Predictions]) -> Rows:
+def named(run: Predictions, record: Record) -> Predictions:
+    """The predictions with the names of their classes, where these are known."""
+    return run if run.names else replace(run, names=class_names(record["config"]))
+
+
+def by_class(found: Sequence[Predictions]) -> Rows:
     """A row a class, unrounded; "mostly" is the class that the wrong images are most often predicted as."""
     rows: Rows = []
     for number in np.unique(found[0].label).tolist():
@@ -92,7 +99,8 @@ def _by_class(found: Sequence[Predictions]) -> Rows:
     return rows
 
 
-def _class_texts(row: dict[str, Any], run: Predictions) -> list[str]:
+def class_texts(row: dict[str, Any], run: Predictions) -> list[str]:
+    """Error, its interval, and the class that the wrong images are mostly taken for."""
     error, low, high, most = (row[f"{run.run} {key}"] for key in ("error", "low", "high", "mostly"))
     return [f"{error:.2f}", f"[{low:.2f}, {high:.2f}]", most or DASH]
 

@@ -61,3 +61,18 @@ def some_of(lists: Sequence[Sequence[str]]) -> str:
     names = sorted({name for one in lists for name in one})
     rest = f" and {len(names) - MOST_FILES} more" if len(names) > MOST_FILES else ""
     return ", ".join(names[:MOST_FILES]) + rest
+
+
+def made_on(records: Sequence[Mapping[str, Any]]) -> str:
+    """What the runs were trained on, by which code, and the top-1 error of guessing where all have as many classes."""
+    on = sorted({f"{run['device']}, {run['precision']}, {_processes(run['world_size'])}" for run in records})
+    versions = ", ".join(sorted({run["versions"]["torch"] for run in records}))
+    commits = sorted({run["commit"][:7] + "+changes" * bool(run["dirty"]) for run in records if run["commit"]})
+    code = f", commit {', '.join(commits)}" if commits else ""
+    classes = {run["config"]["dataset"]["classes"] for run in records}
+    guess = f" Guessing gives {100 * (1 - 1 / classes.pop()):.2f} % top-1 error." if len(classes) == 1 else ""
+    return f"Trained on {'; '.join(on)}; torch {versions}{code}.{guess}"
+
+
+def _processes(n: int) -> str:
+    return f"{n} process{'es' * (n != 1)}"

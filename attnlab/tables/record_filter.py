@@ -2,7 +2,8 @@
 
 A group (recipe=quick, attention/mask=ignore) matches a record whose values equal those of conf/<group>/<choice>.yaml;
 interpolations such as ${dataset.classes} are looked up in the record itself. A key (recipe.epochs=9) matches a record
-with this value, and replaces the value of the choice. No record is compared under another dataset than its own.
+with this value, and replaces the value of the choice. Several values (attention=se,ise seed=0,1) match a record that
+has one of them. No record is compared under another dataset than its own.
 """
 
 from collections import Counter
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from hydra.core.override_parser.types import Override, QuotedString
+from hydra.core.override_parser.types import Glob, Override, QuotedString
 from omegaconf import OmegaConf
 
 from attnlab.configuration.compose import compose_file
@@ -31,21 +32,24 @@ PATHS = ("dataset.root", "dataset.cache")
 class Filter:
     """One condition.
 
-    key: recipe, attention.mask, recipe.epochs, seed;  value: the value, or what a group's choice sets;  given: the keys
-    below a group that other arguments set.
+    key: recipe, attention.mask, recipe.epochs, seed;  values: the allowed values, or what the choices of a group set;
+    given: the keys below a group that other arguments set.
     """
 
     argument: str
     key: str
-    value: Any
+    values: tuple[Any, ...]
     is_group: bool = False
     given: tuple[str, ...] = ()
 
     def mismatches(self, record: Record) -> list[str]:
-        """The keys in which a record differs; empty if it matches."""
+        """The keys in which a record differs from the nearest value; empty if it matches one."""
+        return min((self._differences(value, record) for value in self.values), key=len)
+
+    def _differences(self, value: Any, record: Record) -> list[str]:
         config = record["config"]
         if not self.is_group:
-            wanted, held = canonical(self.value), _at(science(config), self.key)
+            wanted, held = canonical(value), _at(science(config), self.key)
             if isinstance(wanted, dict) and isinstance(held, dict):
                 held = {name: held.get(name) for name in wanted}
             return [] if wanted == held else [self.key]
@@ -53,7 +57,7 @@ class Filter:
         group = self.key.replace(".", "/")
         if not isinstance(node, dict):
             return [self.key]
-        found = [f"{self.key}.{key}" for key in departures(group, self.value, node, config)]
+        found = [f"{self.key}.{key}" for key in departures(group, value, node, config)]
         return [key for key in found if not any(key == other or key.startswith(f"{other}.") for other in self.given)]
 
 
@@ -81,8 +85,8 @@ def select(records: Sequence[Record], overrides: Sequence[str]) -> tuple[list[Re
 
 def _is_near(one: Filter, record: Record) -> bool:
     """Whether a record has the group's choice, with some values changed."""
-    config, choice = record["config"], one.argument.partition("=")[2]
-    return name_of(one.key.replace(".", "/"), _at(config, one.key), config).split()[0] == choice
+    config, choices_given = record["config"], one.argument.partition("=")[2].split(",")
+    return name_of(one.key.replace(".", "/"), _at(config, one.key), config).split()[0] in choices_given
 
 
 def read_filters(overrides: Sequence[str], records: Sequence[Record]) -> list[Filter]:
@@ -90,30 +94,34 @@ def read_filters(overrides: Sequence[str], records: Sequence[Record]) -> list[Fi
     found: list[Filter] = []
     for argument, item in zip(overrides, parse(overrides, "the command line"), strict=True):
         key = item.key_or_group
-        if item.is_sweep_override() or item.is_delete():
-            raise ConfigError(f"several values {argument}; allowed here is one, {key}=VALUE")
+        if item.is_delete():
+            raise ConfigError(f"cannot select records by {argument}; allowed is {key}=VALUE or {key}=VALUE,VALUE")
         if key == "experiment":
+            if item.is_sweep_override():
+                raise ConfigError(f"several values {argument}; allowed is one, experiment=NAME")
             found += _of_experiment(argument, str(item.value()))
         elif key in PATHS:
             raise ConfigError(
                 f"{argument}: cannot select records, which hold no path; dataset.listing=... identifies a folder"
             )
         elif (CONF / key).is_dir() and key.split("/")[0] in SECTIONS:
-            if (choice := str(item.value())) not in choices(key):
-                raise ConfigError(f"{argument}: unknown; allowed are {', '.join(choices(key))}")
-            found.append(Filter(argument, key.replace("/", "."), read_choice(key, choice), is_group=True))
+            named = [str(value) for value in _values(argument, item, choices(key))]
+            if unknown := [choice for choice in named if choice not in choices(key)]:
+                raise ConfigError(f"{key}={unknown[0]}: unknown; allowed are {', '.join(choices(key))}")
+            values = tuple(read_choice(key, choice) for choice in named)
+            found.append(Filter(argument, key.replace("/", "."), values, is_group=True))
         elif key in ("seed", "start_from") or key.split(".")[0] in SECTIONS:
-            found.append(Filter(argument, key, _value(argument, item)))
+            found.append(Filter(argument, key, _values(argument, item)))
         else:
             allowed = ", ".join(("output_dir", "source", "experiment", "seed", "start_from", *SECTIONS))
             raise ConfigError(f"{key}: cannot select records; allowed are {allowed} and keys below them")
     held = {key for record in records for key in _keys(record["config"])}
     for one in found:
-        if records and not one.is_group and one.value is not None and one.key not in held:
+        if records and not one.is_group and one.values != (None,) and one.key not in held:
             raise ConfigError(unknown_key(one.key, sorted(_beside(one.key, held))))
     own = {one.key for one in found}
     return [
-        Filter(one.argument, one.key, one.value, one.is_group, tuple(k for k in own if k.startswith(f"{one.key}.")))
+        Filter(one.argument, one.key, one.values, one.is_group, tuple(k for k in own if k.startswith(f"{one.key}.")))
         for one in found
     ]
 
@@ -127,7 +135,22 @@ def _of_experiment(argument: str, name: str) -> list[Filter]:
     sections = {group.removeprefix("override /") for group in named} | body.keys()
     composed = compose_file("run", [f"experiment={name}"])
     values: Any = OmegaConf.to_container(composed, resolve=False)
-    return [Filter(argument, section, values[section], is_group=True) for section in SECTIONS if section in sections]
+    return [Filter(argument, section, (values[section],), is_group=True) for section in SECTIONS if section in sections]
+
+
+def _values(argument: str, item: Override, known: Sequence[str] = ()) -> tuple[Any, ...]:
+    """The values of `key=a,b`, `key=range(3)` or `key=glob(*)`; one for `key=a`. known: names that a glob can match."""
+    value = item.value()
+    if isinstance(value, Glob):
+        if not known:
+            raise ConfigError(
+                f"cannot select records by {argument}; allowed with a pattern are groups, attention=glob(*)"
+            )
+        return tuple(value.filter(list(known)))
+    if not item.is_sweep_override():
+        return (_value(argument, item),)
+    each = [f"{item.key_or_group}={text}" for text in item.sweep_string_iterator()]
+    return tuple(_value(text, one) for text, one in zip(each, parse(each, argument), strict=True))
 
 
 def _value(argument: str, item: Override) -> Any:

@@ -8,7 +8,9 @@ from attnlab.errors import ConfigError
 from attnlab.records import judgement
 from attnlab.tables import latency
 
-KEYS = ("title", "about", "rows", "columns", "seeds", "metrics", "margin", "baseline", "same", "paper")
+KEYS = ("title", "about", "rows", "columns", "seeds", "metrics", "margin", "baseline", "same", "paper", "paper_columns")
+#: columns of a paper's table, besides the table's metrics
+PAPER_COLUMNS = ("params", "macs", "n", "difference", "p", "paper")
 ABOUT = ("source", "protocol", "departures", "cost")
 METRICS = ("test/top1_error", "test/top5_error", "test/loss", "test/calibration_error")
 #: what a paper's numbers are: error or accuracy, and on which images the paper chose the epoch that it prints
@@ -48,6 +50,10 @@ def check_table(name: str, table: Any) -> dict[str, Any]:
             f"table.metrics: {unknown[0]}: unknown; allowed are {', '.join(METRICS)}; latencies: {latency.ALLOWED}; "
             f"and the scores of attnlab.judge: {', '.join(judgement.METRICS)}"
         )
+    chosen = declared.get("paper_columns")
+    columns = (*PAPER_COLUMNS, *(name for name in metrics if not latency.is_latency(name)))
+    if chosen is not None and (not isinstance(chosen, list) or not chosen or [c for c in chosen if c not in columns]):
+        raise ConfigError(f"wrong value table.paper_columns={chosen}; allowed is a list of {', '.join(columns)}")
     margin = declared.get("margin")
     if margin is not None and (type(margin) not in (int, float) or not 0 < margin < float("inf")):
         raise ConfigError(

@@ -1,19 +1,22 @@
-"""The house style of figures, and the picture of the overview: accuracy of each attention."""
+"""The house style of figures, and axis limits that an outlier does not stretch."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
 
-from attnlab.tables.overview import Table
-
-INK, GREY, BLUE = "#1a1a1a", "#8a8a8a", "#2a6fb0"
+INK, GREY, BLUE, LINE, BAND = "#1a1a1a", "#8a8a8a", "#2a6fb0", "#e3e3e3", "#eef3f8"
+#: the colours of a figure in an HTML page -> the variables of page.css, which differ between light and dark
+CSS = {INK: "var(--ink)", GREY: "var(--grey)", BLUE: "var(--blue)", LINE: "var(--line)", BAND: "var(--hover)"}
 STYLE: Any = {
     "font.size": 10,
+    "text.color": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.spines.left": False,
@@ -21,42 +24,75 @@ STYLE: Any = {
     "axes.labelcolor": INK,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
     "ytick.left": False,
-    "grid.color": "#e3e3e3",
+    "grid.color": LINE,
     "figure.dpi": 150,
     "savefig.bbox": "tight",
     "text.parse_math": False,  # names may contain a $
 }
+#: a value further from the median than so many times the median distance from it is an outlier
+FENCE = 8.0
+#: of fewer values none is an outlier; if more than this share of them are far off, none is
+LEAST, SHARE = 4, 0.2
 
 
-def draw_accuracies(tables: Sequence[Table], path: Path) -> None:
-    """Draw a panel for each table: the test accuracy of each attention, a dot for each seed, mean ± sample sd below."""
-    heights = [0.8 + 0.36 * len(table.rows) for table in tables]
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            len(tables), 1, figsize=(7, sum(heights) + 0.3 * len(tables)), squeeze=False, height_ratios=heights
-        )
-        for axis, table in zip(axes[:, 0], tables, strict=True):
-            _panel(axis, table)
-        figure.tight_layout(h_pad=1.5)
-        figure.savefig(path)
-        plt.close(figure)
+def limits(values: Sequence[float], reach: Sequence[float] | None = None) -> tuple[float, float]:
+    """Limits of an axis: all values but outliers, with their error bars, which are cut at three times the median one.
+
+    reach: half the length of each value's error bar.
+    """
+    reach = [0.0] * len(values) if reach is None else reach
+    kept = _inliers(values, reach)
+    longest = 3 * float(np.median(reach)) or max(reach)
+    bars = [(value, min(half, longest)) for value, half, keep in zip(values, reach, kept, strict=True) if keep]
+    low, high = min(value - half for value, half in bars), max(value + half for value, half in bars)
+    margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    return low - margin, high + margin
 
 
-def _panel(axis: plt.Axes, table: Table) -> None:
-    positions = range(len(table.rows))
-    for position, row in zip(positions, table.rows, strict=True):
-        values = [100 - error for error in row.values("test/top1_error")]
-        mean, sd = 100 - (row.mean("test/top1_error") or 0), row.sd("test/top1_error")
-        axis.plot(values, [position + 0.18] * len(values), "o", color=GREY, markersize=3.5, alpha=0.8, zorder=2)
-        axis.errorbar(mean, position - 0.08, xerr=sd, fmt="o", color=BLUE, markersize=6, capsize=3, lw=1.6, zorder=3)
-    if table.rows and table.rows[0].label == "none":
-        baseline = 100 - (table.rows[0].mean("test/top1_error") or 0)
-        axis.axvline(baseline, color=GREY, lw=0.9, ls=(0, (3, 3)), zorder=1)
-    axis.set_yticks(list(positions), [f"{row.label}  (n={row.n})" for row in table.rows])
-    axis.set_ylim(len(table.rows) - 0.5, -0.5)
-    axis.margins(x=0.12)
-    axis.grid(axis="x")
-    axis.set_axisbelow(True)
-    axis.set_xlabel(f"test accuracy, %   (blue: mean ± sample sd, grey: seeds; chance {100 - table.chance:.0f} %)")
-    axis.set_title(table.title, wrap=True)
+def _inliers(values: Sequence[float], reach: Sequence[float]) -> list[bool]:
+    """Whether each value is near enough to the others to be shown at its place."""
+    if len(values) < LEAST:
+        return [True] * len(values)
+    middle = float(np.median(values))
+    distances = [abs(value - middle) for value in values]
+    far = FENCE * max(float(np.median(distances)), float(np.median(reach)) / 2)
+    near = [distance <= far for distance in distances]
+    return near if far and near.count(False) <= max(1, SHARE * len(values)) else [True] * len(values)
+
+
+def beside(values: Sequence[float]) -> list[float]:
+    """The values, moved aside a little where several are nearly equal, so that error bars do not cover each other."""
+    span = (max(values) - min(values)) or abs(max(values)) * 0.2 or 1.0
+    order = sorted(range(len(values)), key=lambda i: values[i])
+    moved = list(values)
+    group: list[int] = []
+    for i in [*order, None]:
+        if i is not None and (not group or values[i] - values[group[0]] < 0.03 * span):
+            group.append(i)
+            continue
+        for place, member in enumerate(group):
+            moved[member] += 0.035 * span * (place - (len(group) - 1) / 2)
+        group = [] if i is None else [i]
+    return moved
+
+
+def palette(names: Sequence[str]) -> dict[str, Any]:
+    """A colour for each name."""
+    colours = plt.get_cmap("tab10" if len(names) <= 10 else "turbo")
+    return {name: colours(i if len(names) <= 10 else i / (len(names) - 1)) for i, name in enumerate(names)}
+
+
+def legend(figure: Figure, axes: Iterable[plt.Axes], order: Sequence[str]) -> None:
+    """One legend for all axes, to the right of them, with its labels in this order."""
+    named: dict[str, Artist] = {}
+    for axis in axes:
+        handles, labels = axis.get_legend_handles_labels()
+        named |= {str(label): handle for label, handle in zip(labels, handles, strict=True)}
+    figure.tight_layout()
+    labels = [label for label in order if label in named]
+    figure.legend([named[label] for label in labels], labels, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)

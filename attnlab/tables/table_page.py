@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from attnlab.tables import latency
+from attnlab.tables.answer import answer
 from attnlab.tables.cell_result import CellResult
 from attnlab.tables.comparison import Comparison
 from attnlab.tables.metric_names import decimals, metric_name
@@ -31,6 +32,7 @@ def table_page(comparison: Comparison) -> Page:
         list(page_warnings(comparison)),
         sections,
         list(page_notes(comparison, results)),
+        answer(comparison),
     )
 
 
@@ -53,7 +55,7 @@ def _column(comparison: Comparison, column: str) -> Section:
     fields: dict[str, Callable[[CellResult], str]] = {
         "": lambda result: result.cell.row,
         metric_name(first): _ours,
-        "n": lambda result: f"{result.runs.n}/{result.wanted}",
+        "n": partial(_n, comparison),
         f"minus {comparison.baseline} [95 %]": lambda result: mean_and_interval(result.difference),
         OVER_IMAGES: lambda result: interval(comparison.over_images.get(result.key)),
         "verdict": lambda result: result.verdict or DASH,
@@ -82,7 +84,10 @@ def _column(comparison: Comparison, column: str) -> Section:
     if any(result.difference and result.difference.p is not None for result in results):
         always.append("verdict")  # a column of dashes shows that no verdict may be given
     kept = [name for name, texts in cells.items() if name in always or any(text != DASH for text in texts)]
-    return Section(column, kept, [list(texts) for texts in zip(*(cells[name] for name in kept), strict=True)])
+    rows = [list(texts) for texts in zip(*(cells[name] for name in kept), strict=True)]
+    return Section(
+        column, kept, rows, [[(r["config"]["seed"], r["id"]) for r in result.runs.runs] for result in results]
+    )
 
 
 def _of_other_metric(
@@ -93,6 +98,11 @@ def _of_other_metric(
 
 def _latency(comparison: Comparison, column: str, result: CellResult) -> str:
     return str(comparison.latency(column, result.cell) or DASH)
+
+
+def _n(comparison: Comparison, result: CellResult) -> str:
+    """`3/5`; `3` for selected records, of which nothing says how many there were to be."""
+    return str(result.runs.n) if comparison.grid.origin == "records" else f"{result.runs.n}/{result.wanted}"
 
 
 def _ours(result: CellResult) -> str:

@@ -1,13 +1,11 @@
-"""Pages and overviews in the terminal, by rich."""
+"""Pages in the terminal, by rich."""
 
 import sys
-from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from attnlab.tables import overview
 from attnlab.tables.page import Bold, Page, Section
 
 
@@ -21,13 +19,6 @@ def print_page(page: Page) -> None:
         console.print(_drawn(section))
     for note in page.notes:
         console.print(Text(note, style="dim"))
-
-
-def print_overview(tables: Sequence[overview.Table]) -> None:
-    """Print the tables of all records, each with its caption. Only the names of attentions may wrap."""
-    console = _console(130)
-    for table in tables:
-        console.print(_drawn(overview.section(table), overview.caption(table)))
 
 
 def _console(width: int) -> Console:

@@ -13,7 +13,8 @@ from attnlab.errors import ConfigError, DataError
 from attnlab.records import checkpoint
 from attnlab.records.conflicts import conflict
 from attnlab.records.provenance import append_stretch, changed_settings
-from attnlab.tables.overview import caption, tabulate
+from attnlab.tables.record_groups import tabulate
+from attnlab.tables.table_page import table_page
 from attnlab.training.checkpointing import Best
 
 
@@ -63,7 +64,7 @@ def test_what_a_run_went_on_under_is_recorded(small, monkeypatch):
     record = train(*small, "machine.precision=bf16-mixed")
     assert [one["precision"] for one in record["stretches"]] == ["32-true", "bf16-mixed"]
     assert changed_settings(record["stretches"]) == ["precision"]
-    text = caption(tabulate([record])[0])
+    text = " ".join(table_page(tabulate([record])[0]).warnings)
     assert "1 of 1 run resumed after an interruption under another precision." in text
     shutil.rmtree(folder_of(small))
     killed(monkeypatch, "last", 1, small)

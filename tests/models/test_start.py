@@ -13,7 +13,7 @@ from attnlab.configuration.identity import run_id, science
 from attnlab.data.build import make_datamodule
 from attnlab.errors import ConfigError
 from attnlab.models.warm_start import start_from
-from attnlab.tables.overview import tabulate
+from attnlab.tables.record_groups import tabulate
 
 #: enough to learn its 400 training images by heart
 MORE = [
@@ -83,7 +83,11 @@ def test_a_trained_net_gets_attention_and_is_trained_on(small, trained, capsys):
     assert scratch["id"] != record["id"]
     assert error(attnlab.load(scratch["id"], folder), small, "train") > learnt + 20
     tables = tabulate([trained, record, scratch])  # never in one table: another start, another recipe
-    assert sorted(f"start_from={trained['id']}" in table.title for table in tables) == [False, False, True]
+    assert sorted(f"start_from={trained['id']}" in table.grid.table["title"] for table in tables) == [
+        False,
+        False,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(

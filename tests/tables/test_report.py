@@ -12,7 +12,7 @@ import attnlab
 from attnlab.errors import ConfigError
 from attnlab.records.record import gather, seal
 from attnlab.report import report
-from attnlab.tables.terminal import print_overview
+from attnlab.tables.table_page import table_page
 
 ERRORS = {("none", 0): 20.0, ("none", 1): 22.0, ("none", 2): 21.0, ("ise", 0): 19.0, ("ise", 1): 18.0}
 
@@ -30,71 +30,84 @@ def write(output_dir, overrides, error):
     return made
 
 
-def test_rows_means_and_sample_sds(outputs, capsys):
-    tables, paths = report([f"output_dir={outputs}"])
-    assert len(tables) == 1
-    none, ise = tables[0].rows
+def rows(table):
+    """{row: its runs} of a comparison."""
+    return {result.cell.row: result.runs for result in table.results("test/top1_error").values()}
+
+
+def test_rows_means_and_sample_sds(outputs):
+    (table,), paths, (page,) = report([f"output_dir={outputs}"])
+    none, ise = rows(table).values()
     assert (none.label, none.n, ise.label, ise.n) == ("none", 3, "ise", 2)
     assert none.mean("test/top1_error") == pytest.approx(21)
     assert none.sd("test/top1_error") == pytest.approx(np.std([20, 21, 22], ddof=1))
-    assert tables[0].chance == pytest.approx(90)
-    print_overview(tables)
-    printed = capsys.readouterr().out
-    assert "21.00 ± 1.00" in printed
-    assert "18.50 ± 0.71" in printed
-    assert "chance level 90.00 %" in printed.replace("\n", " ")
-    assert [path.name for path in paths] == ["results.md", "results.csv", "results.png"]
+    (section,) = page.sections
+    assert [row[:3] for row in section.rows] == [["none", "21.00 ± 1.00", "3"], ["ise", "18.50 ± 0.71", "2"]]
+    assert any("Guessing gives 90.00 % top-1 error" in note for note in page.notes)
+    assert [path.name for path in paths] == ["results.md", "results.csv", "results.html", "results.png"]
     assert "| none | 21.00 ± 1.00 |" in paths[0].read_text()
-    assert "**" not in paths[0].read_text()  # no differences, so nothing is bold
     with paths[1].open() as file:
-        rows = list(csv.DictReader(file))
-    assert [row["attention"] for row in rows] == ["none", "ise"]
-    assert float(rows[1]["test/top1_error sd"]) == pytest.approx(np.std([18, 19], ddof=1))
-    assert paths[2].read_bytes().startswith(b"\x89PNG")
+        found = [row for row in csv.DictReader(file) if row["metric"] == "test/top1_error"]
+    assert [row["row"] for row in found] == ["none", "ise"]
+    assert float(found[1]["sd"]) == pytest.approx(np.std([18, 19], ddof=1))
+    assert paths[3].read_bytes().startswith(b"\x89PNG")
+
+
+def test_selected_records_get_the_statistics_of_a_declared_table(outputs):
+    (table,), *_ = report([f"output_dir={outputs}", "attention=none,ise"])
+    d = table.results("test/top1_error")["ise", ""].difference
+    assert d.paired
+    assert (d.n, d.mean) == (2, pytest.approx(np.mean([19 - 20, 18 - 22])))
+    assert table.results("test/top1_error")["ise", ""].verdict == "undecided"
+    notes = " ".join(table_page(table).notes)
+    assert "nothing says how many seeds were planned" in notes
+    (table,), *_ = report([f"output_dir={outputs}", "attention=none,ise", "seed=0,1"])
+    assert {row: runs.n for row, runs in rows(table).items()} == {"none": 2, "ise": 2}
 
 
 def test_other_images_are_another_table(outputs):
     record = write(outputs, ["attention=none", "seed=3"], 30)
     synthetic.write(outputs, seal(record | {"data_hash": "1"}))
-    tables, _ = report([f"output_dir={outputs}"])
-    assert [len(table.rows) for table in tables] == [2, 1]
-    assert [table.title[-6:] for table in tables] == ["data 0", "data 1"]
+    tables, *_ = report([f"output_dir={outputs}"])
+    assert {table.grid.table["title"][-6:]: len(rows(table)) for table in tables} == {"data 0": 2, "data 1": 1}
 
 
 def test_a_recipe_that_differs_in_an_interpolated_key_has_another_name(tmp_path):
     write(tmp_path, ["attention=none", "recipe=modern"], 1)
     write(tmp_path, ["attention=none", "recipe=modern", "recipe.augment.flip=true"], 2)
-    tables, _ = report([f"output_dir={tmp_path}"])
-    assert [table.title.rsplit("recipe=", 1)[1] for table in tables] == ["modern", "modern augment.flip=True"]
+    tables, *_ = report([f"output_dir={tmp_path}"])
+    assert [table.grid.table["title"].rsplit("recipe=", 1)[1] for table in tables] == [
+        "modern",
+        "modern augment.flip=True",
+    ]
 
 
 def test_one_run_has_no_sd(tmp_path):
     write(tmp_path, ["attention=none"], 12.5)
-    tables, paths = report([f"output_dir={tmp_path}"])
-    assert tables[0].rows[0].sd("test/top1_error") is None
+    tables, paths, _ = report([f"output_dir={tmp_path}"])
+    assert rows(tables[0])["none"].sd("test/top1_error") is None
     assert "| none | 12.50 |" in paths[0].read_text()
 
 
-def test_models_and_recipes_are_not_mixed(outputs):
+def test_recipes_are_other_tables_and_models_are_columns(outputs):
     write(outputs, ["attention=none", "model=resnet8"], 40)
     write(outputs, ["attention=none", "recipe.epochs=9"], 10)
-    tables, _ = report([f"output_dir={outputs}"])
-    assert sorted(table.title for table in tables) == [
-        "dataset=cluttered_digits, model=resnet20, recipe=quick",
-        "dataset=cluttered_digits, model=resnet20, recipe=quick epochs=9",
-        "dataset=cluttered_digits, model=resnet8, recipe=quick",
-    ]
+    tables, *_ = report([f"output_dir={outputs}"])
+    assert {table.grid.table["title"]: set(table.grid.columns) for table in tables} == {
+        "dataset=cluttered_digits, model=resnet20, attention=none, recipe=quick epochs=9": {""},
+        "dataset=cluttered_digits, recipe=quick": {"resnet8", "resnet20"},
+    }
 
 
 def test_overrides_select(outputs):
     write(outputs, ["attention=none", "model=resnet8"], 40)
     write(outputs, ["attention=none", "experiment=demo"], 50)
-    tables, _ = report([f"output_dir={outputs}", "experiment=demo"])
-    assert [row.mean("test/top1_error") for table in tables for row in table.rows] == [50]
-    tables, _ = report([f"output_dir={outputs}", "model=resnet8", "recipe=quick", "dataset=cluttered_digits"])
-    assert [row.mean("test/top1_error") for row in tables[0].rows] == [40]
-    tables, _ = report([f"output_dir={outputs}", "model=resnet20", "seed=0"])
-    assert [row.n for row in tables[0].rows] == [1, 1]
+    tables, *_ = report([f"output_dir={outputs}", "experiment=demo"])
+    assert [runs.mean("test/top1_error") for table in tables for runs in rows(table).values()] == [50]
+    tables, *_ = report([f"output_dir={outputs}", "model=resnet8", "recipe=quick", "dataset=cluttered_digits"])
+    assert [runs.mean("test/top1_error") for runs in rows(tables[0]).values()] == [40]
+    tables, *_ = report([f"output_dir={outputs}", "model=resnet20", "seed=0"])
+    assert [runs.n for runs in rows(tables[0]).values()] == [1, 1]
     with pytest.raises(ConfigError, match="holds no finished run that these overrides select"):
         report([f"output_dir={outputs}", "model=resnet56"])
     with pytest.raises(ConfigError, match=r"machine\.threads: cannot select records"):
@@ -114,8 +127,9 @@ def of_a_folder(tmp_path):
 
 
 def errors(*overrides):
-    tables, _ = report(overrides)
-    return sorted(row.mean("test/top1_error") for table in tables for row in table.rows)
+    tables, *_ = report(overrides)
+    found = [result.runs for table in tables for result in table.results("test/top1_error").values()]
+    return sorted(runs.mean("test/top1_error") for runs in found)
 
 
 def test_a_filter_asks_each_record_not_the_default_dataset(of_a_folder, capsys):
@@ -149,7 +163,10 @@ def test_a_mask_is_a_group_below_its_attention(tmp_path):
         ("recipe=quik", r"^recipe=quik: unknown; allowed are .*quick"),
         ("experiment=dem", r"^experiment=dem: unknown; allowed are .*demo"),
         ("dataset.root=/data", r"^dataset\.root=/data: cannot select records, which hold no path"),
-        ("attention=none,se", r"^several values attention=none,se; allowed here is one"),
+        ("attention=none,sse", r"^attention=sse: unknown; allowed are .*se"),
+        ("~attention", r"^cannot select records by ~attention; allowed is attention=VALUE"),
+        ("recipe.epochs=glob(*)", r"^cannot select records by recipe\.epochs=glob"),
+        ("experiment=demo,cifar10_first_look", r"^several values experiment=.*; allowed is one"),
         ("source=wandb:me/attnlab", r"^source=wandb:me/attnlab: needs table=NAME"),
         ("source=no/such", r"^source=no/such: no such folder; allowed is a folder of records, or wandb:ENTITY/PROJECT"),
     ],

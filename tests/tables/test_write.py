@@ -196,6 +196,7 @@ def test_a_part_does_not_take_the_place_of_the_table(tmp_path, outputs):
     before = {path: path.read_bytes() for path in whole}
     part = report_table(["table=demo", f"output_dir={outputs}", "attention=none"])[1]
     assert {path.name for path in part} == {"demo_part.md", "demo_part.tex", "demo_part.csv", "demo_part.html",
+                                            "demo_part_report.tex",
                                             "demo_part_costs.png", "demo_part_costs.svg"}  # fmt: skip
     assert {path: path.read_bytes() for path in whole} == before
     assert not list((outputs / "tables").glob("demo_part_differences*"))
@@ -245,13 +246,14 @@ def test_page_and_progress_are_built_once(outputs, monkeypatch):
 def test_files_say_the_same_everywhere(outputs):
     comparison, paths, _ = report_table(arguments(outputs, FINISHED))
     names = [path.name for path in paths]
-    assert names[:4] == ["demo_part.md", "demo_part.tex", "demo_part.csv", "demo_part.html"]
+    assert names[:5] == ["demo_part.md", "demo_part.tex", "demo_part.csv", "demo_part.html", "demo_part_report.tex"]
     assert {f"demo_part_{name}.{kind}" for name in ("differences", "costs") for kind in ("png", "svg")} <= set(names)
-    md, tex, _, page_ = (path.read_text() for path in paths[:4])
+    md, paper, _, page_, tex = (path.read_text() for path in paths[:5])
     mean = f"{np.mean(ERRORS['SE']):.2f}"
     assert f"| SE | **{mean} ± " in md
     assert rf"SE & \textbf{{{mean} $\pm$ " in tex
-    assert re.search(rf">SE</td>\s*<td style=\"font-weight: bold;\"[^>]*>{mean} ± ", page_)
+    assert re.search(rf"^SE & .*\\bfseries {mean}\(", paper, re.MULTILINE)
+    assert re.search(rf">SE</a></td>\s*<td style=\"font-weight: bold;\"[^>]*>{mean} ± ", page_)
     row = rows_of(paths[2])["SE"]
     assert float(row["mean"]) == pytest.approx(np.mean(ERRORS["SE"]))
     assert float(row["p_holm"]) == pytest.approx(comparison.results(TOP1)["SE", ""].p_holm)

@@ -1,0 +1,75 @@
+"""What a table says about its baseline, in words: which rows are better, worse, equivalent, undecided."""
+
+from collections.abc import Sequence
+
+from attnlab.tables.cell_result import CellResult
+from attnlab.tables.comparison import Comparison
+from attnlab.tables.metric_names import metric_name
+from attnlab.tables.number_text import mean_and_interval, number, number_of_runs
+from attnlab.tables.page_warnings import in_column
+
+#: one sentence names so many rows
+MOST_ROWS = 6
+
+
+def answer(comparison: Comparison) -> list[str]:
+    """A few sentences on the first metric: for each kind of verdict its rows, with difference and 95 % interval."""
+    results = comparison.results(comparison.metrics[0])
+    compared = [result for result in results.values() if result.difference]
+    if not compared:
+        return [_nothing_compared(comparison)]
+    if not comparison.is_complete:
+        runs = len(set(comparison.grid.run_ids.values()))
+        recorded = f"{runs - comparison.missing} of {number_of_runs(runs)} are recorded"
+        return [f"No verdict yet: {recorded}.", f"So far, minus {comparison.baseline}: {_rows(compared)}."]
+    by_verdict: dict[str, list[CellResult]] = {}
+    for result in compared:
+        by_verdict.setdefault(_kind(result), []).append(result)
+    lines = []
+    for kind, text in _kinds(comparison).items():
+        if found := by_verdict.get(kind):
+            lines.append(f"{text}: {_rows(found)}.{_detectable(found) if kind == 'undecided' else ''}")
+    return lines
+
+
+def _kind(result: CellResult) -> str:
+    """better, worse, equivalent, undecided, or untested where there is too little to test."""
+    return (result.verdict or "untested").split()[0].rstrip(",")
+
+
+def _kinds(comparison: Comparison) -> dict[str, str]:
+    """{kind of verdict: how its sentence begins}, in the order of the sentences."""
+    baseline = comparison.baseline
+    margin = "" if comparison.margin is None else f" within ±{comparison.margin:g}"
+    return {
+        "better": f"Better than {baseline} in {metric_name(comparison.metrics[0])}",
+        "worse": f"Worse than {baseline} in {metric_name(comparison.metrics[0])}",
+        "equivalent": f"Equivalent to {baseline}{margin}",
+        "undecided": f"Undecided against {baseline}",
+        "untested": f"Not tested against {baseline} (fewer than two common seeds, or another setup)",
+    }
+
+
+def _rows(results: Sequence[CellResult]) -> str:
+    """`SE -0.20 [-0.55, +0.15], CBAM in ResNet-20 ...`; those with the largest differences first."""
+    ordered = sorted(results, key=lambda r: -abs(r.difference.mean) if r.difference else 0)
+    texts = [f"{r.cell.row}{in_column(r.cell.column)} {mean_and_interval(r.difference)}" for r in ordered[:MOST_ROWS]]
+    more = f" and {len(results) - MOST_ROWS} more" if len(results) > MOST_ROWS else ""
+    return ", ".join(texts) + more
+
+
+def _detectable(results: Sequence[CellResult]) -> str:
+    """What these seeds can see at all."""
+    found = [result.detectable for result in results if result.detectable is not None]
+    if not found:
+        return ""
+    low, high = number(min(found)), number(max(found))
+    size = low if low == high else f"{low} to {high}"
+    return f" So many seeds show a difference of {size} or more (with 80 % power); undecided does not mean equal."
+
+
+def _nothing_compared(comparison: Comparison) -> str:
+    """Why there is no difference at all."""
+    if len(comparison.grid.rows) == 1:
+        return "One row, so nothing is compared."
+    return f"Nothing to compare: the baseline, {comparison.baseline}, has no runs here, or no row shares its seeds."
