@@ -3,6 +3,7 @@
 python -m attnlab.look run=ID              every gate, Grad-CAM and HiResCAM, soft and hard; channel masks by class
 python -m attnlab.look table=NAME [...]    the same for one run of every cell, and all cells side by side
 
+run: an id or its first characters, last, or values: run="attention=se seed=0".
 images=6: number of test images, spread over the classes;  output_dir, dataset.root, machine.*: as of attnlab.run.
 Written to OUTPUT_DIR/<id>/look/ (PNG files and one self-contained HTML page) and to OUTPUT_DIR/tables/NAME_maps.png.
 `python -m attnlab.report table=NAME` shows the latter in its page, as long as it shows the runs of that table.

@@ -57,12 +57,16 @@ def _or_null(rule: Rule) -> Rule:
     return lambda value: value is None or test(value), f"{words}, or null"
 
 
+def _named(key: str) -> Rule:
+    words = f"a group with _target_; {key}._target_=NAME changes only that"
+    return lambda value: isinstance(value, Mapping) and "_target_" in value, words
+
+
 _seed: Rule = (lambda value: _is_integer(value, 0) and value < 2**32, "an integer from 0 to 4294967295")
 _boolean: Rule = (lambda value: isinstance(value, bool), "true or false")
 _folder: Rule = (lambda value: isinstance(value, str) and bool(value), "a folder")
 _above_zero = _number(lambda value: value > 0, "a number above 0")
 _from_zero = _number(lambda value: value >= 0, "a number from 0")
-_named: Rule = (lambda value: isinstance(value, Mapping) and "_target_" in value, "a group with _target_")
 
 #: key -> its rule. The keys of one attention, model or head are checked by its constructor (targets.py).
 CHECKS: dict[str, Rule] = {
@@ -98,8 +102,8 @@ CHECKS: dict[str, Rule] = {
     "recipe.validation.seed": _or_null(_one_of("run")),
     "recipe.label_smoothing": _number(lambda value: 0 <= value < 1, "a number from 0 to below 1"),
     "recipe.grad_clip": _or_null(_above_zero),
-    "recipe.optimizer": _named,
-    "recipe.schedule": _named,
+    "recipe.optimizer": _named("recipe.optimizer"),
+    "recipe.schedule": _named("recipe.schedule"),
     "recipe.optimizer.lr": _above_zero,
     "recipe.augment": _or_null((lambda value: isinstance(value, Mapping), "a group")),
     "recipe.augment.flip": _or_null(_boolean),

@@ -81,7 +81,9 @@ class Bars:
         for job in self.jobs:
             if job.state == "running":
                 if job.number not in self.running:
-                    self.running[job.number] = self.bars.add_task(job.title, total=1.0, note="")
+                    self.running[job.number] = self.bars.add_task(
+                        f"#{job.number} {job.name} {job.id}", total=1.0, note=""
+                    )
                 note = f"{100 * job.share:3.0f} %  {job.rate:,.0f} images/s" if job.share else "starts"
                 self.bars.update(self.running[job.number], completed=job.share, note=note)
             elif job.number in self.running:

@@ -22,16 +22,17 @@ def run_one(
     *,
     on_progress: Callable[[float, float], None] | None = None,
     on_lost_rank: Callable[[str], None] | None = None,
+    name: str | None = None,
 ) -> float | None:
     """Train one run; return its validation error in percent, for sweepers that minimise it.
 
-    overrides: what the user typed, printed with the run's id.  The callbacks are those of attnlab.train.
+    overrides: what the user typed, printed with the run's id.  name and the callbacks: as of attnlab.train.
     """
     if ranks.is_first():
         print(f"{run_id(values)}: {' '.join(overrides) or 'defaults'}", flush=True)
     from attnlab.training.train import train
 
-    record = train(values, on_progress=on_progress, on_lost_rank=on_lost_rank)
+    record = train(values, on_progress=on_progress, on_lost_rank=on_lost_rank, name=name)
     return record["metrics"].get("val/top1_error")
 
 

@@ -66,7 +66,7 @@ class Plan:
                 job.doubts = _doubts(job)
                 job.state = "other code" if job.doubts else "recorded"
                 if job.state == "recorded":
-                    print(f"{job.id}: {recorded_line(job.values)}", flush=True)
+                    print(f"{job.title}: {recorded_line(job.values)}", flush=True)
             first_of.setdefault(job.id, job.number)
 
     def print_jobs(self, seconds_of: Estimate = lambda values: None, n_jobs: int = 1) -> None:
