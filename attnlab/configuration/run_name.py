@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from attnlab.configuration.digest import canonical
+from attnlab.configuration.keys import leaves
 from attnlab.configuration.names import name_of
 
 MOST_LISTED = 8  # runs that one message lists
@@ -21,13 +23,17 @@ def run_name(config: Mapping[str, Any], room: int | None = None) -> str:
 
 
 def names_of(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The name of each run, with the values in which these runs differ otherwise: `... seed=0 recipe.epochs=3`."""
+    """The name of each run, and the values of all keys in which these runs differ otherwise: `... recipe.epochs=3`."""
     words = [_other_words(config) for config in configs]
     common = set.intersection(*map(set, words)) if words else set()
-    return [
-        " ".join([run_name(config), *(word for word in own if word not in common)])
-        for config, own in zip(configs, words, strict=True)
-    ]
+    keys = dict.fromkeys(word.partition("=")[0] for own in words for word in own if word not in common)
+    names = []
+    for config, own in zip(configs, words, strict=True):
+        given = {word.partition("=")[0]: word for word in own}
+        default = leaves(canonical(config))
+        shown = [given.get(key) or (f"{key}={default[key]}" if key in default else "") for key in keys]
+        names.append(" ".join([run_name(config), *filter(None, shown)]))
+    return names
 
 
 def _other_words(config: Mapping[str, Any]) -> list[str]:

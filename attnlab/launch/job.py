@@ -145,7 +145,7 @@ class Job:
             code = BROKEN_PIPE
         except Exception as error:
             with suppress(OSError):
-                report(error=print_failure(error))
+                report(error=print_failure(error, self.title))
         finally:  # whatever happens, the job must not go on as a second launcher
             try:
                 sys.stdout.flush()

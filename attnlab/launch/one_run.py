@@ -36,8 +36,10 @@ def run_one(
     return record["metrics"].get("val/top1_error")
 
 
-def print_failure(error: Exception) -> str:
-    """Print a failed run's message to stderr and return it, without secrets.
+def print_failure(error: Exception, title: str = "") -> str:
+    """Print a failed run's message to stderr, after its title, and return the message, without secrets.
+
+    title: of a job of a sweep, since the lines of several jobs are mixed.
 
     The traceback precedes the message for errors that attnlab does not expect, and with ATTNLAB_TRACEBACK=1.
     """
@@ -48,5 +50,5 @@ def print_failure(error: Exception) -> str:
         message = f"{ranks.name()}: {message}"
     if os.environ.get("ATTNLAB_TRACEBACK") or not expected:
         print(hide("".join(traceback.format_exception(error))), end="", file=sys.stderr)
-    print(f"attnlab: {message}", file=sys.stderr, flush=True)
+    print(f"attnlab: {f'{title}: ' if title else ''}{message}", file=sys.stderr, flush=True)
     return message

@@ -38,11 +38,11 @@ def test_a_list_adds_what_differs_and_nothing_that_all_share():
     runs = [config(shared), config(shared, "recipe.epochs=9"), config(shared, "head=ltpa", "attention=se")]
     same = "none resnet8 cluttered_digits seed=0"
     assert names_of(runs) == [
-        f"{same} head=linear",
+        f"{same} head=linear recipe.epochs=2",
         f"{same} head=linear recipe.epochs=9",
-        "se resnet8 cluttered_digits seed=0 head=ltpa",
+        "se resnet8 cluttered_digits seed=0 head=ltpa recipe.epochs=2",
     ]
-    assert names_of(runs[:2]) == [same, f"{same} recipe.epochs=9"]
+    assert names_of(runs[:2]) == [f"{same} recipe.epochs=2", f"{same} recipe.epochs=9"]
     assert names_of([]) == []
 
 
