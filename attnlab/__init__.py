@@ -6,7 +6,8 @@ cfg = attnlab.config(["attention=cbam", "model=resnet20"])   # composes as the c
 net = attnlab.build(cfg)                                     # images (B, 3, H, W) -> logits (B, classes)
 record = attnlab.train(cfg)                                  # one run, one record
 net = attnlab.load(record["id"])                             # the trained network
-table = attnlab.load_results("outputs")                      # a DataFrame, a row a run
+table = attnlab.load_results("outputs")                      # a DataFrame, a row a run, a column a key that varies
+epochs = attnlab.load_history(record["id"])                  # a DataFrame, a row an epoch; without an id, of all runs
 said = attnlab.load_predictions(record["id"])                # label, predicted, confidence of every test image
 
 Take into a network of your own:
@@ -29,15 +30,15 @@ if TYPE_CHECKING:
     from attnlab.evaluation.mask_recorder import record_masks
     from attnlab.models.insert_attention import insert_attention, remove_attention
     from attnlab.models.network import build, load
+    from attnlab.records.frames import load_history, load_results
     from attnlab.records.predictions import load_predictions
-    from attnlab.records.record import load_results
     from attnlab.training.classifier import Classifier
     from attnlab.training.train import train
 
 __version__ = "0.1.0"
 __all__ = [
     "Classifier", "build", "cam_layer", "cams", "config", "create_attention", "insert_attention", "load",
-    "load_predictions", "load_results", "mask_maps", "record_masks", "remove_attention", "train",
+    "load_history", "load_predictions", "load_results", "mask_maps", "record_masks", "remove_attention", "train",
 ]  # fmt: skip
 
 # Names are imported when first used: composing a config, or printing help, must not wait for torch.
@@ -50,8 +51,9 @@ _HOME = {
     "create_attention": "attnlab.attention.by_line",
     "insert_attention": "attnlab.models.insert_attention",
     "load": "attnlab.models.network",
+    "load_history": "attnlab.records.frames",
     "load_predictions": "attnlab.records.predictions",
-    "load_results": "attnlab.records.record",
+    "load_results": "attnlab.records.frames",
     "mask_maps": "attnlab.evaluation.maps",
     "record_masks": "attnlab.evaluation.mask_recorder",
     "remove_attention": "attnlab.models.insert_attention",

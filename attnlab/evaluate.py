@@ -1,5 +1,7 @@
 """Test a finished run on another dataset or split: `python -m attnlab.evaluate run=ID [dataset=cifar10] [split=val]`.
 
+run: an id or its first characters, last, or values: run="attention=se seed=0".
+Without dataset=NAME, keys as dataset.root=DIR are those of the run's own dataset.
 Images are normalised as the run's training images were. run.root=DIR names the folder of these images, if another
 dataset is tested and they are not in the usual place. Overrides of dataset and machine: as of attnlab.run. The
 precision is the run's own, unless machine.precision names another one. The scores are printed and written to
@@ -14,7 +16,10 @@ from typing import Any
 from attnlab.configuration.cli import command_line
 from attnlab.configuration.compose import check, compose_file
 from attnlab.errors import ConfigError
+from attnlab.evaluation.chosen_runs import own_dataset
+from attnlab.records.run_folder import title_in
 from attnlab.records.source_code import print_warnings
+from attnlab.tables.named_run import named_run
 
 SPLITS = ("val", "test", "train")
 OWN = ("run", "split", "run.root")
@@ -37,12 +42,17 @@ def evaluate(overrides: Sequence[str]) -> dict[str, Any]:
         raise ConfigError(f"unknown key {unknown[0].split('=', 1)[0]}; allowed are {allowed}")
     if (split := values.get("split", "test")) not in SPLITS:
         raise ConfigError(f"unknown choice split={split}; allowed are {', '.join(SPLITS)}")
-    cfg = check(compose_file("run", rest))
+    of_dataset = [override for override in rest if sections[override] == "dataset"]
+    cfg = check(compose_file("run", [override for override in rest if override not in of_dataset]))
+    run = named_run(values.get("run", ""), cfg["output_dir"])
+    if of_dataset:
+        named = any(override.startswith("dataset=") for override in of_dataset)
+        cfg = check(compose_file("run", [*([] if named else own_dataset(run, cfg["output_dir"])), *rest]))
     places = ("dataset.root", "dataset.cache")  # where the same images lie; they choose no other dataset
     names_dataset = any(o.split("=", 1)[0] not in places and section == "dataset" for o, section in sections.items())
     from attnlab.training.retest import retest  # imports torch and Lightning; the checks above need neither
 
-    return retest(values.get("run", ""), split, cfg, dataset=names_dataset, run_root=values.get("run.root"))
+    return retest(run, split, cfg, dataset=names_dataset, run_root=values.get("run.root"))
 
 
 @command_line()
@@ -56,7 +66,8 @@ def main() -> None:
     for name in ("top1_error", "top5_error", "loss", "calibration_error"):
         print(f"{name:18}{scores[name]:.4f}")
     where = f"split {scores['split']}, {scores['precision']}"
-    print(f"run {scores['run']}, {where}, written to {Path(scores['file'])}")
+    path = Path(scores["file"])
+    print(f"{title_in(path.parents[1])}, {where}, written to {path}")
 
 
 if __name__ == "__main__":

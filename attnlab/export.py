@@ -1,5 +1,6 @@
 """Export a finished run's network: `python -m attnlab.export run=ID format=onnx|torch_export [output_dir=DIR]`.
 
+run: an id or its first characters, last, or values: run="attention=se seed=0".
 The file maps normalised images (B, 3, H, W) to logits (B, classes), B free, and needs no attnlab. It is written to
 OUTPUT_DIR/<id>/net.onnx or net.pt2 after it has given the network's logits: in onnxruntime, or in torch.
 format=onnx needs the extra attnlab[onnx].
@@ -13,6 +14,7 @@ from attnlab.configuration.cli import command_line
 from attnlab.configuration.messages import missing, unknown_choice, unknown_key
 from attnlab.errors import ConfigError
 from attnlab.records.source_code import print_warnings
+from attnlab.tables.named_run import RUN, named_run
 
 FORMATS = ("onnx", "torch_export")
 KEYS = ("run", "format", "output_dir")
@@ -26,12 +28,14 @@ def export(arguments: Sequence[str]) -> tuple[Path, float]:
     if unknown := [key for key in values if key not in KEYS]:
         raise ConfigError(unknown_key(unknown[0], KEYS))
     if "run" not in values:
-        raise ConfigError(missing("run", "the id of a finished run"))
+        raise ConfigError(missing("run", f"a finished run: {RUN}"))
     if values.get("format") not in FORMATS:
         raise ConfigError(unknown_choice("format", values.get("format", "null"), FORMATS))
+    output_dir = values.get("output_dir", "outputs")
+    run = named_run(values["run"], output_dir)
     from attnlab.models.export_net import export_run  # imports torch; the checks above need none
 
-    return export_run(values["run"], values.get("output_dir", "outputs"), values["format"])
+    return export_run(run, output_dir, values["format"])
 
 
 @command_line()

@@ -4,6 +4,7 @@ python -m attnlab.judge run=ID                          all parts except the slo
 python -m attnlab.judge run=ID parts=localisation,pgd   the named parts
 python -m attnlab.judge table=NAME [...]                every recorded run of a table; arguments as of attnlab.run
 
+run: an id or its first characters, last, or values: run="attention=se seed=0".
 parts=all;  images=1000: number of test images, drawn evenly over the classes;  force=true: judge again;
 transfer=DATASET transfer.root=DIR: a linear classifier on the frozen features, on another dataset;
 output_dir, dataset.root, machine.*: as of attnlab.run.
@@ -22,6 +23,7 @@ from attnlab.evaluation.chosen_runs import choose_runs, read_boolean, read_posit
 from attnlab.evaluation.judge_run import DEFAULT, IMAGES, PARTS, judge
 from attnlab.evaluation.judgement_table import show
 from attnlab.records.judgement import FILE
+from attnlab.records.run_folder import title_in
 from attnlab.records.source_code import print_warnings
 
 __all__ = ["DEFAULT", "PARTS", "judge", "judge_chosen_runs", "show"]
@@ -61,7 +63,7 @@ def main() -> None:
     for found, path in judge_chosen_runs(arguments):
         if one:
             show(found)
-        print(f"run {found['run']}: judged {', '.join(found['parts'])}; written to {path}", flush=True)
+        print(f"{title_in(path.parent)}: judged {', '.join(found['parts'])}; written to {path}", flush=True)
 
 
 if __name__ == "__main__":

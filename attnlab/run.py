@@ -12,6 +12,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+import attnlab
 from attnlab.configuration.cli import EXPECTED, command_line
 from attnlab.configuration.compose import check
 from attnlab.configuration.groups import CONF, LAUNCHER_PACKAGES, choices
@@ -27,6 +28,7 @@ from attnlab.machine.processes import die_with
 from attnlab.records.provenance import doubts, doubts_and_remedies
 from attnlab.records.record import read_record
 from attnlab.records.source_code import print_warnings
+from attnlab.tables.named_run import with_parents
 
 #: what Hydra raises for a group that is set to null
 UNEXPECTED_OF_HYDRA = (ValueError, TypeError, AttributeError)
@@ -74,7 +76,7 @@ def help_text() -> str:
     keys = re.findall(r"^(\w+: *\S+ +#.*)$", (CONF / "run.yaml").read_text(), flags=re.MULTILINE)
     lines += ["", "Keys:", "", *(f"  {key}" for key in keys), ""]
     lines += ["All keys of the chosen groups, to override as in recipe.epochs=10: python -m attnlab.run --cfg job"]
-    lines += ["Hydra's own options: --hydra-help"]
+    lines += ["Hydra's own options: --hydra-help", "Other commands (runs, report, look, judge, ...): python -m attnlab"]
     return "\n".join(lines)
 
 
@@ -106,6 +108,9 @@ def main() -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(help_text())
         return
+    if "--version" in sys.argv[1:]:  # Hydra would print its own
+        print(f"attnlab {attnlab.__version__}")
+        return
     for flag in ("-m", "--multirun"):  # Hydra accepts the flag only before the overrides
         if flag in sys.argv[1:]:
             sys.argv.remove(flag)
@@ -115,6 +120,7 @@ def main() -> None:
     plugins.register()
     register_resolvers()
     print_warnings()
+    sys.argv[1:] = with_parents(sys.argv[1:])
     if is_sweep(sys.argv[1:]):
         ranks.refuse_sweep()
         if print_configs(sys.argv[1:]):

@@ -149,7 +149,7 @@ def of_doors(*doors):
 
 
 def test_every_command_is_one_that_is_checked():
-    doors = ("run", "report", "look", "judge", "evaluate", "bench", "export")
+    doors = ("run", "runs", "report", "look", "judge", "evaluate", "bench", "export")
     for page, words in commands():
         if words[0] in ("python", "torchrun"):
             assert "-m" in words, (page, words)
@@ -180,13 +180,13 @@ def test_runs_sweeps_and_tables_compose(door, arguments, lab, monkeypatch):
         config(arguments)
 
 
-@pytest.mark.parametrize(("door", "arguments"), of_doors("report", "look", "judge", "evaluate", "export"))
+@pytest.mark.parametrize(("door", "arguments"), of_doors("runs", "report", "look", "judge", "evaluate", "export"))
 def test_other_doors_take_their_arguments(door, arguments, lab):
     """As far as the first record, of which there is none here."""
     if "table=mine" in arguments:
         arguments = ["table=demo"]  # the page's own table is tested below
     done = in_lab(lab, door, *(a for a in arguments if not a.startswith("source=")))
-    missing = rf"run={NO_RUN}|no finished run|none of its (0 recorded )?runs|no run"
+    missing = rf"run={NO_RUN}|no (such )?finished run|none of its (0 recorded )?runs|no run"
     assert done.returncode == 0 or re.search(missing, done.stderr), done.stderr
 
 

@@ -382,5 +382,8 @@ def test_channels_last_and_compile_change_no_key(tiny, monkeypatch):
 def test_load_names_what_there_is(tiny):
     record = attnlab.train(attnlab.config(tiny))
     output_dir = folder_of(tiny).parent
-    with pytest.raises(ConfigError, match=rf"run=zzz: no such finished run in output_dir=.*; there are {record['id']}"):
+    with pytest.raises(
+        ConfigError,
+        match=rf"run=zzz: no such finished run in output_dir=.*; there are\n  {record['id']}  none resnet8 ",
+    ):
         attnlab.load("zzz", output_dir)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from attnlab.configuration import removed
+from attnlab.configuration.keys import every_key
 from attnlab.configuration.messages import missing, unknown_choice, unknown_key, wrong_value
 from attnlab.configuration.recipe_checks import check_recipe
 from attnlab.configuration.schema import CHECKS, KEYS, MAY_LACK, NO_ATTENTION
@@ -64,7 +65,7 @@ def _check_keys(values: Mapping[str, Any]) -> None:
         for name, value in node.items():
             key = f"{above}{name}"
             if name not in known and value is not None and key not in removed.KEYS:
-                raise ConfigError(unknown_key(key, [f"{above}{other}" for other in known]))
+                raise ConfigError(unknown_key(key, [f"{above}{other}" for other in known], every_key(values)))
 
 
 def _check_finite(node: Any, key: str = "") -> None:

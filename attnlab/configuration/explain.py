@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from hydra.errors import HydraException
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from attnlab.configuration.groups import LAUNCHER_PACKAGES, choices, is_group
-from attnlab.configuration.hydra_compose import parent_node, siblings
+from attnlab.configuration.hydra_compose import all_keys, parent_node, siblings
 from attnlab.configuration.messages import unknown_choice, unknown_key, wrong_value
 from attnlab.configuration.schema import CHECKS, NO_ATTENTION
 from attnlab.errors import AttnlabError
@@ -120,6 +122,14 @@ def _unknown_key(key: str, text: str, overrides: list[str]) -> str:
         if parents == ["attention"] and node.get("_target_") == NO_ATTENTION:
             known = ", ".join(f"attention.{name}" for name in node if name != "_target_")
             return f"unknown key {key}; attention=none has only {known}; choose an attention, as attention=se"
+        adds = "" if "Could not delete" in text else _way_to_add(key, node)
     except (HydraException, OmegaConfBaseException, AttributeError, TypeError):
-        return f"unknown key {key}"
-    return unknown_key(key, siblings(key, overrides))
+        return unknown_key(key, [], all_keys(overrides))
+    message = unknown_key(key, siblings(key, overrides), all_keys(overrides))
+    return message if "did you mean" in message else message + adds
+
+
+def _way_to_add(key: str, node: Any) -> str:
+    """How to give a class or function an argument that the yaml does not list; empty where `node` names none."""
+    target = node.get("_target_") if isinstance(node, DictConfig) else None
+    return f"; +{key}=... adds it, if {target} has it" if isinstance(target, str) else ""

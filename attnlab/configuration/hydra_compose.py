@@ -6,10 +6,11 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from attnlab.configuration.groups import CONF, groups, is_group
+from attnlab.configuration.keys import every_key
 from attnlab.configuration.replaced_nodes import spelled_out
 from attnlab.configuration.resolvers import register_resolvers
 
@@ -36,13 +37,31 @@ def parent_node(key: str, overrides: Iterable[str]) -> Any:
 
     Where a node on the way is an interpolation, that node. Raises what Hydra and OmegaConf raise.
     """
-    chosen = [o.split(",")[0] for o in overrides if "=" in o and is_group(o.split("=", 1)[0])]
-    node: Any = compose_raw("run", chosen, hydra_node=key.startswith("hydra."))
+    node: Any = _with_groups(overrides, hydra_node=key.startswith("hydra."))
     for part in key.split(".")[:-1]:
         node = node._get_node(part)
         if node._is_interpolation():
             return node
     return node
+
+
+def all_keys(overrides: Iterable[str]) -> list[str]:
+    """Every key, in full, of the config of the groups that the overrides choose; empty where they do not compose.
+
+    A group such as attention/mask is there as attention.mask, also where the chosen attention has none.
+    """
+    below = [group.replace("/", ".") for group in groups() if "/" in group]
+    try:
+        found = every_key(OmegaConf.to_container(_with_groups(overrides), resolve=False))
+    except (HydraException, OmegaConfBaseException):
+        return []
+    return list(dict.fromkeys([*found, *below]))
+
+
+def _with_groups(overrides: Iterable[str], *, hydra_node: bool = False) -> DictConfig:
+    """The config of the groups that the overrides choose; of a sweep, the first choice."""
+    chosen = [o.split(",")[0] for o in overrides if "=" in o and is_group(o.split("=", 1)[0])]
+    return compose_raw("run", chosen, hydra_node=hydra_node)
 
 
 def siblings(key: str, overrides: Iterable[str]) -> list[str]:

@@ -1,11 +1,12 @@
 """The wording of messages about config keys: what is wrong, the key and its value, then what is allowed."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from attnlab.configuration import removed
 from attnlab.configuration.groups import choices
+from attnlab.configuration.meant import common_start, meant
 
 #: a choice that two nets could mean -> both
 BOTH = {
@@ -28,9 +29,15 @@ def unknown_choice(group: str, choice: str, names: Iterable[str] | None = None) 
     return f"unknown choice {group}={choice}" + _allowed(choice, choices(group) if names is None else names)
 
 
-def unknown_key(key: str, names: Iterable[str]) -> str:
-    """`unknown key recipe.epoch; did you mean recipe.epochs? allowed are ...`."""
-    return f"unknown key {key}" + _allowed(key, names)
+def unknown_key(key: str, names: Iterable[str], everywhere: Sequence[str] = ()) -> str:
+    """`unknown key lr; did you mean recipe.optimizer.lr? allowed are ...`.
+
+    names: the keys that are allowed in its place;  everywhere: all full keys of the config, one of which may be meant.
+    """
+    names = _in_length_order(names)
+    hint = f" did you mean {' or '.join(found)}?" if (found := meant(key, names, everywhere)) else ""
+    allowed = f" allowed are {', '.join(names)}" if names else ""
+    return f"unknown key {key}" + (f";{hint}{allowed}" if hint or allowed else "")
 
 
 def missing(key: str, allowed: str) -> str:
@@ -44,13 +51,13 @@ def as_typed(value: Any) -> str:
 
 
 def _allowed(given: str, names: Iterable[str]) -> str:
-    names = sorted(names, key=lambda name: (len(name), name))  # variants have longer names than what they vary
+    names = _in_length_order(names)
     close = difflib.get_close_matches(given, names, n=3)
-    best = max(close, key=lambda name: _common_start(name, given), default="")
+    best = max(close, key=lambda name: common_start(name, given), default="")
     hint = f" did you mean {best}?" if best else ""
     return f";{hint} allowed are {', '.join(names)}" if names else ""
 
 
-def _common_start(one: str, other: str) -> int:
-    """The number of characters with which both texts begin."""
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+def _in_length_order(names: Iterable[str]) -> list[str]:
+    """Variants have longer names than what they vary."""
+    return sorted(names, key=lambda name: (len(name), name))

@@ -64,13 +64,17 @@ def _or_null(rule: Rule) -> Rule:
     return lambda value: value is None or test(value), f"{words}, or null"
 
 
+def _named(key: str) -> Rule:
+    words = f"a group with _target_; {key}._target_=NAME changes only that"
+    return lambda value: isinstance(value, Mapping) and "_target_" in value, words
+
+
 _seed: Rule = (lambda value: _is_integer(value, 0) and value < 2**32, "an integer from 0 to 4294967295")
 _boolean: Rule = (lambda value: isinstance(value, bool), "true or false")
 _folder: Rule = (lambda value: isinstance(value, str) and bool(value), "a folder")
 _above_zero = _number(lambda value: value > 0, "a number above 0")
 _from_zero = _number(lambda value: value >= 0, "a number from 0")
 _share = _number(lambda value: 0 < value < 1, "a number above 0 and below 1")
-_named: Rule = (lambda value: isinstance(value, Mapping) and "_target_" in value, "a group with _target_")
 
 #: key -> its rule. The keys of one attention, model or head are checked by its constructor (targets.py).
 CHECKS: dict[str, Rule] = {
@@ -119,8 +123,8 @@ CHECKS: dict[str, Rule] = {
     "recipe.stochastic_depth": _or_null(_share),
     "recipe.early_stopping.patience": _or_null(_integer(1, " (epochs)")),
     "recipe.early_stopping.min_delta": _or_null(_from_zero),
-    "recipe.optimizer": _named,
-    "recipe.schedule": _named,
+    "recipe.optimizer": _named("recipe.optimizer"),
+    "recipe.schedule": _named("recipe.schedule"),
     "recipe.optimizer.lr": _above_zero,
     "recipe.augment": _or_null((lambda value: isinstance(value, Mapping), "a group")),
     "recipe.augment.flip": _or_null(_boolean),

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from attnlab.configuration.checks import extra_keys
 from attnlab.configuration.explain import explain, refused_key
 from attnlab.configuration.groups import is_group
-from attnlab.configuration.hydra_compose import siblings
+from attnlab.configuration.hydra_compose import all_keys, siblings
 from attnlab.configuration.identity import SECTIONS
 from attnlab.configuration.messages import unknown_key
 from attnlab.configuration.overrides import parse
@@ -111,7 +111,7 @@ def check_left_out(jobs: Sequence[Composed]) -> None:
                 allowed = _keys_beside(key, [[*other.overrides, *other.left_out] for other in jobs])
                 if key in allowed or "/" in key:
                     raise ConfigError(f"unknown key {key}; all runs have attention=none, which has no such key")
-                raise ConfigError(unknown_key(key, allowed))
+                raise ConfigError(unknown_key(key, allowed, all_keys(job.overrides)))
 
 
 def left_out(jobs: Sequence[Composed]) -> str:
@@ -145,7 +145,7 @@ def _refusal(overrides: Sequence[str], error: Exception, jobs: Sequence[Sequence
         return explain(error, overrides)
     allowed = _keys_beside(key, jobs)
     if key not in allowed:
-        return unknown_key(key, allowed)
+        return unknown_key(key, allowed, all_keys(overrides))
     common = set.intersection(*(set(job) for job in jobs))
     where = " ".join(o for o in overrides if o not in common)
     return f"unknown key {key} with {where}, but other runs of this sweep have it; leave out {where}, or the key"

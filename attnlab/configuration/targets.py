@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import sys
 from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -24,6 +25,7 @@ TRUSTED = ("attnlab", "torch", "torchvision", "timm", "torchmetrics")
 DATASETS, SCHEDULES = ("attnlab.data",), ("attnlab.schedules",)
 #: whose functions a config may name: attentions that compose gates; not those that build from a config
 ATTENTIONS, BUILDERS = ("attnlab.attention",), ("attnlab.attention.placement",)
+OR_TRUSTED = ", or of a package that ATTNLAB_TRUST in the environment names"
 
 
 def _is(found: Any, kind: type) -> bool:
@@ -48,12 +50,12 @@ def _within(module: str, packages: tuple[str, ...]) -> bool:
 KINDS: dict[str, tuple[Callable[[Any, tuple[str, ...]], bool], str]] = {
     "dataset": (
         lambda found, own: _is(found, LightningDataModule) and _within(found.__module__, DATASETS + own),
-        "a dataset of attnlab.data",
+        f"a dataset of attnlab.data{OR_TRUSTED}",
     ),
     "recipe.optimizer": (lambda found, own: _is(found, Optimizer), "an optimizer class, as torch.optim.SGD"),
     "recipe.schedule": (
         lambda found, own: _function_of(found, SCHEDULES + own) or _is_schedule_of_torch(found),
-        "a function of attnlab.schedules, or a schedule of torch.optim.lr_scheduler that needs no metric",
+        f"a function of attnlab.schedules{OR_TRUSTED}, or a schedule of torch.optim.lr_scheduler that needs no metric",
     ),
 }
 MODULE = (
@@ -61,7 +63,7 @@ MODULE = (
         (_is(found, nn.Module) and not _is(found, LightningModule))
         or (_function_of(found, ATTENTIONS + own) and not _function_of(found, BUILDERS))
     ),
-    "a network module, or a function of attnlab.attention",
+    f"a network module, or a function of attnlab.attention{OR_TRUSTED}",
 )
 
 
@@ -76,7 +78,10 @@ def target(node: Mapping[str, Any], key: str) -> Callable[..., Any]:
     packages = TRUSTED + own
     if not _within(path, packages) or path in packages:
         names = " or ".join(f"{name}." for name in packages)
-        raise ConfigError(wrong_value(f"{key}._target_", path, f"a name that begins with {names}"))
+        top = path.split(".")[0]
+        mine = "." in path and top not in sys.stdlib_module_names
+        way = f"; if you trust it, set ATTNLAB_TRUST={top} in the environment" if mine else ""
+        raise ConfigError(wrong_value(f"{key}._target_", path, f"a name that begins with {names}") + way)
     try:
         found = get_object(path)
     except Exception as error:
@@ -132,9 +137,10 @@ def construct(node: Mapping[str, Any], key: str, *args: Any, **context: Any) -> 
     if not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
         positional = list(accepted)[: len(args)]
         allowed = [name for name in (*accepted, *facts) if name not in context and name not in positional]
-        for name in knobs:
-            if name not in allowed:
-                raise ConfigError(unknown_key(f"{key}.{name}", [f"{key}.{other}" for other in allowed]))
+        if unknown := [name for name in knobs if name not in allowed]:
+            without = " ".join(f"~{key}.{name}" for name in unknown)
+            message = unknown_key(f"{key}.{unknown[0]}", [f"{key}.{other}" for other in allowed])
+            raise ConfigError(f"{message}; {without} leaves out what the yaml sets")
     check_types(make, knobs, key)
     try:
         return make(*args, **knobs, **context)

@@ -83,10 +83,9 @@ def generate(
     # One generator for each purpose, so that the size of a split shifts no random number of the other.
     digits, train, test = (torch.Generator().manual_seed(3 * seed + k) for k in range(3))
     train_pool, test_pool = _split_digits(digits)
-    return {
-        "train": _generate_split(_draw_scenes(train_pool, TRAIN_PHOTOS, train_size, background_bias, train, difficulty)),
-        "test": _generate_split(_draw_scenes(test_pool, TEST_PHOTOS, test_size, 0.0, test, difficulty)),
-    }
+    train_scenes = _draw_scenes(train_pool, TRAIN_PHOTOS, train_size, background_bias, train, difficulty)
+    test_scenes = _draw_scenes(test_pool, TEST_PHOTOS, test_size, 0.0, test, difficulty)
+    return {"train": _generate_split(train_scenes), "test": _generate_split(test_scenes)}
 
 
 def on_training_photos(size: int, seed: int = 0, difficulty: Difficulty = DEFAULT) -> Split:

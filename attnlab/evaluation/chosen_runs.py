@@ -1,4 +1,4 @@
-"""The finished runs that `run=ID` or `table=NAME` chooses, for the commands attnlab.judge and attnlab.look."""
+"""The finished runs that `run=...` or `table=NAME` chooses, for the commands attnlab.judge and attnlab.look."""
 
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from attnlab.configuration.compose import check, compose_file
+from attnlab.configuration.groups import choices
+from attnlab.configuration.messages import as_typed
+from attnlab.configuration.names import departures, name_of, read_choice
 from attnlab.configuration.overrides import parse
 from attnlab.errors import ConfigError
-from attnlab.records.record import Record, find_run, gather, read_valid_record
+from attnlab.records.record import Record, gather, read_config, read_valid_record
 from attnlab.tables.grid import Grid, read_grid
+from attnlab.tables.named_run import named_run
 from attnlab.tables.progress import progress_of
 
 FOLDERS = ("dataset.root", "dataset.cache")
@@ -39,14 +43,16 @@ def choose_runs(arguments: Sequence[str], own: Collection[str]) -> ChosenRuns:
 
     Raises ConfigError for a run or a table that is not found, and for a key that the command does not have.
     """
-    items = dict(zip(arguments, parse(arguments, "the command line"), strict=True))
+    runs = [argument.partition("=")[2] for argument in arguments if argument.startswith("run=")]
+    # Hydra cannot parse all values of run=
+    others = [argument for argument in arguments if not argument.startswith("run=")]
+    items = dict(zip(others, parse(others, "the command line"), strict=True))
     mine = {
         item.key_or_group: list(item.sweep_string_iterator()) if item.is_sweep_override() else item.value()
         for item in items.values()
         if item.key_or_group in own
     }
-    rest = [argument for argument, item in items.items() if item.key_or_group not in (*own, "run")]
-    runs = [argument.partition("=")[2] for argument, item in items.items() if item.key_or_group == "run"]
+    rest = [argument for argument, item in items.items() if item.key_or_group not in own]
     folders = tuple(argument for argument in rest if argument.partition("=")[0] in FOLDERS)
     table = [argument for argument in rest if argument.startswith("table=")]
     if len(runs) + len(table) != 1:
@@ -57,10 +63,10 @@ def choose_runs(arguments: Sequence[str], own: Collection[str]) -> ChosenRuns:
     if runs:
         if unknown := [argument for argument in rest if argument not in (*general, *folders)]:
             allowed = ", ".join(sorted(("run", "table", *own, "output_dir", "machine", *FOLDERS), key=len))
-            raise ConfigError(
-                f"unknown key {unknown[0].partition('=')[0]}; allowed are {allowed} and keys below machine"
-            )
-        folder = find_run(runs[0], output_dir)
+            message = f"unknown key {unknown[0].partition('=')[0]}; allowed are {allowed} and keys below machine"
+            quotes = f'; values that name a run stand in quotes: run="{runs[0]} {unknown[0]}"' if "=" in runs[0] else ""
+            raise ConfigError(message + quotes)
+        folder = output_dir / named_run(runs[0], output_dir)
         return ChosenRuns(output_dir, cfg["machine"], folders, mine, (read_valid_record(folder),))
     grid = read_grid(rest)
     found, left_out = gather(output_dir)
@@ -89,3 +95,17 @@ def read_boolean(own: Mapping[str, Any], key: str) -> bool:
     if not isinstance(value, bool):
         raise ConfigError(f"wrong value {key}={value}; allowed is true or false")
     return value
+
+
+def own_dataset(run: str, output_dir: str | Path) -> list[str]:
+    """The overrides that compose the dataset of a run: `dataset=folder`, `++dataset.image_size=16`.
+
+    Empty for a dataset of another package, which attnlab.evaluate cannot compose.
+    """
+    values = read_config(Path(output_dir) / run)
+    node = values["dataset"]
+    choice = name_of("dataset", node, values).split()[0]
+    if choice not in choices("dataset"):
+        return []
+    changed = departures("dataset", read_choice("dataset", choice), node, values)
+    return [f"dataset={choice}", *(f"++dataset.{key}={as_typed(node.get(key))}" for key in changed)]

@@ -17,6 +17,7 @@ from attnlab.evaluation.score import Part
 from attnlab.machine import hardware, versions
 from attnlab.records.judgement_code import facts, why_anew
 from attnlab.records.record import read_record
+from attnlab.records.run_folder import title_in
 
 JUDGES: dict[str, Callable[[FinishedRun, FinishedRun | None], Part]] = {
     "localisation": suite_maps.judge_localisation,
@@ -62,7 +63,7 @@ def judge_parts(
                 of_unknown_code += [name] if earlier[name].get("of") is None else []
                 continue
             if reason:
-                print(f"  {folder.name}: {name} is judged again: {reason}", flush=True)
+                print(f"  {title_in(folder)}: {name} is judged again: {reason}", flush=True)
             if transfer:
                 part = suite_errors.judge_transfer(run(), dataset, transfer[1])
             else:
@@ -86,7 +87,7 @@ def judge_parts(
         yield name, part | {"settings": settings, "of": of}
     if of_unknown_code:
         names = ", ".join(of_unknown_code)
-        print(f"  {folder.name}: judged by unknown code: {names}; force=true judges again", flush=True)
+        print(f"  {title_in(folder)}: judged by unknown code: {names}; force=true judges again", flush=True)
 
 
 def _control_id(config: Mapping[str, Any], output_dir: Path) -> str | None:

@@ -21,15 +21,23 @@ def expected_end(jobs: Sequence[Job], n_jobs: int, now: datetime) -> datetime | 
 
 def tally(jobs: Sequence[Job], n_jobs: int) -> str:
     """`3 of 10 done, 1 failed, 6 to go, ends about 14:32:10`."""
+    return ", ".join(filter(None, [counts(jobs), end(jobs, n_jobs)]))
+
+
+def counts(jobs: Sequence[Job]) -> str:
+    """`3 of 10 done, 1 failed, 6 to go`."""
     count = Counter(job.state for job in jobs)
-    left = count["waiting"] + count["running"]
     done = count["done"] + count["recorded"] + count["double"]
-    text = f"{done} of {len(jobs)} done, {count['failed']} failed, {left} to go"
+    return f"{done} of {len(jobs)} done, {count['failed']} failed, {count['waiting'] + count['running']} to go"
+
+
+def end(jobs: Sequence[Job], n_jobs: int) -> str:
+    """`ends about 14:32:10`; empty where all jobs have ended, or it is not known yet."""
     now = datetime.now()
-    end = expected_end(jobs, n_jobs, now)
-    if left and end:
-        text += f", ends about {end:%H:%M:%S}" + (f" on {end:%a %d %b}" if end.date() != now.date() else "")
-    return text
+    expected = expected_end(jobs, n_jobs, now)
+    if expected is None:
+        return ""
+    return f"ends about {expected:%H:%M:%S}" + (f" on {expected:%a %d %b}" if expected.date() != now.date() else "")
 
 
 class Lines:
@@ -81,7 +89,9 @@ class Bars:
         for job in self.jobs:
             if job.state == "running":
                 if job.number not in self.running:
-                    self.running[job.number] = self.bars.add_task(job.title, total=1.0, note="")
+                    self.running[job.number] = self.bars.add_task(
+                        f"#{job.number} {job.name} {job.id}", total=1.0, note=""
+                    )
                 note = f"{100 * job.share:3.0f} %  {job.rate:,.0f} images/s" if job.share else "starts"
                 self.bars.update(self.running[job.number], completed=job.share, note=note)
             elif job.number in self.running:
@@ -90,7 +100,8 @@ class Bars:
         self.bars.update(
             self.sweep,
             completed=len(over) + sum(job.share for job in self.jobs if job.state == "running"),
-            note=tally(self.jobs, self.n_jobs),
+            description=f"sweep {counts(self.jobs)}",
+            note=end(self.jobs, self.n_jobs),
         )
         self.bars.refresh()
 

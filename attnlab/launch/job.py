@@ -13,8 +13,10 @@ from typing import Any
 from omegaconf import DictConfig
 
 from attnlab.configuration.compose import Checked
+from attnlab.configuration.run_name import run_name
 from attnlab.launch.objective import Value
 from attnlab.launch.one_run import print_failure
+from attnlab.machine import terminal
 from attnlab.machine.processes import INTERRUPTED, STOPS, die_with
 
 BROKEN_PIPE = 128 + signal.SIGPIPE  # exit status of a job whose output nobody reads
@@ -88,7 +90,12 @@ class Job:
 
     @property
     def title(self) -> str:
-        return f"#{self.number} {self.id} {' '.join(self.differs)}"
+        return f"#{self.number} {self.id} {self.name}"
+
+    @property
+    def name(self) -> str:
+        """What makes it differ from the other jobs; of a single job, its attention, model, dataset and seed."""
+        return " ".join(self.differs) or (run_name(self.values) if self.values else "")
 
     @property
     def elapsed(self) -> float:
@@ -139,7 +146,7 @@ class Job:
             code = BROKEN_PIPE
         except Exception as error:
             with suppress(OSError):
-                report(error=print_failure(error))
+                report(error=print_failure(error, self.title))
         finally:  # whatever happens, the job must not go on as a second launcher
             try:
                 sys.stdout.flush()
@@ -187,7 +194,12 @@ def _how_it_ended(code: int) -> str:
 
 
 def _redirect_output(print_to: int) -> None:
-    """Send what the job prints into the pipe; stderr only when it is the terminal, not a log file."""
+    """Send what the job prints into the pipe; stderr only when it is the terminal, not a log file.
+
+    COLUMNS then tells the job how wide the terminal is, where its launcher shows the lines.
+    """
+    if columns := terminal.width():
+        os.environ[terminal.COLUMNS] = str(columns)
     os.dup2(print_to, 1)
     if sys.stderr.isatty():
         os.dup2(print_to, 2)

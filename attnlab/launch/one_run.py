@@ -23,21 +23,24 @@ def run_one(
     *,
     on_progress: Callable[[float, float], None] | None = None,
     on_lost_rank: Callable[[str], None] | None = None,
+    name: str | None = None,
 ) -> Value | None:
     """Train one run; return the value of its objective, for sweepers that minimise it (attnlab.launch.objective).
 
-    overrides: what the user typed, printed with the run's id.  The callbacks are those of attnlab.train.
+    overrides: what the user typed, printed with the run's id.  name and the callbacks: as of attnlab.train.
     """
     if ranks.is_first():
         print(f"{run_id(values)}: {' '.join(overrides) or 'defaults'}", flush=True)
     from attnlab.training.train import train
 
-    record = train(values, on_progress=on_progress, on_lost_rank=on_lost_rank)
+    record = train(values, on_progress=on_progress, on_lost_rank=on_lost_rank, name=name)
     return value_of(record, values.get("objective"))
 
 
-def print_failure(error: Exception) -> str:
-    """Print a failed run's message to stderr and return it, without secrets.
+def print_failure(error: Exception, title: str = "") -> str:
+    """Print a failed run's message to stderr, after its title, and return the message, without secrets.
+
+    title: of a job of a sweep, since the lines of several jobs are mixed.
 
     The traceback precedes the message for errors that attnlab does not expect, and with ATTNLAB_TRACEBACK=1.
     """
@@ -48,5 +51,5 @@ def print_failure(error: Exception) -> str:
         message = f"{ranks.name()}: {message}"
     if os.environ.get("ATTNLAB_TRACEBACK") or not expected:
         print(hide("".join(traceback.format_exception(error))), end="", file=sys.stderr)
-    print(f"attnlab: {message}", file=sys.stderr, flush=True)
+    print(f"attnlab: {f'{title}: ' if title else ''}{message}", file=sys.stderr, flush=True)
     return message

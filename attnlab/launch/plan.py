@@ -14,6 +14,7 @@ from omegaconf import DictConfig, open_dict
 from attnlab.configuration.compose import check
 from attnlab.configuration.identity import run_id
 from attnlab.configuration.replaced_nodes import spelled_out
+from attnlab.configuration.run_name import title_of
 from attnlab.configuration.sweep_arguments import Composed, compose_jobs, left_out
 from attnlab.launch.expected_time import SOURCE, Estimate
 from attnlab.launch.job import Job
@@ -73,7 +74,7 @@ class Plan:
                 job.state = "other code" if job.doubts else "recorded"
                 if job.state == "recorded":
                     job.value = _recorded_value(job)
-                    print(f"{job.id}: {recorded_line(job.values)}", flush=True)
+                    print(f"{title_of(job.name, job.id)}: {recorded_line(job.values)}", flush=True)
             first_of.setdefault(job.id, job.number)
 
     def print_jobs(self, seconds_of: Estimate = lambda values: None, n_jobs: int = 1) -> None:

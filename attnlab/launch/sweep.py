@@ -142,7 +142,10 @@ class Sweep:
         overrides = typed(HydraConfig.get().overrides.task)
         on_progress = (lambda done, rate: report(share=done, rate=rate)) if self.display.captures else None
         with gpus.held(gpus.wanted(values["machine"]), values["runs_per_gpu"]):
-            return run_one(values, overrides, on_progress=on_progress, on_lost_rank=lambda reason: report(error=reason))
+            return run_one(
+                values, overrides, on_progress=on_progress, on_lost_rank=lambda reason: report(error=reason),
+                name=" ".join(job.differs) or None,
+            )  # fmt: skip
 
     def _ended(self, job: Job, status: int) -> None:
         self.display.show(job.end(status, stopping=self.stopping))

@@ -4,19 +4,19 @@ import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from attnlab.configuration.run_name import MOST_LISTED, listed
 from attnlab.errors import ConfigError
 from attnlab.records.atomic import write_text
 from attnlab.records.conflicts import conflict
 from attnlab.records.record_check import checksum, fault
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 Record = dict[str, Any]
 #: the records that are tracked in the repository
 RESULTS = Path("results")
+#: in place of an id: the run that finished last
+LAST = "last"
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -103,18 +103,51 @@ def is_recorded(folder: Path) -> bool:
     return record is not None and not fault(record, folder.name)
 
 
+def finished_folders(output_dir: str | Path) -> list[Path]:
+    """The folders below output_dir that hold a result.json, sorted; without those that were put aside."""
+    return sorted(path.parent for path in Path(output_dir).glob("*/result.json") if "." not in path.parent.name)
+
+
 def find_run(run_id: str, output_dir: str | Path = "outputs", *, key: str = "run") -> Path:
-    """The folder of a finished run, by its id or the start of it. Raises ConfigError unless exactly one run fits.
+    """The folder of a finished run, by its id, the first characters of it, or `last`, the run that finished last.
 
     key: the config key by which the user named it, for the message.
+    Raises ConfigError unless exactly one run fits; the message lists those that fit, else those there are, by name.
     """
-    folders = [path.parent for path in Path(output_dir).glob("*/result.json") if "." not in path.parent.name]
-    fitting = sorted(folder for folder in folders if run_id and folder.name.startswith(run_id))
-    if len(fitting) != 1:
-        known = ", ".join(sorted(folder.name for folder in (fitting or folders))[:8]) or "none yet"
-        state = "fits several runs" if fitting else "no such finished run"
-        raise ConfigError(f"{key}={run_id}: {state} in output_dir={output_dir}; there are {known}")
-    return fitting[0]
+    folders = finished_folders(output_dir)
+    if run_id == LAST and folders:
+        return max(folders, key=_finished_at)
+    fitting = [folder for folder in folders if run_id and folder.name.startswith(run_id)]
+    if len(fitting) == 1:
+        return fitting[0]
+    begun = [path.parent.name for path in Path(output_dir).glob("*/config.yaml") if run_id]
+    if not fitting and (unfinished := [name for name in begun if name.startswith(run_id) and "." not in name]):
+        state = f"{unfinished[0]} has not finished; python -m attnlab.runs output_dir={output_dir} says how it stands"
+        raise ConfigError(f"{key}={run_id}: {state}")
+    shown = (fitting or folders)[:MOST_LISTED]
+    known = listed([(folder.name, _config_of(folder)) for folder in shown], len(fitting or folders))
+    there = f"there are\n{known}" if known else "there are none yet"
+    state = "fits several runs" if fitting else "no such finished run"
+    raise ConfigError(f"{key}={run_id}: {state} in output_dir={output_dir}; {there}")
+
+
+def _finished_at(folder: Path) -> tuple[str, int]:
+    """When a run finished, as a sortable value; older records do not say it."""
+    return str(_unchecked(folder).get("finished") or ""), (folder / "result.json").stat().st_mtime_ns
+
+
+def _config_of(folder: Path) -> Mapping[str, Any] | None:
+    """The config in a run's record; None if the record is not valid."""
+    record = _unchecked(folder)
+    return None if fault(record, folder.name) else record["config"]
+
+
+def _unchecked(folder: Path) -> Record:
+    """The record in a run's folder, not checked; empty if it cannot be read."""
+    try:
+        return dict(read_record(folder) or {})
+    except (ConfigError, TypeError, ValueError):
+        return {}
 
 
 def read_config(folder: Path, *, key: str = "run") -> dict[str, Any]:
@@ -154,22 +187,3 @@ def read_config(folder: Path, *, key: str = "run") -> dict[str, Any]:
             "has the original"
         )
     return values
-
-
-def load_results(output_dir: str | Path = "outputs") -> "pd.DataFrame":
-    """A DataFrame with a row for each finished run: id, seed, names of its parts, metrics, costs, device."""
-    import pandas as pd
-
-    from attnlab.configuration.identity import SECTIONS, cell
-    from attnlab.configuration.names import name_of
-
-    rows = []
-    for record in records(output_dir):
-        config = record["config"]
-        row = {"id": record["id"], "cell": cell(config), "seed": config["seed"]}
-        row |= {section: name_of(section, config[section], config) for section in SECTIONS}
-        row |= record["metrics"]
-        row |= {name: value for name, value in record.items() if name not in ("id", "config", "metrics", "versions")}
-        row["classes"] = config["dataset"]["classes"]
-        rows.append(row)
-    return pd.DataFrame(rows)

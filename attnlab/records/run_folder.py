@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from attnlab.configuration.identity import SECTIONS
+from attnlab.configuration.run_name import run_name, title_of
 from attnlab.configuration.secrets import hide
 from attnlab.errors import ConfigError, TrainingError
 from attnlab.machine.ranks import is_first
-from attnlab.records.record import write_json
+from attnlab.records.record import read_record, write_json
 
 #: keys of the config that control how a command runs; a run's folder does not keep them
 NOT_OF_A_RUN = ("output_dir", "force", "code", "dry_run", "n_jobs", "runs_per_gpu", "objective")
@@ -24,6 +25,12 @@ def print_once(text: str) -> None:
     """Print a line on the first rank only."""
     if is_first():
         print(text, flush=True)
+
+
+def title_in(folder: Path) -> str:
+    """The name and the id of the finished run in a folder, for messages. Raises ConfigError for a damaged record."""
+    record = read_record(folder, key="run")
+    return title_of(run_name(record["config"]), folder.name) if record else folder.name
 
 
 def without_paths(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,13 +58,16 @@ def make_writable(folder: Path, output_dir: str) -> None:
 
 
 class FolderState:
-    """What a run's folder held before this start, to restore it when the start trains nothing. Nothing is deleted."""
+    """What a run's folder held before this start, to restore it when the start trains nothing. Nothing is deleted.
+
+    title: of the run, for messages.
+    """
 
     #: files that a start writes before it trains, over those of an earlier start
     REWRITTEN = ("config.yaml", "log.csv", "error.json")
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, title: str) -> None:
+        self.folder, self.title = folder, title
         self.aside: Path | None = None
         self.found = {item.name for item in folder.iterdir()}
         self.texts = {name: (folder / name).read_bytes() for name in self.REWRITTEN if name in self.found}
@@ -71,7 +81,7 @@ class FolderState:
         self.aside.mkdir()
         for item in items:
             item.rename(self.aside / item.name)
-        print_once(f"{self.folder.name}: the old run is kept in {self.aside}")
+        print_once(f"{self.title}: the old run is kept in {self.aside}")
 
     def restore(self) -> None:
         """Remove the files that this start wrote and bring back those that it put aside."""
@@ -87,7 +97,7 @@ class FolderState:
             for item in self.aside.iterdir():
                 item.rename(self.folder / item.name)
             self.aside.rmdir()
-            print_once(f"{self.folder.name}: the old run is back in its place")
+            print_once(f"{self.title}: the old run is back in its place")
         for name, text in self.texts.items():
             if (self.folder / name).read_bytes() != text:
                 (self.folder / name).write_bytes(text)

@@ -21,6 +21,7 @@ from attnlab.tables.csv_rows import write_csv
 from attnlab.tables.formats import embedded, html_page, markdown
 from attnlab.tables.grid import read_grid
 from attnlab.tables.image_table import TWO_INTERVALS, CellOverImages, cells_over_images, missing_predictions
+from attnlab.tables.named_run import named_run
 from attnlab.tables.number_text import DASH, interval
 from attnlab.tables.over_images import calibration_error
 from attnlab.tables.page import Page, Section
@@ -46,7 +47,8 @@ def report_predictions(arguments: Sequence[str]) -> tuple[Page, list[Path]]:
         return _of_table(arguments, output_dir)
     if unknown := [a for a in arguments if a.partition("=")[0] not in ("run", "output_dir")]:
         raise ConfigError(f"{unknown[0]}: not allowed with run=ID; allowed is output_dir")
-    page, rows, panels = of_runs(runs[0].split(","), output_dir)
+    names = [runs[0]] if "=" in runs[0] else runs[0].split(",")
+    page, rows, panels = of_runs([named_run(name, output_dir) for name in names], output_dir)
     return page, _write(page, rows, panels, output_dir / "tables" / page.name)
 
 

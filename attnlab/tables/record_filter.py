@@ -19,6 +19,8 @@ from attnlab.configuration.compose import compose_file
 from attnlab.configuration.digest import canonical
 from attnlab.configuration.groups import CONF, choices
 from attnlab.configuration.identity import SECTIONS, science
+from attnlab.configuration.keys import every_key
+from attnlab.configuration.meant import meant
 from attnlab.configuration.messages import unknown_key
 from attnlab.configuration.names import departures, name_of, read_choice
 from attnlab.configuration.overrides import parse
@@ -92,6 +94,7 @@ def _is_near(one: Filter, record: Record) -> bool:
 def read_filters(overrides: Sequence[str], records: Sequence[Record]) -> list[Filter]:
     """The conditions of some overrides. Raises ConfigError."""
     found: list[Filter] = []
+    held = sorted({key for record in records for key in every_key(record["config"])})
     for argument, item in zip(overrides, parse(overrides, "the command line"), strict=True):
         key = item.key_or_group
         if item.is_delete():
@@ -114,11 +117,11 @@ def read_filters(overrides: Sequence[str], records: Sequence[Record]) -> list[Fi
             found.append(Filter(argument, key, _values(argument, item)))
         else:
             allowed = ", ".join(("output_dir", "source", "experiment", "seed", "start_from", *SECTIONS))
-            raise ConfigError(f"{key}: cannot select records; allowed are {allowed} and keys below them")
-    held = {key for record in records for key in _keys(record["config"])}
+            hint = f"did you mean {' or '.join(guesses)}? " if (guesses := meant(key, [], held)) else ""
+            raise ConfigError(f"{key}: cannot select records; {hint}allowed are {allowed} and keys below them")
     for one in found:
         if records and not one.is_group and one.values != (None,) and one.key not in held:
-            raise ConfigError(unknown_key(one.key, sorted(_beside(one.key, held))))
+            raise ConfigError(unknown_key(one.key, _beside(one.key, held), held))
     own = {one.key for one in found}
     return [
         Filter(one.argument, one.key, one.values, one.is_group, tuple(k for k in own if k.startswith(f"{one.key}.")))
@@ -167,15 +170,7 @@ def _at(node: Any, key: str) -> Any:
     return node
 
 
-def _keys(node: Any, above: str = "") -> list[str]:
-    """Every key of a config, including those of its groups."""
-    if not isinstance(node, dict):
-        return []
-    names = [f"{above}{name}" for name in node]
-    return names + [key for name in node for key in _keys(node[name], f"{above}{name}.")]
-
-
-def _beside(key: str, held: set[str]) -> list[str]:
+def _beside(key: str, held: Sequence[str]) -> list[str]:
     """The keys in the same group as this one, else all keys of its section."""
     parent = key.rpartition(".")[0]
     beside = [other for other in held if other.rpartition(".")[0] == parent]

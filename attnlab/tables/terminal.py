@@ -1,37 +1,81 @@
-"""Pages in the terminal, by rich."""
+"""Pages and lists of runs in the terminal, by rich."""
 
-import sys
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from attnlab.machine import terminal
+from attnlab.records.run_state import FAILED
+from attnlab.tables.fitted import fitted
+from attnlab.tables.number_text import DASH, number
 from attnlab.tables.page import Bold, Page, Section
+from attnlab.tables.progress import duration
+from attnlab.tables.run_list import ListedRun
+
+WIDE = 100  # columns from which a list of runs has whole ids and the time of day
+UNLIMITED = 10_000  # columns of a table in a file or a pipe
+LEAST_DIGITS = 4  # of a shortened id
 
 
 def print_page(page: Page) -> None:
     """Print a page."""
-    console = _console(160)
-    console.print(Text(page.title, style="bold"))
+    text = _console(160)
+    text.print(Text(page.title, style="bold"))
     for warning in page.warnings:
-        console.print(Text(warning, style="yellow"))
+        text.print(Text(warning, style="yellow"))
     for section in page.sections:
-        console.print(_drawn(section))
+        _print_section(section, text)
     for note in page.notes:
-        console.print(Text(note, style="dim"))
+        text.print(Text(note, style="dim"))
+
+
+def print_runs(runs: Sequence[ListedRun]) -> None:
+    """Print a list of runs, and why the failed ones failed. On a narrow terminal ids and dates are shortened."""
+    width = terminal.width()
+    wide = width is None or width >= WIDE
+    digits = 12 if wide else digits_of([run.state.id for run in runs])
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("run", "name", "state", "error %", "time", "date"):
+        right = heading in ("error %", "time")
+        drawn.add_column(heading, justify="right" if right else "left", no_wrap=heading not in ("name", "state"))
+    for run in runs:
+        state = run.state
+        time = DASH if state.seconds is None else duration(state.seconds)
+        date = f"{state.date:%Y-%m-%d %H:%M}" if wide else f"{state.date:%Y-%m-%d}"
+        texts = (state.id[:digits], run.name or DASH, state.text, number(state.error), time, date)
+        drawn.add_row(*(Text(text) for text in texts))
+    console = Console(width=width or UNLIMITED)
+    console.print(drawn)
+    for run in runs:
+        if run.state.state == FAILED:
+            console.print(Text(f"{run.state.id[:digits]} failed: {run.state.reason}"))
+
+
+def digits_of(ids: Sequence[str]) -> int:
+    """How many first characters tell the ids apart, LEAST_DIGITS at least."""
+    count = len(set(ids))
+    return next(digits for digits in range(LEAST_DIGITS, 13) if len({one[:digits] for one in ids}) == count)
 
 
 def _console(width: int) -> Console:
     """A console as wide as the terminal; `width` columns where the output goes to a file or a pipe."""
-    return Console(width=None if sys.stdout.isatty() else width)
+    return Console(width=terminal.width() or width)
 
 
-def _drawn(section: Section, caption: str | None = None) -> Table:
-    drawn = Table(title_justify="left", caption_justify="left")
+def _print_section(section: Section, text: Console, caption: str | None = None) -> None:
+    """Print a table, its caption, and the headings of columns that have no place. text: the console of the caption."""
+    found = fitted(section, terminal.width() or UNLIMITED)
+    drawn = Table(title_justify="left")
     drawn.title = Text(section.title) if section.title else None  # Text: a str would be parsed as markup
-    drawn.caption = Text(caption) if caption else None
-    for number, name in enumerate(section.header):
-        drawn.add_column(Text(name), justify="right" if number else "left", no_wrap=bool(number and caption))
-    for row in section.rows:
-        drawn.add_row(*(Text(text, style="bold" if isinstance(text, Bold) else "") for text in row))
-    return drawn
+    for column, (name, width) in enumerate(zip(found.section.header, found.widths, strict=True)):
+        drawn.add_column(Text(name), justify="right" if column else "left", width=width, overflow="fold")
+    for row in found.section.rows:
+        drawn.add_row(*(Text(cell, style="bold" if isinstance(cell, Bold) else "") for cell in row))
+    Console(width=terminal.width() or UNLIMITED).print(drawn)
+    if found.left_out:
+        columns = terminal.width()
+        text.print(Text(f"No place in {columns} columns, but in the files: {', '.join(found.left_out)}.", style="dim"))
+    if caption:
+        text.print(Text(caption, style="dim"))

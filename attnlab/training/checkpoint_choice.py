@@ -33,7 +33,7 @@ def find_checkpoint(run: OpenRun) -> Path | None:
         f"{run.id}/resume", lambda: can_resume(run.folder, validates), run.values["output_dir"]
     )
     if reason:
-        print_once(f"{run.id}: {reason}; the run begins anew")
+        print_once(f"{run.title}: {reason}; the run begins anew")
         run.put_aside()
     return run.folder / "last.ckpt" if resumes else None
 

@@ -12,36 +12,19 @@ from lightning.pytorch.callbacks import Callback
 
 from attnlab.data.chunks import images_in
 from attnlab.records.atomic import atomic_write
-
-COLUMNS = (
-    "epoch", "step", "lr", "train/loss", "train/top1_error", "val/loss", "val/top1_error", "val/top5_error",
-    "val/calibration_error", "images_per_second", "seconds",
-)  # fmt: skip
-
-
-def kept_rows(path: Path, epochs: int) -> list[dict[str, str]]:
-    """The rows of log.csv of the first `epochs` epochs; of a damaged file, the complete rows."""
-    rows: dict[int, dict[str, str]] = {}
-    try:
-        text = path.read_text(errors="replace").replace("\0", "")
-    except FileNotFoundError:
-        return []
-    for row in csv.DictReader(text.splitlines()):
-        epoch = row.get("epoch") or ""
-        if set(row) == set(COLUMNS) and row["seconds"] and epoch.isdecimal() and int(epoch) < epochs:
-            rows.setdefault(int(epoch), row)
-    return [rows[epoch] for epoch in sorted(rows)]
+from attnlab.records.epoch_rows import COLUMNS, read_rows
 
 
 class EpochLog(Callback):
-    """Writes log.csv: epochs from 0, errors in percent, seconds since the start. Prints a line for each epoch.
+    """Writes log.csv: epochs from 0, errors in percent, seconds since the start. Prints a line for each epoch, from 1.
 
-    images_per_second: training images of all ranks divided by the time of the training steps; the median over all
-    epochs but the first, which is a warm-up.  seconds: of fitting, with validation and the parts before a resume.
+    title: of the run, which begins the line.  images_per_second: training images of all ranks divided by the time of
+    the training steps; the median over all epochs but the first, which is a warm-up.  seconds: of fitting, with
+    validation and the parts before a resume.
     """
 
-    def __init__(self, path: Path, run: str) -> None:
-        self.path, self.run = path, run
+    def __init__(self, path: Path, title: str) -> None:
+        self.path, self.title = path, title
         self.seconds = 0.0
         self.rates: list[float] = []
         self._started = self._epoch_started = self._epoch_ended = 0.0
@@ -72,7 +55,7 @@ class EpochLog(Callback):
         self._started = time.perf_counter() - self.seconds
         self._epoch_started = time.perf_counter()  # the run may resume within an epoch
         if trainer.is_global_zero:
-            rows = kept_rows(self.path, self.epochs)
+            rows = read_rows(self.path, self.epochs)
             with atomic_write(self.path) as part, part.open("w", newline="") as file:
                 writer = csv.DictWriter(file, COLUMNS)
                 writer.writeheader()
@@ -117,7 +100,7 @@ class EpochLog(Callback):
         with self.path.open("a", newline="") as file:
             csv.DictWriter(file, COLUMNS).writerow(row)
         total = trainer.max_epochs if (trainer.max_epochs or -1) > 0 else None
-        validated = f", val error {metrics['val/top1_error']:.2f} %" if "val/top1_error" in metrics else ""
+        validated = f", val {metrics['val/top1_error']:.2f} %" if "val/top1_error" in metrics else ""
         epoch = f"{trainer.current_epoch + 1}{f'/{total}' if total else ''}"
-        train = f"train loss {metrics['train/loss']:.4f}, error {metrics['train/top1_error']:.2f} %"
-        print(f"  {self.run} epoch {epoch}: {train}{validated}, {rate:.0f} images/s", flush=True)
+        train = f"loss {metrics['train/loss']:.4f}, error {metrics['train/top1_error']:.2f} %"
+        print(f"  {self.title} epoch {epoch}: {train}{validated}, {rate:.0f} images/s", flush=True)

@@ -24,16 +24,23 @@ class HasRate(Protocol):
 
 
 class Bar(RichProgressBar):
-    """Lightning's rich bar, with the images per second of the running epoch. Bars of finished epochs are removed."""
+    """Lightning's rich bar, with the run's title and the images per second of the running epoch.
 
-    def __init__(self, log: HasRate) -> None:
+    Epochs count from 1, as in the lines of EpochLog. Bars of finished epochs are removed.
+    """
+
+    def __init__(self, log: HasRate, title: str) -> None:
         super().__init__(leave=False)
-        self.epoch_log = log
+        self.epoch_log, self.title = log, title
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *rest: Any) -> None:
         """Draw the number of steps that are done; one batch may be a chunk of several."""
         outputs, batch, _ = rest
         super().on_train_batch_end(trainer, pl_module, outputs, batch, trainer.fit_loop.batch_idx)
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        epochs = self.trainer.max_epochs
+        return f"{self.title} epoch {current_epoch + 1}{f'/{epochs}' if (epochs or -1) > 0 else ''}"
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Any:
         return {"images/s": f"{self.epoch_log.running_rate:.0f}"}
@@ -54,8 +61,11 @@ class ProgressReport(Callback):
             self.on_progress(done, self.epoch_log.running_rate)
 
 
-def progress_callback(log: HasRate, on_progress: Callable[[float, float], None] | None) -> Callback | None:
-    """The callback that shows one run's progress; None where there is neither on_progress nor a terminal."""
+def progress_callback(log: HasRate, on_progress: Callable[[float, float], None] | None, title: str) -> Callback | None:
+    """The callback that shows one run's progress; None where there is neither on_progress nor a terminal.
+
+    title: of the run, for its bar.
+    """
     if on_progress is not None:
         return ProgressReport(log, on_progress)
-    return Bar(log) if sys.stdout.isatty() else None
+    return Bar(log, title) if sys.stdout.isatty() else None

@@ -21,7 +21,7 @@ class SlowSteps(Callback):
     """Prints one line when the median step of some seconds has less than FAR_BELOW of the speed at the start.
 
     A step lasts from the end of one batch to the end of the next in one epoch, with the time that its images take.
-    run: its id, which begins the line;  clock: seconds.
+    run: its title, which begins the line;  clock: seconds.
     """
 
     def __init__(self, run: str, clock: Callable[[], float] = time.perf_counter) -> None:

@@ -46,6 +46,7 @@ def train(
     *,
     on_progress: Callable[[float, float], None] | None = None,
     on_lost_rank: Callable[[str], None] | None = None,
+    name: str | None = None,
 ) -> Record:
     """Train and test one config; return its record. A run that has a record is not run again.
 
@@ -53,6 +54,7 @@ def train(
     A run that other code has recorded or begun is refused; code=recorded accepts it.
     on_progress: called a few times a second with (share of the training that is done, images per second), in place of
     a progress bar;  on_lost_rank: called with the reason before this process is killed because another rank is lost.
+    name: what the lines of the run call it; None: its attention, model, dataset and seed.
     Raises ConfigError or DataError (the folder is left as it was) and TrainingError (error.json has the reason).
     """
     values = check(cfg)
@@ -60,7 +62,7 @@ def train(
     if ranks.is_further():
         die_with(os.getppid())
     ranks.check(values["machine"], hardware.rank_count(values["machine"]))
-    with open_run(values) as run:
+    with open_run(values, name) as run:
         if run.record is not None:
             tell_sweep(values, run.id, recorded_config(values), run.folder, run.record)
             return run.record
@@ -85,7 +87,7 @@ def train(
             data = make_datamodule(values)
             data.setup()
             for note in getattr(data, "notes", ()):
-                print_once(f"{run.id}: {note}")
+                print_once(f"{run.title}: {note}")
             if getattr(data, "workers", 0):
                 tracker.wait()  # the loader's workers are forked, which must not happen while the tracker starts
 
@@ -93,12 +95,14 @@ def train(
             parent = None
             if values.get("start_from") and resume is None:
                 parent = parent_of(values)
-                print_once(f"{run.id}: {start_from(net, values)}")
-            graphs = choose_graphs(values, net, run.id)
+                print_once(f"{run.title}: {start_from(net, values)}")
+            graphs = choose_graphs(values, net, run.title)
             if graphs:
                 load_in_chunks(data, machine.get("checkpoint_minutes"))
             compiled = hardware.compiles(machine) or bool(graphs and compiling_pays(values, len(data.train)))
-            classifier = make_classifier(values, net, graphs, compiled=compiled, on_failure=run_eagerly(values, run.id))
+            classifier = make_classifier(
+                values, net, graphs, compiled=compiled, on_failure=run_eagerly(values, run.title)
+            )
             if machine["channels_last"]:
                 net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             if compiled:
@@ -111,24 +115,25 @@ def train(
                     channels_last=machine["channels_last"],
                 )
 
-            log = EpochLog(run.folder / "log.csv", run.id)
+            log = EpochLog(run.folder / "log.csv", run.title)
             last = Last(
                 run.folder, machine.get("checkpoint_minutes"), hardware.batch_statistics(net, machine), data.data_hash,
                 run.made_by.code, stretch(run.made_by, machine), parent, accept_code=values.get("code") == "recorded",
             )  # fmt: skip
-            averaging, stopping = averaging_of(values["recipe"]), stopping_of(values["recipe"], run.id)
+            averaging, stopping = averaging_of(values["recipe"]), stopping_of(values["recipe"], run.title)
             best = None
             if values["recipe"]["validation"]["images"] > 0:
                 best = BestAverage(run.folder, averaging) if averaging else Best(run.folder)
-            slow_steps = SlowSteps(run.id) if hardware.accelerator(machine) == "cpu" else None
-            optional = [averaging, stopping, best, progress_callback(log, on_progress), slow_steps, _maps_callback(run)]
-            callbacks = [Draws(values["seed"]), log, last, *filter(None, optional)]
+            slow_steps = SlowSteps(run.title) if hardware.accelerator(machine) == "cpu" else None
+            bar, maps = progress_callback(log, on_progress, run.title), _maps_callback(run)
+            optional = filter(None, [averaging, stopping, best, bar, slow_steps, maps])
+            callbacks = [Draws(values["seed"]), log, last, *optional]
             trainer = make_trainer(values, run.folder, callbacks, tracker.loggers(), rank_watch)
             if trainer.is_global_zero:
                 write_text(run.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(without_paths(values))))
                 remember(run.folder, values["dataset"])
             print_once(
-                f"{run.id}: {'goes on from last.ckpt' if resume else 'starts'}, {costs['params']:,} parameters, "
+                f"{run.title}: {'goes on from last.ckpt' if resume else 'starts'}, {costs['params']:,} parameters, "
                 f"{costs['macs'] / 1e6:,.1f} M MACs, {hardware.accelerator(machine)}, {hardware.precision(machine)}"
             )
 
@@ -148,7 +153,7 @@ def train(
                 (run.folder / "error.json").unlink(missing_ok=True)
             tracker.record = record
             error, seconds = record["metrics"]["test/top1_error"], record["seconds"]
-            print_once(f"{run.id}: finished, test error {error:.2f} %, {seconds:.0f} s")
+            print_once(f"{run.title}: finished, test error {error:.2f} %, {seconds:.0f} s")
             return record
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 from warm import warm
 
-DOORS = ("run", "report", "look", "judge", "evaluate", "bench", "export")
+DOORS = ("run", "runs", "report", "look", "judge", "evaluate", "bench", "export")
 START = "from attnlab.configuration.cli import command_line\nfrom attnlab.errors import ConfigError\n@command_line()\n"
 
 
@@ -85,6 +85,7 @@ def test_a_closed_pipe_ends_a_command_silently(door):
     ("door", "arguments"),
     [
         ("run", ["output_dir=FOLDER"]),
+        ("runs", ["output_dir=FOLDER"]),
         ("report", ["output_dir=FOLDER"]),
         ("look", ["run=0123456789ab", "output_dir=FOLDER"]),
         ("judge", ["run=0123456789ab", "output_dir=FOLDER"]),

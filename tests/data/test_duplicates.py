@@ -37,7 +37,7 @@ def test_a_run_says_and_records_them(tmp_path, capsys):
     assert record["duplicates"] == {"val": 0, "test": 1}
     out = capsys.readouterr().out
     text = "the splits share images, exact copies: 1 of 7 test images are training or validation images"
-    assert f"{record['id']}: {text}\n" in out
+    assert f"({record['id']}): {text}\n" in out
 
 
 def test_of_an_image_tree_read_file_by_file(tmp_path, monkeypatch):

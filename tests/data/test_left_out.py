@@ -78,8 +78,8 @@ def test_a_run_says_what_is_left_out_and_how_many_images_have_masks(tmp_path, ca
     overrides += ["model=resnet8", "recipe.validation.images=0", "recipe.epochs=1", "tracker=csv"]
     record = attnlab.train(attnlab.config([*overrides, f"output_dir={tmp_path / 'outputs'}"]))
     out = capsys.readouterr().out
-    assert f"{record['id']}: train/: 1 files are left out: ant 1 .heic\n" in out
-    assert f"{record['id']}: masks/test/: 3 of 6 images have a mask; 1 masks fit no image\n" in out
+    assert f"({record['id']}): train/: 1 files are left out: ant 1 .heic\n" in out
+    assert f"({record['id']}): masks/test/: 3 of 6 images have a mask; 1 masks fit no image\n" in out
 
 
 def test_the_fingerprint_is_what_it_was(tmp_path):

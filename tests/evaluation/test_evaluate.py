@@ -152,5 +152,27 @@ def test_a_run_of_a_folder_is_tested_on_another_one(tmp_path):
         evaluate([*where, *there, f"run.root={other}"])
     found = evaluate([*where, *there, f"run.root={own}"])
     assert found["data_hash"] != record["data_hash"]
-    for asked in ([f"run.root={own}"], ["dataset=folder", f"dataset.root={own}", "dataset.image_size=16"]):
+    for asked in (
+        [f"run.root={own}"],
+        [f"dataset.root={own}"],
+        ["dataset=folder", f"dataset.root={own}", "dataset.image_size=16"],
+    ):
         assert evaluate([*where, *asked])["loss"] == pytest.approx(record["metrics"]["test/loss"], rel=1e-5)
+
+
+def test_a_key_of_the_dataset_is_that_of_the_runs_own_dataset(copy):
+    """Also where the run's dataset was not the default one: here of 100 test images, which the yaml does not say."""
+    folder, record, where = copy
+    own, changed = evaluate(where), evaluate([*where, "dataset.seed=1"])
+    assert own["dataset"] | {"seed": 1} == changed["dataset"]
+    assert changed["dataset"]["test_size"] == 100
+    assert changed["data_hash"] != own["data_hash"]
+
+
+def test_a_run_is_named_by_its_values(copy):
+    folder, record, where = copy
+    by_values = evaluate(["run=attention=none seed=0", where[1]])
+    assert by_values["run"] == folder.name
+    assert evaluate(["run=last", where[1]])["loss"] == by_values["loss"]
+    with pytest.raises(ConfigError, match=r"^run=attention=se: no such finished run in output_dir="):
+        evaluate(["run=attention=se", where[1]])

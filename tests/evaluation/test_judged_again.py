@@ -57,7 +57,7 @@ def test_other_masks_are_judged_again(copy, capsys):
         inverted.save(path)
     after = judge(of_tree, outputs, **asked)
     assert values(after)["pointing/gradcam"] == pytest.approx(100 - values(before)["pointing/gradcam"])
-    assert f"{of_tree}: localisation is judged again: the objects' masks changed" in capsys.readouterr().out
+    assert f"({of_tree}): localisation is judged again: the objects' masks changed" in capsys.readouterr().out
     assert after["parts"]["calibration"] == before["parts"]["calibration"]
     assert judge(of_tree, outputs, **asked) == after  # kept
     assert "again" not in capsys.readouterr().out
@@ -89,7 +89,9 @@ def test_another_judges_code_judges_again(copy):
     done = subprocess.run(
         [*command, f"output_dir={outputs}"], capture_output=True, text=True, cwd=lab, env=environment, check=True
     )
-    assert f"{embedded}: calibration is judged again: attnlab/evaluation/metrics/calibration.py changed" in done.stdout
+    assert (
+        f"({embedded}): calibration is judged again: attnlab/evaluation/metrics/calibration.py changed" in done.stdout
+    )
     after = read_judgement(outputs / embedded, read_record(outputs / embedded))
     assert after["parts"]["localisation"] == before["parts"]["localisation"]
     assert values(after)["calibration_error"] != values(before)["calibration_error"]
@@ -124,7 +126,7 @@ def test_parts_of_an_older_attnlab_are_kept_and_printed(copy, capsys):
     path.write_text(json.dumps(seal(before | {"parts": {"calibration": old}})))
     assert judge(embedded, outputs, ["calibration"], images=50)["parts"]["calibration"] == old
     printed = capsys.readouterr().out
-    assert f"{embedded}: judged by unknown code: calibration; force=true judges again" in printed
+    assert f"({embedded}): judged by unknown code: calibration; force=true judges again" in printed
     assert judge(embedded, outputs, ["calibration"], images=50, force=True)["parts"]["calibration"]["of"]
 
 

@@ -80,7 +80,7 @@ def test_without_onnx(run, monkeypatch):
     ("given", "message"),
     [
         (["run"], r"^wrong argument run; allowed is KEY=VALUE, as run=ID"),
-        (["format=onnx"], r"^missing key run; allowed is the id of a finished run"),
+        (["format=onnx"], r"^missing key run; allowed is a finished run: an id or its first "),
         (["run=0123456789ab"], r"^unknown choice format=null; .*allowed are onnx, torch_export"),
         (["run=0123456789ab", "format=onx"], r"^unknown choice format=onx; did you mean onnx\?"),
         (["run=0123456789ab", "fromat=onnx"], r"^unknown key fromat; did you mean format\?"),

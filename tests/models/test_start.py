@@ -72,7 +72,7 @@ def test_a_trained_net_gets_attention_and_is_trained_on(small, trained, capsys):
     overrides = [*small, source, "attention=se", "attention.start=identity", "recipe.epochs=4"]
     capsys.readouterr()
     record = attnlab.train(attnlab.config(overrides))
-    assert f"{record['id']}: {said}\n" in capsys.readouterr().out
+    assert f"({record['id']}): {said}\n" in capsys.readouterr().out
     assert record["config"]["start_from"] == trained["id"]
     trained_on = attnlab.load(record["id"], folder)
     assert error(trained_on, small, "train") < learnt + 5

@@ -9,7 +9,8 @@ from synthetic import record
 import attnlab
 from attnlab.configuration.compose import check
 from attnlab.errors import ConfigError
-from attnlab.records.record import gather, load_results, read_config, read_record, records, seal
+from attnlab.records.frames import load_results
+from attnlab.records.record import gather, read_config, read_record, records, seal
 from attnlab.run import state
 
 

@@ -1,0 +1,75 @@
+"""A table in a terminal of any width: headings wrap, intervals move to a line of their own, columns are left out.
+
+Numbers are never cut. Only the labels of the first column may wrap within a cell.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from rich.cells import cell_len
+
+from attnlab.tables.page import Bold, Section
+
+FRAME = 3  # characters that a column takes besides its text: a space on each side and a line
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A section as it is printed. widths: of its columns, in characters;  left_out: the headings without a place."""
+
+    section: Section
+    widths: list[int]
+    left_out: list[str]
+
+
+def fitted(section: Section, width: int) -> Fitted:
+    """The section within `width` characters. The first two columns stay, whatever the width is."""
+    left_out: list[str] = []
+    if sum(_natural(section)) <= _room(section, width):
+        return Fitted(section, _natural(section), left_out)
+    if sum(_least(section)) > _room(section, width):
+        section = _with_broken_intervals(section)
+    while sum(_least(section)) > _room(section, width) and len(section.header) > 2:
+        *header, last = section.header
+        left_out.insert(0, last)
+        section = replace(section, header=header, rows=[row[:-1] for row in section.rows])
+    first, *numbers = _least(section)
+    labels = max(first, min(_natural(section)[0], _room(section, width) - sum(numbers)))
+    return Fitted(section, [labels, *numbers], left_out)
+
+
+def _room(section: Section, width: int) -> int:
+    return width - FRAME * len(section.header) - 1
+
+
+def _natural(section: Section) -> list[int]:
+    """The width of each column in which nothing wraps."""
+    return [_longest([heading, *cells]) for heading, cells in _columns(section)]
+
+
+def _least(section: Section) -> list[int]:
+    """The width of each column in which no number, and no word of a heading or of a label, is cut."""
+    widths = []
+    for number, (heading, cells) in enumerate(_columns(section)):
+        texts = [word for text in cells for word in text.split()] if number == 0 else cells
+        widths.append(_longest([*heading.split(), *texts]))
+    return widths
+
+
+def _columns(section: Section) -> list[tuple[str, list[str]]]:
+    return [(heading, [row[number] for row in section.rows]) for number, heading in enumerate(section.header)]
+
+
+def _longest(texts: Iterable[str]) -> int:
+    return max((cell_len(line) for text in texts for line in text.split("\n")), default=0)
+
+
+def _with_broken_intervals(section: Section) -> Section:
+    """`-0.16 [-0.28, -0.05]` in two lines."""
+    rows = [[label, *map(_broken, cells)] for label, *cells in section.rows]
+    return replace(section, rows=rows)
+
+
+def _broken(text: str) -> str:
+    kind = Bold if isinstance(text, Bold) else str
+    return kind(text.replace(" [", "\n["))

@@ -1,0 +1,65 @@
+"""The list of the runs in a folder: which are chosen, their order, and their values as rows."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from attnlab.configuration.identity import SECTIONS
+from attnlab.configuration.messages import unknown_choice
+from attnlab.configuration.names import name_of
+from attnlab.configuration.run_name import names_of
+from attnlab.errors import ConfigError
+from attnlab.records.run_state import RunState, run_states
+from attnlab.tables.record_filter import select
+
+
+class ListedRun(NamedTuple):
+    """One run. name: its attention, model, dataset and seed, and the values in which it differs from those listed."""
+
+    name: str
+    state: RunState
+
+
+#: sort=KEY -> what a run is sorted by
+SORTS: dict[str, Callable[[ListedRun], Any]] = {
+    "date": lambda run: run.state.date,
+    "error": lambda run: (run.state.error is None, run.state.error),
+    "time": lambda run: (run.state.seconds is None, run.state.seconds),
+    "name": lambda run: run.name,
+    "state": lambda run: (run.state.state, run.state.date),
+}
+
+
+def list_runs(output_dir: Path, filters: Sequence[str], sort: str = "date") -> tuple[list[ListedRun], list[str]]:
+    """(the runs below output_dir that have the values of `filters`, in order; lines about runs that nearly have them).
+
+    filters: as of record_filter.  sort: a key of SORTS, the smallest or oldest first.
+    Raises ConfigError if no run is left, for an unknown order, and for values that cannot select runs.
+    """
+    if sort not in SORTS:
+        raise ConfigError(unknown_choice("sort", sort, SORTS))
+    states = run_states(output_dir)
+    known = {state.id: {"id": state.id, "config": dict(state.config)} for state in states if state.config is not None}
+    chosen, near_misses = select(list(known.values()), filters)
+    kept = {record["id"] for record in chosen}
+    states = [state for state in states if state.id in kept or (state.config is None and not filters)]
+    if not states:
+        raise ConfigError(f"output_dir={output_dir}: holds no run{' that these values select' * bool(filters)}")
+    names = iter(names_of([state.config for state in states if state.config is not None]))
+    runs = [ListedRun(next(names) if state.config is not None else "", state) for state in states]
+    return sorted(runs, key=SORTS[sort]), near_misses
+
+
+def rows_of(runs: Sequence[ListedRun]) -> list[dict[str, Any]]:
+    """A dict for each run, unrounded, for a CSV file."""
+    return [_row(run) for run in runs]
+
+
+def _row(run: ListedRun) -> dict[str, Any]:
+    state, config = run.state, run.state.config
+    parts = {part: config and name_of(part, config[part], config) for part in SECTIONS}
+    return {
+        "id": state.id, "name": run.name, **parts, "seed": config and config["seed"], "state": state.state,
+        "reason": state.reason, "epochs": state.epochs, "of_epochs": state.of, "test/top1_error": state.error,
+        "seconds": state.seconds, "date": state.date.isoformat(timespec="seconds"),
+    }  # fmt: skip

@@ -1,0 +1,44 @@
+"""What a config may not name, or a class does not take, is answered with the way in: ATTNLAB_TRUST, +key, ~key."""
+
+import pytest
+
+import attnlab
+from attnlab.configuration.targets import construct, target
+from attnlab.errors import ConfigError
+
+
+def test_a_package_that_is_not_trusted_names_the_variable_that_trusts_it(monkeypatch):
+    monkeypatch.delenv("ATTNLAB_TRUST", raising=False)
+    with pytest.raises(ConfigError, match=r"; if you trust it, set ATTNLAB_TRUST=mylab in the environment$"):
+        target({"_target_": "mylab.energy.Energy"}, "attention")
+    for path in ("os.system", "Energy"):  # nobody shall be led to trust Python's own modules, or no package
+        with pytest.raises(ConfigError, match=r"allowed is a name that begins with attnlab\. .*torchmetrics\.$"):
+            target({"_target_": path}, "attention")
+
+
+@pytest.mark.parametrize(
+    ("key", "path", "kind"),
+    [
+        ("recipe.schedule", "torch.optim.lr_scheduler.StepLR", r"a function of attnlab\.schedules"),
+        ("dataset", "torchvision.datasets.CIFAR10", r"a dataset of attnlab\.data"),
+        ("model", "torch.load", r"a network module, or a function of attnlab\.attention"),
+    ],
+)
+def test_a_thing_of_another_kind_says_who_may_bring_one(key, path, kind):
+    message = rf"allowed is {kind}, or of a package that ATTNLAB_TRUST in the environment names$"
+    with pytest.raises(ConfigError, match=message):
+        target({"_target_": path}, key)
+
+
+def test_keys_that_a_class_does_not_take_can_be_left_out():
+    with pytest.raises(
+        ConfigError, match=r"^unknown key model\.depth; .*; ~model\.depth ~model\.width leaves out what"
+    ):
+        construct({"_target_": "torch.nn.ReLU", "inplace": True, "depth": 3, "width": 2}, "model")
+
+
+def test_a_section_in_place_of_which_a_word_stands_names_its_target():
+    with pytest.raises(
+        ConfigError, match=r"allowed is a group with _target_; recipe\.optimizer\._target_=NAME changes"
+    ):
+        attnlab.config(["recipe.optimizer=sgd"])
