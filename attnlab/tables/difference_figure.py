@@ -61,10 +61,11 @@ def _panel(axis: plt.Axes, lines: list[Line], window: tuple[float, float], margi
         if low <= d.mean <= high:
             axis.plot(d.mean, position, "o", color=colour, markersize=5.5, zorder=3)
         else:
-            left = d.mean < low
-            side = "left" if left else "right"
-            place = {"textcoords": "offset points", "va": "center", "ha": side, "fontsize": 9}
-            axis.annotate(f"{d.mean:+.2f}", (low if left else high, position), (8 if left else -8, 0), **place)
+            edge, side, away = (low, "left", 8) if d.mean < low else (high, "right", -8)
+            axis.annotate(
+                f"{d.mean:+.2f}", (edge, position), (away, 0), textcoords="offset points", va="center", ha=side,
+                fontsize=9,
+            )  # fmt: skip
     if margin is not None:
         axis.axvspan(-margin, margin, color=BAND, lw=0, zorder=0)
     axis.axvline(0, color=GREY, lw=0.9, ls=(0, (3, 3)), zorder=1)

@@ -53,7 +53,7 @@ def grid_of(configs: Sequence[Config], origin: Origin) -> Grid:
 def _rows_and_columns(names: Mapping[str, SectionNames], cells: Sequence[Config]) -> tuple[list[str], list[str]]:
     """The sections whose names label the rows, and those whose names label the columns."""
     varying = [section for section in TITLE if names[section].vary]
-    rows = [section for section in ("attention", "head") if section in varying]
+    rows: list[str] = [section for section in ("attention", "head") if section in varying]
     if len({config.get("start_from") for config in cells}) > 1:
         rows.append("start_from")
     for section in ("recipe", "model"):
