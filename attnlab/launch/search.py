@@ -62,8 +62,8 @@ class SearchSweeper(Sweeper):
         from attnlab.launch.other_launchers import planned
 
         objective = config.get("objective") or OBJECTIVES[0]
+        self.composed = config
         self.objectives = [objective] if isinstance(objective, str) else list(objective)
-        self.config = config
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -74,7 +74,7 @@ class SearchSweeper(Sweeper):
         space = read_space(self.params, [*arguments, *of_jobs(self.job_arguments)])
         print(f"search: {self.n_trials} trials, smallest {' and '.join(self.objectives)}; {AT_THE_START}", flush=True)
         study = self._study()
-        if self.config.dry_run:
+        if self.composed.dry_run:
             trials = [study.ask(space.distributions) for _ in range(min(self.at_a_time, self.n_trials))]
             self.launcher.launch([_overrides(trial, space.fixed) for trial in trials], initial_job_idx=0)
             print(f"dry run: the first {len(trials)} of {self.n_trials} trials; their values decide on the others")
@@ -98,7 +98,7 @@ class SearchSweeper(Sweeper):
         return optuna.create_study(
             sampler=getattr(optuna.samplers, SAMPLERS[self.sampler])(seed=self.seed),
             directions=["minimize"] * len(self.objectives),
-            storage=None if self.config.dry_run else self.storage,
+            storage=None if self.composed.dry_run else self.storage,
             study_name=self.study_name,
             load_if_exists=True,
         )
@@ -126,7 +126,8 @@ class SearchSweeper(Sweeper):
 
     def _result(self, study: Any) -> list[str]:
         """The lines at the end, of which the first names a file with all trials."""
-        path = Path(self.config.output_dir) / "tables" / f"search_{self.config.hydra.runtime.choices['hparams']}.csv"
+        name = self.composed.hydra.runtime.choices["hparams"]
+        path = Path(self.composed.output_dir) / "tables" / f"search_{name}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         study.trials_dataframe(("number", "state", "value", "params", "user_attrs")).to_csv(path, index=False)
         trials = f"all trials: {path}"

@@ -27,7 +27,7 @@ BASE = [
 #: what starts processes, compiles, or reaches for the network; and what a test must hold on to
 LEFT_ALONE = (
     "machine.devices", "machine.compile", "machine.workers", "machine.batches", "output_dir",
-    "machine.accelerator", "tracker.mode", "tracker.name", "dataset.cache", "n_jobs",
+    "machine.accelerator", "tracker.mode", "tracker.kind", "dataset.cache", "n_jobs",
 )  # fmt: skip
 GROUPS = ("attention", "attention/mask", "head", "recipe", "model", "machine", "experiment", "dataset")
 BIG = ("wrn28_10", "wrn40_10", "preact_resnet164", "preresnet110", "resnet110", "preact_resnet110", "vgg16_bn",
