@@ -39,6 +39,7 @@ def test_an_own_dataset_writes_read_and_nothing_else():
 @pytest.mark.parametrize("name", ["cifar10", "svhn", "cluttered_digits", "imagenet"])
 def test_every_key_is_an_argument_or_declared_to_describe_the_data(name):
     dataset = plain(config([f"dataset={name}"]))["dataset"]
+    assert dataset.pop("fraction") is None  # data.build reads it
     assert issubclass(target(dataset, "dataset"), ImageData)
     assert construct(dataset, "dataset").classes == dataset["classes"]
     message = r"^unknown key dataset\.nonsense; did you mean dataset\.seed\? allowed are .*seed, .*mirror"
