@@ -78,7 +78,7 @@ def test_every_job_is_its_own_process_and_one_failure_is_one_failure(tiny):
     code, out, err = finish(*tiny, "attention=se", "attention.reduction=64,16,8", "n_jobs=2")
     assert code == 1
     assert out.count("finished, test error") == 2
-    named = r"#0 [0-9a-f]{12} attention\.reduction=64: wrong value attention\.reduction=64; allowed is an integer from 1 "
+    named = r"#0 [0-9a-f]{12} attention\.reduction=64: wrong value attention\.reduction=64; allowed is an integer from "
     assert len(re.findall(named, err)) == 2  # at once, and at the end
     assert "1 failed, 0 not finished" in err
     assert "sweep: 2 of 3 done, 1 failed, 0 to go" in out
