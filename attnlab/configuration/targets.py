@@ -3,7 +3,7 @@
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from attnlab.configuration.messages import unknown_key, wrong_value
+from attnlab.configuration.messages import missing, unknown_key, wrong_value
 from attnlab.errors import ConfigError
 
+#: what a schedule is given at each step; its other arguments are keys of recipe.schedule
+OF_A_STEP = {"step", "steps_per_epoch", "total_steps"}
 TYPE_NAMES = {
     int: "an integer", float: "a number", bool: "true or false", str: "a word", NoneType: "null",
 }  # fmt: skip
@@ -93,7 +95,8 @@ def target(node: Mapping[str, Any], key: str) -> Callable[..., Any]:
 
 
 def check_types(make: Callable[..., Any], knobs: Mapping[str, Any], key: str) -> None:
-    """Raise ConfigError for an argument whose value has another type than the callable's signature says.
+    """Raise ConfigError for an argument whose value has another type than the callable's signature says, and for one
+    that a schedule does not take or lacks.
 
     Only plain types are checked: int, float, bool, str and None.
     """
@@ -103,6 +106,8 @@ def check_types(make: Callable[..., Any], knobs: Mapping[str, Any], key: str) ->
         hints = {name: hint for call in calls for name, hint in get_type_hints(call).items()}
     except (NameError, TypeError, AttributeError):
         return
+    if parameters(make).keys() >= OF_A_STEP:
+        _check_schedule(make, knobs, key)
     for name, value in knobs.items():
         hint = hints.get(name)
         allowed = set(get_args(hint)) if get_origin(hint) in (Union, UnionType) else {hint}
@@ -112,6 +117,22 @@ def check_types(make: Callable[..., Any], knobs: Mapping[str, Any], key: str) ->
         if not fits:
             names = " or ".join(sorted(TYPE_NAMES[part] for part in allowed if part in TYPE_NAMES))
             raise ConfigError(wrong_value(f"{key}.{name}", value, names))
+
+
+def _check_keys(knobs: Mapping[str, Any], allowed: Sequence[str], key: str) -> None:
+    """Raise ConfigError for keys below `key` that are not allowed; it names the overrides that leave them out."""
+    if unknown := [name for name in knobs if name not in allowed]:
+        without = " ".join(f"~{key}.{name}" for name in unknown)
+        message = unknown_key(f"{key}.{unknown[0]}", [f"{key}.{other}" for other in allowed])
+        raise ConfigError(f"{message}; {without} leaves out what the yaml sets")
+
+
+def _check_schedule(make: Callable[..., Any], knobs: Mapping[str, Any], key: str) -> None:
+    own = {name: parameter for name, parameter in parameters(make).items() if name not in OF_A_STEP}
+    _check_keys(knobs, list(own), key)
+    if lacking := [name for name, one in own.items() if one.default is one.empty and name not in knobs]:
+        adds = " ".join(f"+{key}.{name}=..." for name in lacking)
+        raise ConfigError(missing(f"{key}.{lacking[0]}", f"what {make.__name__} needs: {adds}"))
 
 
 def parameters(make: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -137,10 +158,7 @@ def construct(node: Mapping[str, Any], key: str, *args: Any, **context: Any) -> 
     if not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
         positional = list(accepted)[: len(args)]
         allowed = [name for name in (*accepted, *facts) if name not in context and name not in positional]
-        if unknown := [name for name in knobs if name not in allowed]:
-            without = " ".join(f"~{key}.{name}" for name in unknown)
-            message = unknown_key(f"{key}.{unknown[0]}", [f"{key}.{other}" for other in allowed])
-            raise ConfigError(f"{message}; {without} leaves out what the yaml sets")
+        _check_keys(knobs, allowed, key)
     check_types(make, knobs, key)
     try:
         return make(*args, **knobs, **context)

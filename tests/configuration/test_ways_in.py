@@ -42,3 +42,19 @@ def test_a_section_in_place_of_which_a_word_stands_names_its_target():
         ConfigError, match=r"allowed is a group with _target_; recipe\.optimizer\._target_=NAME changes"
     ):
         attnlab.config(["recipe.optimizer=sgd"])
+
+
+def test_another_schedule_names_the_keys_to_leave_out_and_to_add(tiny):
+    chosen = [*tiny, "recipe.schedule._target_=attnlab.schedules.multistep"]
+    without = ["~recipe.schedule.warmup", "~recipe.schedule.final"]
+    with pytest.raises(
+        ConfigError,
+        match=r"^unknown key recipe\.schedule\.warmup; .*; ~recipe\.schedule\.warmup ~recipe\.schedule\.final leaves",
+    ):
+        attnlab.train(attnlab.config(chosen))
+    with pytest.raises(
+        ConfigError,
+        match=r"^missing key recipe\.schedule\.milestones; allowed is what multistep needs: "
+        r"\+recipe\.schedule\.milestones=\.\.\. \+recipe\.schedule\.gamma=\.\.\.$",
+    ):
+        attnlab.train(attnlab.config([*chosen, *without]))

@@ -1,11 +1,14 @@
 """run=... names one finished run: by the start of its id, as the last one, or by its values."""
 
 import json
+import sys
 
 import pytest
 import synthetic
+from warm import warm
 
 import attnlab
+from attnlab.configuration.identity import run_id
 from attnlab.errors import ConfigError
 from attnlab.records.record import find_run
 from attnlab.tables.named_run import named_run, with_parents
@@ -104,3 +107,14 @@ def test_start_from_becomes_the_whole_id(ids, tmp_path):
     assert with_parents(["start_from='012345678901'"]) == ["start_from='012345678901'"]
     with pytest.raises(ConfigError, match=r"^start_from=zzz: no such finished run "):
         with_parents(["start_from=zzz", where])
+
+
+def test_the_command_takes_start_from_by_name(ids, tmp_path):
+    """In a single run and in a sweep: the id is that of the whole id of the parent."""
+    where = f"output_dir={tmp_path}"
+    expected = run_id(attnlab.config(["attention=cbam", f"start_from='{ids['se 0']}'"]))
+    for flags in ([], ["-m"]):
+        arguments = [*flags, "attention=cbam", "start_from=last", "dry_run=true", where]
+        done = warm([sys.executable, "-m", "attnlab.run", *arguments])
+        assert done.returncode == 0, done.stderr
+        assert expected in done.stdout
