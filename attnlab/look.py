@@ -40,9 +40,9 @@ def look(arguments: Sequence[str]) -> list[Path]:
 
 
 def _one_by_one(arguments: Sequence[str]) -> list[list[str]]:
-    """The arguments for each run of run=ID,ID."""
+    """The arguments for each run of run=ID,ID. The values of run="attention=se seed=0" may have commas of their own."""
     runs = [argument for argument in arguments if argument.startswith("run=") and "," in argument]
-    if len(runs) != 1:
+    if len(runs) != 1 or "=" in runs[0].removeprefix("run="):
         return [list(arguments)]
     rest = [argument for argument in arguments if argument not in runs]
     return [[f"run={run}", *rest] for run in dict.fromkeys(runs[0].removeprefix("run=").split(",")) if run]

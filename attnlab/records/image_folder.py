@@ -1,4 +1,4 @@
-"""The folder from which a run read its images, remembered beside the run for `look` and `judge` on this machine.
+"""The folder from which a run read its images, remembered beside the run for look, judge and evaluate on this machine.
 
 It is in a file of its own: a record and config.yaml hold no paths, since they are shared with other machines.
 """
@@ -22,15 +22,18 @@ def remember(folder: Path, dataset: Mapping[str, Any]) -> None:
         write_json(folder / FILE, {"root": str(Path(root).expanduser().resolve())})
 
 
-def remembered(folder: Path, given: Sequence[str]) -> tuple[str, ...]:
-    """The overrides `given` and, if they do not have it, dataset.root as the run had it.
-
-    A folder that is no longer there is left out.
-    """
-    root = None
+def remembered_root(folder: Path) -> str | None:
+    """The image folder that a run has remembered, if it is still there."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         root = json.loads((folder / FILE).read_text())["root"]
-    known = any(override.startswith("dataset.root=") for override in given)
-    if known or not isinstance(root, str) or not Path(root).is_dir():
+        if isinstance(root, str) and Path(root).is_dir():
+            return root
+    return None
+
+
+def remembered(folder: Path, given: Sequence[str]) -> tuple[str, ...]:
+    """The overrides `given` and, if they do not have it, dataset.root as the run had it, if the folder is there."""
+    root = remembered_root(folder)
+    if root is None or any(override.startswith("dataset.root=") for override in given):
         return tuple(given)
     return (*given, f"dataset.root={QuotedString(root, Quote.single).with_quotes()}")

@@ -1,6 +1,7 @@
 """Test a finished run again, on any split of its own or of another dataset, on this machine."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -17,6 +18,7 @@ from attnlab.errors import ConfigError, DataError
 from attnlab.evaluation.finished_run import check_images
 from attnlab.machine import hardware
 from attnlab.models.network import load
+from attnlab.records.image_folder import remembered_root
 from attnlab.records.record import Record, find_run, read_config, read_valid_record, write_json
 from attnlab.records.run_folder import print_once
 from attnlab.training.classifier import Classifier
@@ -27,7 +29,8 @@ def retest(run: str, split: str, cfg: Mapping[str, Any], *, dataset: bool, run_r
     """Scores of a run on `test`, `val` or `train`; they are also written to the run's folder, `file` names where.
 
     cfg: a checked config, whose output_dir, machine and dataset are used;  dataset: whether to test on cfg's dataset,
-    otherwise on the run's own;  run_root: the folder of the run's own images, None = the usual place.
+    otherwise on the run's own;  run_root: the folder of the run's own images, None = the remembered or the
+    usual place.
     Raises ConfigError and DataError as attnlab.evaluate says.
     """
     folder = find_run(run, cfg["output_dir"])
@@ -37,7 +40,7 @@ def retest(run: str, split: str, cfg: Mapping[str, Any], *, dataset: bool, run_r
     values["machine"] = machine
     own = science(values)["dataset"]
     other = dataset and science({**values, "dataset": cfg["dataset"]})["dataset"] != own
-    data = _own_data(folder.name, record, values, cfg["dataset"], other, run_root)
+    data = _own_data(folder, record, values, cfg["dataset"], other, run_root)
     if other:
         data = _other_data(folder.name, values, cfg["dataset"], split, data.preprocess)
     loader = data.evaluation_dataloader(split)
@@ -83,16 +86,23 @@ def _trainer(machine: Mapping[str, Any], device: int, precision: str) -> pl.Trai
 
 
 def _own_data(
-    run: str, record: Record, values: Mapping[str, Any], composed: Mapping[str, Any], other: bool, run_root: str | None
+    folder: Path,
+    record: Record,
+    values: Mapping[str, Any],
+    composed: Mapping[str, Any],
+    other: bool,
+    run_root: str | None,
 ) -> Any:
     """The run's own data module, set up: it also knows how images are normalised. Raises if the images differ."""
-    data = make_datamodule({**values, "dataset": _own_dataset(values, composed, other, run_root)})
+    data = make_datamodule(
+        {**values, "dataset": _own_dataset(values, composed, other, run_root, remembered_root(folder))}
+    )
     root_key = "run.root" if other else "dataset.root"
     try:
         data.setup()
     except DataError as error:
         raise DataError(str(error).replace("dataset.root", root_key)) from error
-    check_images(run, data, record, root_key)
+    check_images(folder.name, data, record, root_key)
     return data
 
 
@@ -113,15 +123,17 @@ def _other_data(run: str, values: Mapping[str, Any], dataset: Mapping[str, Any],
 
 
 def _own_dataset(
-    values: Mapping[str, Any], composed: Mapping[str, Any], other: bool, run_root: str | None
+    values: Mapping[str, Any], composed: Mapping[str, Any], other: bool, run_root: str | None, remembered: str | None
 ) -> dict[str, Any]:
     """The config of the run's own dataset, with the folders of its images on this machine.
 
-    They are those of `composed`, the composed dataset, if it has the same class; else run_root; else the usual place.
+    They are those of `composed`, the composed dataset, if it has the same class; else run_root; else the folder that
+    the run has remembered; else the usual place.
     Raises ConfigError if none is known.
     """
     if not other and run_root is None and composed["_target_"] == values["dataset"]["_target_"]:
         return values["dataset"] | {name: composed[name] for name in ("root", "cache") if name in composed}
+    run_root = remembered if run_root is None else run_root
     name = name_of("dataset", values["dataset"], values).split()[0]
     if name not in choices("dataset"):  # from another package, whose usual place is not known
         return values["dataset"] | ({"root": run_root} if run_root is not None else {})

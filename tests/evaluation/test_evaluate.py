@@ -143,6 +143,9 @@ def test_a_run_of_a_folder_is_tested_on_another_one(tmp_path):
     ]))  # fmt: skip
     where = [f"run={record['id']}", f"output_dir={tmp_path / 'outputs'}"]
     there = ["dataset=folder", f"dataset.root={other}", "dataset.image_size=16"]
+    remembered = [evaluate([*where, *asked]) for asked in ([], there)]
+    (tmp_path / "outputs" / record["id"] / "image_folder.json").unlink()  # as on another machine
+    assert remembered == [evaluate([*where, f"run.root={own}"]), evaluate([*where, *there, f"run.root={own}"])]
     for asked in ([], there):
         with pytest.raises(ConfigError, match=r"^missing key run\.root; allowed is the folder of the run's"):
             evaluate([*where, *asked])
