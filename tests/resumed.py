@@ -53,7 +53,6 @@ def train_killed(cfg, moment, monkeypatch):
 
 def assert_equal(one, other):
     """Tensors, and whatever holds them, are equal to the last bit."""
-    assert type(one) is type(other)
     if isinstance(one, torch.Tensor):
         assert torch.equal(one, other)
     elif isinstance(one, dict):

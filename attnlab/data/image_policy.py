@@ -70,7 +70,7 @@ def apply(images: Tensor, operation: Tensor, level: Tensor, negative: Tensor, sp
     rest = {
         "posterize": lambda x: _posterized(x, (level * bits).round().to(torch.uint8)),
         "solarize": lambda x: torch.where(x >= 255 * (1 - level).view(-1, 1, 1, 1), 255 - x, x),
-        "autocontrast": v2.autocontrast,
+        "autocontrast": _stretched,
         "equalize": _equalized,
     }
     for name, change in rest.items():
@@ -118,6 +118,14 @@ def _blended(images: Tensor, operation: Tensor, factor: Tensor) -> Tensor:
     found = torch.where(number == NUMBER["sharpness"], sharp, x * share + other * (1 - share))
     found = found.clamp(0, 255).to(torch.uint8)
     return torch.where(share == 1, images, found)
+
+
+def _stretched(images: Tensor) -> Tensor:
+    """Each channel from its darkest value at 0 to its brightest at 255: torchvision's autocontrast."""
+    x = images.float()
+    low, high = x.amin(dim=(2, 3), keepdim=True), x.amax(dim=(2, 3), keepdim=True)
+    step = torch.where(high > low, (high - low) * (1 / 255), 1.0)
+    return ((x - torch.where(high > low, low, 0.0)) / step).clamp(0, 255).to(torch.uint8)
 
 
 def _equalized(images: Tensor) -> Tensor:

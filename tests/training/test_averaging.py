@@ -164,6 +164,14 @@ def test_swa_by_steps_needs_its_start(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [EMA, SWA, [*EMA, "recipe.steps=8"], [*EMA, "recipe.validation.images=0"]])
-def test_a_killed_run_goes_on_with_both_kinds_of_weights(tmp_path, monkeypatch, kind):
-    assert_resumes(tmp_path, monkeypatch, (2, 7), *kind)
+@pytest.mark.parametrize(
+    ("kind", "moments"),  # the last moment is the end of training: what is left is the test
+    [
+        (EMA, (2, 7, 12)),
+        (SWA, (7, 14, 24)),
+        ([*EMA, "recipe.steps=8"], (7, 8)),
+        ([*EMA, "recipe.validation.images=0"], (12,)),
+    ],
+)
+def test_a_killed_run_goes_on_with_both_kinds_of_weights(tmp_path, monkeypatch, kind, moments):
+    assert_resumes(tmp_path, monkeypatch, moments, *kind)
