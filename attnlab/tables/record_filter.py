@@ -84,7 +84,8 @@ def select(records: Sequence[Record], overrides: Sequence[str]) -> tuple[list[Re
 def _is_near(one: Filter, record: Record) -> bool:
     """Whether a record has the group's choice, with some values changed."""
     config, choice = record["config"], one.argument.partition("=")[2]
-    return name_of(one.key.replace(".", "/"), _at(config, one.key), config).split()[0] == choice
+    node = _at(config, one.key)
+    return isinstance(node, dict) and name_of(one.key.replace(".", "/"), node, config).split()[0] == choice
 
 
 def read_filters(overrides: Sequence[str], records: Sequence[Record]) -> list[Filter]:
