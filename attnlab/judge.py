@@ -62,7 +62,7 @@ def main() -> None:
     one = any(argument.startswith("run=") for argument in arguments)
     for found, path in judge_chosen_runs(arguments):
         if one:
-            show(found)
+            show(found, title_in(path.parent))
         print(f"{title_in(path.parent)}: judged {', '.join(found['parts'])}; written to {path}", flush=True)
 
 

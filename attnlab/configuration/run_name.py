@@ -23,26 +23,35 @@ def run_name(config: Mapping[str, Any], room: int | None = None) -> str:
 
 
 def names_of(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The name of each run, and the values of all keys in which these runs differ otherwise: `... recipe.epochs=3`."""
-    words = [_other_words(config) for config in configs]
-    common = set.intersection(*map(set, words)) if words else set()
-    keys = dict.fromkeys(word.partition("=")[0] for own in words for word in own if word not in common)
-    names = []
-    for config, own in zip(configs, words, strict=True):
-        given = {word.partition("=")[0]: word for word in own}
-        default = leaves(canonical(config))
-        shown = [given.get(key) or (f"{key}={default[key]}" if key in default else "") for key in keys]
-        names.append(" ".join([run_name(config), *filter(None, shown)]))
-    return names
+    """The name of each run, and what it changes that not all of these runs change: `... seed=0 recipe.epochs=3`.
+
+    Of runs that have one name otherwise, each also shows the value that another one changes.
+    """
+    names, changes = [run_name(config) for config in configs], [_changes(config) for config in configs]
+    common = set.intersection(*(set(own.items()) for own in changes)) if changes else set()
+    alike: dict[str, list[dict[str, str]]] = {}
+    for name, own in zip(names, changes, strict=True):
+        alike.setdefault(name, []).append(own)
+    result = []
+    for name, own, config in zip(names, changes, configs, strict=True):
+        shown = {key: value for key, value in own.items() if (key, value) not in {*common, ("head", "linear")}}
+        keys = dict.fromkeys(key for other in alike[name] for key in other)
+        values = leaves(canonical(config))
+        for key in keys:
+            if (key in own or key in values) and len({other.get(key) for other in alike[name]}) > 1:
+                shown[key] = own.get(key) or values[key]
+        result.append(" ".join([name, *(f"{key}={value}" for key, value in shown.items())]))
+    return result
 
 
-def _other_words(config: Mapping[str, Any]) -> list[str]:
-    """What `run_name` leaves out, as one types it: `recipe=he2016`, `recipe.epochs=3`, `head=ltpa`."""
-    words = []
+def _changes(config: Mapping[str, Any]) -> dict[str, str]:
+    """What `run_name` leaves out: {"recipe": "he2016", "recipe.epochs": "3"}, choices and the values they change."""
+    found: dict[str, str] = {}
     for part in ("dataset", "head", "recipe"):
-        choice, *changes = name_of(part, config[part], config).split()
-        words += [*([f"{part}={choice}"] if part != "dataset" else []), *(f"{part}.{change}" for change in changes)]
-    return [*words, *([f"start_from={config['start_from']}"] if config.get("start_from") else [])]
+        choice, *values = name_of(part, config[part], config).split()
+        found |= {} if part == "dataset" else {part: choice}
+        found |= {f"{part}.{key}": value for key, _, value in (text.partition("=") for text in values)}
+    return found | ({"start_from": config["start_from"]} if config.get("start_from") else {})
 
 
 def title_of(name: str, run: str, room: int | None = None) -> str:

@@ -18,11 +18,14 @@ GATE_COLUMNS = {
 }  # fmt: skip
 
 
-def show(judgement: Mapping[str, Any]) -> None:
-    """Print each score beside its reference value, one line per gate, and the maps that fail the sanity check."""
+def show(judgement: Mapping[str, Any], title: str = "") -> None:
+    """Print each score beside its reference value, one line per gate, and the maps that fail the sanity check.
+
+    title: of the run; its id if there is none.
+    """
     console = Console(width=None if sys.stdout.isatty() else 120)
     parts = judgement["parts"]
-    console.print(_score_table(judgement))
+    console.print(_score_table(judgement, title or f"run {judgement['run']}"))
     details = parts.get("localisation", {}).get("details", {})
     if (of := details.get("of", 0)) > (images := details.get("images", 0)):
         text = f"localisation: on {images} of {of} images; the others have no mask with an object, or chose the gate"
@@ -33,8 +36,8 @@ def show(judgement: Mapping[str, Any]) -> None:
         console.print(Text(f"sanity check failed: the map of {name} hardly changes when all layers are randomised"))
 
 
-def _score_table(judgement: Mapping[str, Any]) -> Table:
-    drawn = Table(title=f"run {judgement['run']}", title_justify="left")
+def _score_table(judgement: Mapping[str, Any], title: str) -> Table:
+    drawn = Table(title=Text(title), title_justify="left")
     for name in ("score", "value", "± se", "beside", "which is"):
         drawn.add_column(name, justify="left" if name in ("score", "which is") else "right")
     for name, one in scores(judgement).items():

@@ -87,8 +87,9 @@ def select(records: Sequence[Record], overrides: Sequence[str]) -> tuple[list[Re
 
 def _is_near(one: Filter, record: Record) -> bool:
     """Whether a record has the group's choice, with some values changed."""
-    config, choices_given = record["config"], one.argument.partition("=")[2].split(",")
-    return name_of(one.key.replace(".", "/"), _at(config, one.key), config).split()[0] in choices_given
+    config, named = record["config"], one.argument.partition("=")[2].split(",")
+    node = _at(config, one.key)
+    return isinstance(node, dict) and name_of(one.key.replace(".", "/"), node, config).split()[0] in named
 
 
 def read_filters(overrides: Sequence[str], records: Sequence[Record]) -> list[Filter]:

@@ -39,7 +39,8 @@ def print_runs(runs: Sequence[ListedRun]) -> None:
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("run", "name", "state", "error %", "time", "date"):
         right = heading in ("error %", "time")
-        drawn.add_column(heading, justify="right" if right else "left", no_wrap=heading not in ("name", "state"))
+        wraps = heading in ("name", "state")
+        drawn.add_column(heading, justify="right" if right else "left", no_wrap=not wraps, overflow="fold")
     for run in runs:
         state = run.state
         time = DASH if state.seconds is None else duration(state.seconds)

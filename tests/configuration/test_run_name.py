@@ -38,11 +38,20 @@ def test_a_list_adds_what_differs_and_nothing_that_all_share():
     runs = [config(shared), config(shared, "recipe.epochs=9"), config(shared, "head=ltpa", "attention=se")]
     same = "none resnet8 cluttered_digits seed=0"
     assert names_of(runs) == [
-        f"{same} head=linear recipe.epochs=2",
-        f"{same} head=linear recipe.epochs=9",
-        "se resnet8 cluttered_digits seed=0 head=ltpa recipe.epochs=2",
+        f"{same} recipe.epochs=2",
+        f"{same} recipe.epochs=9",
+        "se resnet8 cluttered_digits seed=0 head=ltpa",
     ]
-    assert names_of(runs[:2]) == [f"{same} recipe.epochs=2", f"{same} recipe.epochs=9"]
+    assert names_of([config(), config("head=ltpa")]) == [f"{same} head=linear", f"{same} head=ltpa"]
+    assert names_of([config(), config("recipe=modern", "attention=se")]) == [
+        f"{same} recipe=quick",
+        "se resnet8 cluttered_digits seed=0 recipe=modern",
+    ]
+    assert names_of([config("start_from='0123456789ab'"), config()]) == [
+        f"{same} start_from=0123456789ab",
+        same,
+    ]
+    assert names_of([config("recipe.epochs=9")]) == [same]
     assert names_of([]) == []
 
 

@@ -150,6 +150,7 @@ def test_a_filter_asks_each_record_not_the_default_dataset(of_a_folder, capsys):
 def test_a_mask_is_a_group_below_its_attention(tmp_path):
     write(tmp_path, ["attention=ise"], 10)
     write(tmp_path, ["attention=se"], 20)
+    write(tmp_path, ["attention=none"], 30)  # has no mask
     where = f"output_dir={tmp_path}"
     assert errors(where, "attention=ise") == errors(where, "attention=se", "attention/mask=ignore") == [10]
     assert errors(where, "attention/mask=ignore") == [10]
