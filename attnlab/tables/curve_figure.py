@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from attnlab.records.record import Record
 from attnlab.tables.cell_runs import CellRuns
@@ -52,7 +53,7 @@ def draw_curve(axis: plt.Axes, logs: np.ndarray, colour: object, label: str) -> 
         axis.fill_between(epochs, mean - sd, mean + sd, color=colour, alpha=0.16, lw=0)
     axis.grid()
     axis.set_axisbelow(True)
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _error_limits(curves: Sequence[np.ndarray]) -> tuple[float, float]:

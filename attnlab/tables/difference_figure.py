@@ -1,5 +1,7 @@
 """The figure of differences: row minus baseline with its 95 % interval."""
 
+from typing import Any
+
 from matplotlib.figure import Figure
 
 from attnlab.tables.comparison import Comparison
@@ -63,7 +65,7 @@ def _panel(axis: plt.Axes, lines: list[Line], window: tuple[float, float], margi
         else:
             left = d.mean < low
             side = "left" if left else "right"
-            place = {"textcoords": "offset points", "va": "center", "ha": side, "fontsize": 9}
+            place: Any = {"textcoords": "offset points", "va": "center", "ha": side, "fontsize": 9}
             axis.annotate(f"{d.mean:+.2f}", (low if left else high, position), (8 if left else -8, 0), **place)
     if margin is not None:
         axis.axvspan(-margin, margin, color=BAND, lw=0, zorder=0)

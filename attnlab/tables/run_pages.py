@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from matplotlib.ticker import MaxNLocator
 
 from attnlab.configuration.digest import digest
 from attnlab.configuration.identity import SECTIONS
@@ -125,7 +126,7 @@ def _curve(log: Path) -> str:
         axis.grid()
         axis.set_xlabel("epoch")
         axis.set_ylabel("error %")
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.legend(frameon=False)
     (document,) = documents({"curve": figure}).values()
     plt.close(figure)
