@@ -22,7 +22,7 @@ def html_table(section: Section, name: str, links: Mapping[str, str] = MappingPr
     header = [text.replace(" %", "\u00a0%") for text in section.header]
     rows = aligned_rows(section)
     if any(run in links for runs in section.runs for _, run in runs):
-        header.append("runs, by seed")
+        header.append("runs")
         for row, runs in zip(rows, section.runs, strict=True):
             linked = [(seed, links[run]) for seed, run in runs if run in links]
             row[0] = _link(linked[0][1], row[0]) if linked else row[0]

@@ -40,14 +40,15 @@ def grid_of(configs: Sequence[Config], origin: Origin) -> Grid:
     rows = _distinct(rows, columns, cells)
     made = tuple(Cell(row, column, (), dict(config)) for row, column, config in zip(rows, columns, cells, strict=True))
     without = [each.row for each in made if each.config["attention"]["_target_"] == NO_ATTENTION]
-    table = {
+    seeds = tuple(sorted({config["seed"] for config in configs}))
+    table: dict[str, Any] = {
         "title": _title(names, cells), "rows": {row: [] for row in rows}, "columns": {column: [] for column in columns},
-        "seeds": sorted({config["seed"] for config in configs}), "metrics": list(METRICS),
+        "seeds": list(seeds), "metrics": list(METRICS),
         "baseline": (without or rows)[0], "same": [], "paper": {}, "about": {},
     }  # fmt: skip
     page = f"{origin}_{digest(sorted(first))[:8]}"
     axis = NumberAxis(name, _points(name, numbers, made)) if name else None
-    return Grid(page, table, made, tuple(table["seeds"]), (), (), origin, axis)
+    return Grid(page, table, made, seeds, (), (), origin, axis)
 
 
 def _rows_and_columns(names: Mapping[str, SectionNames], cells: Sequence[Config]) -> tuple[list[str], list[str]]:
@@ -56,9 +57,9 @@ def _rows_and_columns(names: Mapping[str, SectionNames], cells: Sequence[Config]
     rows: list[str] = [section for section in ("attention", "head") if section in varying]
     if len({config.get("start_from") for config in cells}) > 1:
         rows.append("start_from")
-    for section in ("recipe", "model"):
-        if not rows and section in varying:
-            rows = [section]
+    for other in ("recipe", "model"):
+        if not rows and other in varying:
+            rows = [other]
     columns = [section for section in varying if section not in rows]
     return rows or ["attention"], columns
 

@@ -41,7 +41,7 @@ class DrawMaps(Callback):
         x = data.preprocess(self.images.images.to(pl_module.device))
         try:
             with torch.autocast(pl_module.device.type, enabled=False):
-                names = [str(number) for number in range(int(data.classes))]
+                names = getattr(data, "names", None) or [str(number) for number in range(int(data.classes))]
                 view = view_network(net.eval(), self.images, x, names)
         finally:
             net.train(training)

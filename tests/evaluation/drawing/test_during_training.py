@@ -7,6 +7,7 @@ from conftest import TINY
 import attnlab
 from attnlab.configuration.compose import plain
 from attnlab.data.build import make_datamodule
+from attnlab.data.cluttered_digits import ClutteredDigits
 from attnlab.evaluation.drawing import during_training
 
 
@@ -43,3 +44,19 @@ def test_at_most_ten_pictures_and_none_of_the_test_set(tmp_path, monkeypatch):
     data.setup()
     known = {image.numpy().tobytes() for image in data.val.images}
     assert all(image.numpy().tobytes() in known for image in drawn[0][0].images)
+
+
+def test_classes_have_the_names_of_the_dataset(tmp_path, monkeypatch):
+    drawn, read = [], ClutteredDigits.read
+
+    def with_names(self):
+        self.names = [f"digit {number}" for number in range(10)]
+        return read(self)
+
+    monkeypatch.setattr(ClutteredDigits, "read", with_names)
+    monkeypatch.setattr(during_training, "maps_figure", lambda *arguments: drawn.append(arguments) or None)
+    monkeypatch.setattr(during_training, "save_figure", lambda figure, path: path)
+    attnlab.train(attnlab.config([*TINY, "recipe.epochs=1", "tracker.images=true", f"output_dir={tmp_path}"]))
+    labels = drawn[0][2]
+    assert labels
+    assert all(label.startswith("digit ") for label in labels)
