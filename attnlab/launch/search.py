@@ -134,8 +134,8 @@ class SearchSweeper(Sweeper):
         if len(self.objectives) == 1:
             return [trials, f"best: {self._line(study.best_trial)}", AT_THE_END]
         front = sorted(study.best_trials, key=lambda trial: trial.values)
-        heading = f"Pareto front of {' and '.join(self.objectives)}: {len(front)} trials"
-        return [trials, heading, *(f"  {self._line(trial)}" for trial in front), AT_THE_END]
+        lines = dict.fromkeys(f"  {self._line(trial)}" for trial in front)  # trials may repeat a run
+        return [trials, f"Pareto front of {' and '.join(self.objectives)}: {len(lines)} runs", *lines, AT_THE_END]
 
     def _line(self, trial: Any) -> str:
         """`val/top1_error 12.3, macs 4,000,000: run 0123456789ab, recipe.optimizer.lr=0.1`."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +30,7 @@ def test_a_sweep_sends_its_table_figures_and_files(tiny, overrides, name):
     clean = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
     done = warm([sys.executable, "-m", "attnlab.run", *overrides, *tiny, *more], env=clean)
     assert done.returncode == 0, done.stderr
-    assert f"tracker=wandb: report {name} in the project attnlab, " in done.stdout
+    assert re.search(rf"^tracker=wandb: report {name}\w* in the project attnlab, \d+ files$", done.stdout, re.MULTILINE)
     output_dir = Path(tiny[-1].partition("=")[2])
     text = inspect(output_dir)
     records = [json.loads(line) for line in text.splitlines()]
