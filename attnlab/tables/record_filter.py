@@ -21,6 +21,7 @@ from attnlab.configuration.identity import SECTIONS, science
 from attnlab.configuration.messages import unknown_key
 from attnlab.configuration.names import departures, name_of, read_choice
 from attnlab.configuration.overrides import parse
+from attnlab.configuration.replaced_nodes import by_group
 from attnlab.errors import ConfigError
 from attnlab.records.record import Record
 
@@ -88,6 +89,7 @@ def _is_near(one: Filter, record: Record) -> bool:
 def read_filters(overrides: Sequence[str], records: Sequence[Record]) -> list[Filter]:
     """The conditions of some overrides. Raises ConfigError."""
     found: list[Filter] = []
+    overrides = [by_group(override) for override in overrides]
     for argument, item in zip(overrides, parse(overrides, "the command line"), strict=True):
         key = item.key_or_group
         if item.is_sweep_override() or item.is_delete():
