@@ -47,6 +47,12 @@ def replacing(overrides: Sequence[str]) -> list[str]:
     return [override for override in overrides if any(_is_of(override, node) for node in nodes)]
 
 
+def by_group(override: str) -> str:
+    """`recipe.optimizer=adamw` as `recipe/optimizer=adamw`, for what selects records; all others as they are."""
+    key, _, value = override.partition("=")
+    return f"{GROUP}={value}" if key == OPTIMIZER and value in choices(GROUP) else override
+
+
 def _replacement(override: str) -> tuple[str, str] | None:
     """(the node that an override replaces, its new content as Hydra reads it); None for all other overrides."""
     key, _, value = override.partition("=")

@@ -24,6 +24,7 @@ from attnlab.configuration.meant import meant
 from attnlab.configuration.messages import unknown_key
 from attnlab.configuration.names import departures, name_of, read_choice
 from attnlab.configuration.overrides import parse
+from attnlab.configuration.replaced_nodes import by_group
 from attnlab.errors import ConfigError
 from attnlab.records.record import Record
 
@@ -96,6 +97,7 @@ def read_filters(overrides: Sequence[str], records: Sequence[Record]) -> list[Fi
     """The conditions of some overrides. Raises ConfigError."""
     found: list[Filter] = []
     held = sorted({key for record in records for key in every_key(record["config"])})
+    overrides = [by_group(override) for override in overrides]
     for argument, item in zip(overrides, parse(overrides, "the command line"), strict=True):
         key = item.key_or_group
         if item.is_delete():

@@ -49,6 +49,17 @@ def test_arguments():
             "wrong value machine.precision=64-true; allowed in a benchmark are",
         ),
         ("overhead", "recipe.grad_clip=1", "wrong value recipe.grad_clip=1; allowed in this benchmark is null"),
+        ("overhead", "recipe.mixup=0.2", "wrong value recipe.mixup=0.2; allowed in this benchmark is null"),
+        (
+            "overhead",
+            "recipe.schedule._target_=torch.optim.lr_scheduler.ConstantLR",
+            "wrong value recipe.schedule._target_=torch.optim.lr_scheduler.ConstantLR; allowed is a function of",
+        ),
+        (
+            "step",
+            "recipe.stochastic_depth=0.1",
+            "wrong value recipe.stochastic_depth=0.1; allowed in this benchmark is",
+        ),
         ("data", "model=resnet21", "unknown choice model=resnet21; did you mean "),
     ],
 )

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 from omegaconf import OmegaConf
+from synthetic import record
 from warm import warm
 
 from attnlab.configuration.compose import config, plain
@@ -13,6 +14,7 @@ from attnlab.configuration.names import read_choice
 from attnlab.configuration.replaced_nodes import replacing, spelled_out, typed
 from attnlab.configuration.sweep_arguments import for_hydra, of_jobs
 from attnlab.errors import ConfigError
+from attnlab.tables.record_filter import select
 
 RESTARTS = ["recipe.schedule._target_=torch.optim.lr_scheduler.CosineAnnealingWarmRestarts", "recipe.schedule.T_0=10"]
 
@@ -91,6 +93,13 @@ def test_a_sweep_gives_them_to_its_jobs_only():
     assert kept == ["-m", *given[2:]]
     texts = hidden.removeprefix("hydra.sweeper.arguments=[").removesuffix("]").split("','")
     assert of_jobs([text.strip("'") for text in texts]) == given[:2]
+
+
+@pytest.mark.parametrize("key", ["recipe.optimizer", "recipe/optimizer"])
+def test_a_name_selects_records_too(key):
+    records = [record([f"recipe.optimizer={name}"]) for name in ("adamw", "lion")]
+    chosen, _ = select(records, [f"{key}=lion"])
+    assert chosen == records[1:]
 
 
 @pytest.mark.parametrize("key", ["recipe.optimizer", "recipe/optimizer"])
