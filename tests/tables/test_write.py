@@ -277,6 +277,7 @@ def test_the_command_line_composes_only(outputs):
     done = warm(command)
     assert done.returncode == 0, done.stderr
     assert "Noise floor: SE minus ISE" in done.stdout
+    assert "No verdict yet: 24 of 30 runs are recorded." in done.stdout
     assert "wrote" in done.stdout
     failed = warm([*command, "attention=eca"])
     assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
