@@ -1,6 +1,5 @@
 """The figure of differences: row minus baseline with its 95 % interval."""
 
-
 from matplotlib.figure import Figure
 
 from attnlab.tables.comparison import Comparison
