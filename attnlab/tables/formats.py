@@ -1,4 +1,4 @@
-"""A page as Markdown, LaTeX (booktabs) and one self-contained HTML file.
+"""A page as Markdown, LaTeX (booktabs; of a whole report) and one self-contained HTML file.
 
 The HTML tables come from great_tables, the rest of the HTML page and the LaTeX from jinja2 templates beside this file.
 great_tables' own LaTeX has no bold cells, so it is not used.

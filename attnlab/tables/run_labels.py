@@ -50,9 +50,13 @@ def section_names(section: str, configs: Sequence[Config]) -> SectionNames:
 
 
 def short_key(key: str, keys: Mapping[str, Any]) -> str:
-    """The last part of a key, `lr` of `optimizer.lr`; the whole key if another one ends alike."""
-    last = key.rpartition(".")[2]
-    return last if sum(other.rpartition(".")[2] == last for other in keys) == 1 else key
+    """`lr` of `optimizer.lr`, `weight_decay` of `weight_decay.default`; the whole key if another one ends alike."""
+    last = _last(key)
+    return last if sum(_last(other) == last for other in keys) == 1 else key
+
+
+def _last(key: str) -> str:
+    return key.removesuffix(".default").rpartition(".")[2]
 
 
 def _varying_numbers(

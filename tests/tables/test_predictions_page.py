@@ -163,6 +163,13 @@ def test_one_run_by_class(tmp_path):
     assert any(f"Error {run.error:.2f} %" in note for note in sheet.notes)
 
 
+def test_classes_of_cifar_have_names_where_the_file_has_none(tmp_path):
+    name = leave(tmp_path, record(["dataset=cifar10"])["config"], 0.3)
+    page, _ = report_predictions([f"run={name}", f"output_dir={tmp_path}"])
+    assert [row[0] for row in page.sections[0].rows][:2] == ["airplane", "automobile"]
+    assert page.sections[0].rows[0][-1] == "automobile"  # what airplanes are mostly taken for
+
+
 def test_two_runs_are_held_against_each_other(outputs):
     one, other = ids_of(outputs, "none")[0], ids_of(outputs, "SE")[0]
     sheet, paths = report_predictions([f"run={one},{other}", f"output_dir={outputs}"])

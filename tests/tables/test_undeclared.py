@@ -58,6 +58,8 @@ def test_a_number_is_one_table_in_order_and_names_every_value():
     grid = grid_of(configs(*jobs), "sweep")
     assert shape(grid)[:3] == (("reduction=4", "reduction=8", "reduction=16"), ("",), "reduction=4")
     assert grid.axis.points["reduction=16", ""] == ("", 16)
+    decays = [f"recipe.weight_decay.default={decay}" for decay in (0.001, 0.01)]
+    assert grid_of(configs(*decays, seeds=(0,)), "sweep").rows == ("weight_decay=0.001", "weight_decay=0.01")
     grid = grid_of(configs("attention=none", *jobs), "sweep")
     assert shape(grid)[:3] == (("none", "se reduction=16", "se reduction=4", "se reduction=8"), ("",), "none")
     assert grid.axis.points["none", ""] == ("none", None)
