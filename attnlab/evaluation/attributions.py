@@ -2,7 +2,8 @@
 
 With y the logit of a class, x the images, A the features of a layer:
 
-ablationcam           relu(sum_k w_k A_k), w_k = (y - y without channel k) / y: Desai and Ramaswamy 2020 (WACV)
+ablationcam           relu(sum_k w_k A_k), w_k = (y - y without channel k) / |y|: Desai and Ramaswamy 2020 (WACV), who
+                      divide by y, which turns the map round where a logit is negative
 occlusion             relu(y - y with a grey square over the place): Zeiler and Fergus 2014 (arXiv 1311.2901)
 saliency              max over colours |dy/dx|: Simonyan et al. 2014 (arXiv 1312.6034)
 integrated_gradients  |sum over colours of captum's|, from the mean colour: Sundararajan et al. 2017 (arXiv 1703.01365)
@@ -10,7 +11,9 @@ gradcam++, layercam, xgradcam, eigencam, scorecam: grad-cam's, each scaled to 0.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from importlib.util import find_spec
+from io import StringIO
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +59,7 @@ def _ablationcam(net: nn.Module, x: Tensor, classes: Tensor, layer: str) -> Tens
         logits = net(x).gather(1, classes[:, None])[:, 0]
         channels = torch.arange(features.shape[1], device=x.device)[None, :, None, None].expand(1, *features.shape[1:])
         drops = LayerFeatureAblation(net, module).attribute(x, target=classes, layer_baselines=0, layer_mask=channels)
-    weights = drops[:, :, :1, :1] / logits[:, None, None, None]
+    weights = drops[:, :, :1, :1] / logits.abs()[:, None, None, None]
     return torch.relu((weights * features).sum(dim=1))
 
 
@@ -101,5 +104,7 @@ def _by_grad_cam(name: str, net: nn.Module, x: Tensor, classes: Tensor, layer: s
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     targets = [ClassifierOutputTarget(int(label)) for label in classes]
-    with getattr(pytorch_grad_cam, BY_GRAD_CAM[name])(model=net, target_layers=[net.get_submodule(layer)]) as cam:
-        return torch.from_numpy(cam(input_tensor=x.detach(), targets=targets)).float()
+    make = getattr(pytorch_grad_cam, BY_GRAD_CAM[name])
+    with redirect_stderr(StringIO()), make(model=net, target_layers=[net.get_submodule(layer)]) as cam:  # progress bars
+        maps = cam(input_tensor=x.detach().requires_grad_(), targets=targets)
+    return torch.from_numpy(maps).float()

@@ -16,7 +16,7 @@ from typing import Any
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from attnlab.configuration.messages import unknown_choice
 from attnlab.configuration.schema import OBJECTIVES
@@ -61,6 +61,11 @@ class SearchSweeper(Sweeper):
         """Make the launcher."""
         from attnlab.launch.other_launchers import planned
 
+        if OmegaConf.select(config, "table.rows") is not None:
+            table, search = (config.hydra.runtime.choices[name] for name in ("table", "hparams"))
+            raise ConfigError(
+                f"hparams={search} with table={table}: the table decides what runs; remove one of the two"
+            )
         objective = config.get("objective") or OBJECTIVES[0]
         self.composed = config
         self.objectives = [objective] if isinstance(objective, str) else list(objective)

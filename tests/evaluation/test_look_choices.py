@@ -42,7 +42,7 @@ def test_own_images_with_other_maps_of_a_class_of_choice(runs, pictures):
     assert [path.relative_to(output_dir / ids["cbam"]).as_posix() for path in paths] == [
         "look/own/maps.png", "look/own/index.html",
     ]  # fmt: skip
-    assert "maps of 3" in paths[-1].read_text()
+    assert "maps of class 3" in paths[-1].read_text()
 
 
 def test_what_is_drawn_of_own_images(runs, pictures):

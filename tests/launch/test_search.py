@@ -89,6 +89,7 @@ def test_without_the_package_the_message_names_it(tiny, monkeypatch):
         ("hydra.sweeper.sampler=tpee", "unknown choice hydra.sweeper.sampler=tpee; did you mean tpe? allowed are"),
         ("hydra.sweeper.n_trials=0", "wrong value hydra.sweeper.n_trials=0; allowed is an integer from 1"),
         ("objective=test/loss", "wrong value objective=test/loss; allowed is one of val/top1_error, "),
+        ("table=demo", "hparams=lr with table=demo: the table decides what runs; remove one of the two"),
         ("recipe.optimizer.lr=interval(2,1)", "wrong value recipe.optimizer.lr=interval(2,1): "),
     ],
 )

@@ -86,7 +86,9 @@ def _side_by_side(
 
 def _which(options: LookOptions) -> str:
     """The class whose maps are drawn, for a title; empty for the predicted one."""
-    return {None: "", "label": ", maps of each image's class"}.get(options.of_class, f", maps of {options.of_class}")
+    if options.of_class in (None, "label"):
+        return "" if options.of_class is None else ", maps of each image's class"
+    return f", maps of class {options.of_class}"
 
 
 def _one_run_per_cell(chosen: ChosenRuns) -> Iterator[tuple[str, Record]]:
