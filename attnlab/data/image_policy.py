@@ -3,10 +3,11 @@
 trivial: one of 14 operations, its strength uniform over 31 levels (Mueller and Hutter 2021, arXiv 2103.10158, "wide")
 rand: two of the operations in a row, each at level 9 of 0 to 30 (Cubuk et al. 2020, arXiv 1909.13719)
 Operations and strengths are those of torchvision 0.28 transforms.v2 (TrivialAugmentWide, RandAugment), which draws once
-for a batch. Every operation is computed for all images and the drawn one is kept: no value is read on the host.
+for a batch. On a GPU every operation is computed for all images, so that no value is read on the host.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -65,17 +66,33 @@ def apply(images: Tensor, operation: Tensor, level: Tensor, negative: Tensor, sp
     # (B, 9): the strength of the image's operation in its column, 0 in all others
     chosen = operation.view(-1, 1) == torch.arange(1, len(SIGNED) + 1, device=operation.device)
     strengths = torch.stack([signs * most for most in largest(*images.shape[2:])], dim=1) * chosen
-    found = _moved(images, strengths[:, :5])
-    found = _blended(found, operation, 1 + strengths[:, 5:].sum(dim=1))
-    rest = {
-        "posterize": lambda x: _posterized(x, (level * bits).round().to(torch.uint8)),
-        "solarize": lambda x: torch.where(x >= 255 * (1 - level).view(-1, 1, 1, 1), 255 - x, x),
-        "autocontrast": _stretched,
-        "equalize": _equalized,
+    factor = 1 + strengths[:, 5:].sum(dim=1)
+    is_moved = (operation >= NUMBER["shear_x"]) & (operation <= NUMBER["rotate"])
+    found = _changed(images, is_moved, lambda x, rows: _moved(x, strengths[rows, :5]))
+    changes = {
+        "brightness": lambda x, rows: _blended(x, torch.zeros_like(x), factor[rows]),
+        "colour": lambda x, rows: _blended(x, _grey(x), factor[rows]),
+        "contrast": lambda x, rows: _blended(x, _grey(x).mean(dim=(1, 2, 3), keepdim=True), factor[rows]),
+        "sharpness": lambda x, rows: _sharpened(x, factor[rows]),
+        "posterize": lambda x, rows: _posterized(x, (level[rows] * bits).round().to(torch.uint8)),
+        "solarize": lambda x, rows: torch.where(x >= 255 * (1 - level[rows]).view(-1, 1, 1, 1), 255 - x, x),
+        "autocontrast": lambda x, rows: _stretched(x),
+        "equalize": lambda x, rows: _equalized(x),
     }
-    for name, change in rest.items():
-        found = torch.where((operation == NUMBER[name]).view(-1, 1, 1, 1), change(found), found)
+    for name, change in changes.items():
+        found = _changed(found, operation == NUMBER[name], change)
     return found
+
+
+def _changed(images: Tensor, chosen: Tensor, change: Callable[[Tensor, Any], Tensor]) -> Tensor:
+    """The images, and in place of the chosen ones what `change(images, their rows)` makes of them.
+
+    On a CPU only the chosen ones are computed. A GPU computes all of them, since the host would wait for their number.
+    """
+    if images.device.type == "cpu":
+        rows = chosen.nonzero().flatten()
+        return images.index_copy(0, rows, change(images[rows], rows)) if len(rows) else images
+    return torch.where(chosen.view(-1, 1, 1, 1), change(images, slice(None)), images)
 
 
 def _moved(images: Tensor, strengths: Tensor) -> Tensor:
@@ -100,24 +117,30 @@ def _moved(images: Tensor, strengths: Tensor) -> Tensor:
     half = torch.stack([theta[:, 0] / (0.5 * width), theta[:, 1] / (0.5 * height)], dim=2)  # (B, 3, 2)
     grid = places.view(1, -1, 3).expand(len(images), -1, -1).bmm(half).view(-1, height, width, 2)
     found = F.grid_sample(images.float(), grid, mode="nearest", padding_mode="zeros", align_corners=False)
-    return torch.where((strengths == 0).all(dim=1).view(-1, 1, 1, 1), images, found.round().to(torch.uint8))
+    return found.round().to(torch.uint8)
 
 
-def _blended(images: Tensor, operation: Tensor, factor: Tensor) -> Tensor:
-    """factor * x + (1 - factor) * d; d: black, x in grey, its mean grey, or x smoothed. factor: (B,)."""
-    x, number = images.float(), operation.view(-1, 1, 1, 1)
-    grey = (x[:, 0] * GREY[0] + x[:, 1] * GREY[1] + x[:, 2] * GREY[2]).floor().unsqueeze(1)
+def _grey(images: Tensor) -> Tensor:
+    """(B, 1, H, W), float: whole numbers."""
+    x = images.float()
+    return (x[:, 0] * GREY[0] + x[:, 1] * GREY[1] + x[:, 2] * GREY[2]).floor().unsqueeze(1)
+
+
+def _blended(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
+    """factor * x + (1 - factor) * other. factor: (B,)."""
+    share = factor.view(-1, 1, 1, 1)
+    return (images * share + other * (1 - share)).clamp(0, 255).to(torch.uint8)
+
+
+def _sharpened(images: Tensor, factor: Tensor) -> Tensor:
+    """The blend with the smoothed image, whose border is that of the image.
+
+    It is written as torchvision writes it, since another form of the sum is cut off to other whole numbers.
+    """
+    x = images.float()
     smooth = x.clone()
     smooth[..., 1:-1, 1:-1] = ((F.avg_pool2d(x, 3, 1) * 9 + 4 * x[..., 1:-1, 1:-1]) / 13).round()
-    other = torch.where(number == NUMBER["colour"], grey, torch.zeros_like(x))
-    other = torch.where(number == NUMBER["contrast"], grey.mean(dim=(1, 2, 3), keepdim=True), other)
-    other = torch.where(number == NUMBER["sharpness"], smooth, other)
-    share = factor.view(-1, 1, 1, 1)
-    # Two forms of one sum, as torchvision writes them: they are cut off to whole numbers in different ways.
-    sharp = x + (1 - share) * (other - x)
-    found = torch.where(number == NUMBER["sharpness"], sharp, x * share + other * (1 - share))
-    found = found.clamp(0, 255).to(torch.uint8)
-    return torch.where(share == 1, images, found)
+    return (x + (1 - factor.view(-1, 1, 1, 1)) * (smooth - x)).clamp(0, 255).to(torch.uint8)
 
 
 def _stretched(images: Tensor) -> Tensor:

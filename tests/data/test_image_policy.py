@@ -85,3 +85,16 @@ def test_all_operations_levels_and_signs_are_drawn_equally_often(monkeypatch, dr
         levels = (level * (LEVELS - 1)).round().long().unique().tolist()
         assert levels == (list(range(LEVELS)) if policy == "trivial" else [9])
     assert len(seen) == {"trivial": 1, "rand": 2}[policy]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_gpu_which_computes_all_images_gives_the_same(monkeypatch, images, draw, policy):
+    many = images.repeat(10, 1, 1, 1)
+    draws = torch.rand(len(many), 4, generator=draw(8))
+    expected = POLICIES[policy](many, draws)
+
+    def changed(images, chosen, change):  # as for a device that is no CPU
+        return torch.where(chosen.view(-1, 1, 1, 1), change(images, slice(None)), images)
+
+    monkeypatch.setattr("attnlab.data.image_policy._changed", changed)
+    assert torch.equal(POLICIES[policy](many, draws), expected)
