@@ -18,6 +18,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.progress import Progress, TextColumn
+
 from attnlab.configuration.cli import command_line
 from attnlab.evaluation.chosen_runs import choose_runs, read_boolean, read_positive
 from attnlab.evaluation.judge_run import DEFAULT, IMAGES, PARTS, judge
@@ -59,11 +62,17 @@ def main() -> None:
     if {"-h", "--help"} & set(arguments) or not arguments:
         print(__doc__)
         return
-    one = any(argument.startswith("run=") for argument in arguments)
-    for found, path in judge_chosen_runs(arguments):
-        if one:
+    if any(argument.startswith("run=") for argument in arguments):
+        for found, path in judge_chosen_runs(arguments):
             show(found, title_in(path.parent))
-        print(f"{title_in(path.parent)}: judged {', '.join(found['parts'])}; written to {path}", flush=True)
+            print(f"{title_in(path.parent)}: judged {', '.join(found['parts'])}; written to {path}", flush=True)
+        return
+    # A table may have many runs: one line at the end, and a bar that vanishes.
+    bar = Progress(TextColumn("judged {task.completed:.0f} runs"), console=Console(stderr=True), transient=True)
+    with bar:
+        paths = [path for _, path in bar.track(judge_chosen_runs(arguments), description="")]
+    if paths:
+        print(f"judged {len(paths)} runs; written to {paths[0].parents[1]}/<run>/{FILE}", flush=True)
 
 
 if __name__ == "__main__":
