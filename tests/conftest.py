@@ -6,6 +6,8 @@ import os
 # Two workers with a thread each: torch's spinning thread pools ruin each other on shared cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# The width of a terminal decides what a line shows of a run's name; pytest-xdist hands on its own.
+os.environ.pop("COLUMNS", None)
 
 import composed_once
 import pytest

@@ -57,7 +57,7 @@ KINDS: dict[str, tuple[Callable[[Any, tuple[str, ...]], bool], str]] = {
     "recipe.optimizer": (lambda found, own: _is(found, Optimizer), "an optimizer class, as torch.optim.SGD"),
     "recipe.schedule": (
         lambda found, own: _function_of(found, SCHEDULES + own) or _is_schedule_of_torch(found),
-        f"a function of attnlab.schedules{OR_TRUSTED}, or a schedule of torch.optim.lr_scheduler that needs no metric",
+        f"a function of attnlab.schedules, or a schedule of torch.optim.lr_scheduler that needs no metric{OR_TRUSTED}",
     ),
 }
 MODULE = (

@@ -15,7 +15,7 @@ from attnlab.report import report
         ("lr=0.1", "recipe.optimizer.lr"),
         ("learning_rate=0.1", "recipe.optimizer.lr"),
         ("epochs=3", "recipe.epochs"),
-        ("optimizer=sgd", "recipe.optimizer._target_"),
+        ("optimizer=sgd", "recipe/optimizer"),
         ("weight_decay=0.1", "recipe.weight_decay.default"),
         ("batch_size=64", "recipe.batch_size"),
         ("batchsize=64", "recipe.batch_size"),

@@ -19,7 +19,11 @@ def test_a_package_that_is_not_trusted_names_the_variable_that_trusts_it(monkeyp
 @pytest.mark.parametrize(
     ("key", "path", "kind"),
     [
-        ("recipe.schedule", "torch.optim.lr_scheduler.StepLR", r"a function of attnlab\.schedules"),
+        (
+            "recipe.schedule",
+            "torch.optim.lr_scheduler.ReduceLROnPlateau",
+            r"a function of attnlab\.schedules, or a schedule of torch\.optim\.lr_scheduler that needs no metric",
+        ),
         ("dataset", "torchvision.datasets.CIFAR10", r"a dataset of attnlab\.data"),
         ("model", "torch.load", r"a network module, or a function of attnlab\.attention"),
     ],
@@ -38,10 +42,8 @@ def test_keys_that_a_class_does_not_take_can_be_left_out():
 
 
 def test_a_section_in_place_of_which_a_word_stands_names_its_target():
-    with pytest.raises(
-        ConfigError, match=r"allowed is a group with _target_; recipe\.optimizer\._target_=NAME changes"
-    ):
-        attnlab.config(["recipe.optimizer=sgd"])
+    with pytest.raises(ConfigError, match=r"allowed is a group with _target_; recipe\.schedule\._target_=NAME changes"):
+        attnlab.config(["recipe.schedule=cosine"])
 
 
 def test_another_schedule_names_the_keys_to_leave_out_and_to_add(tiny):

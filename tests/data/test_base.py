@@ -42,11 +42,11 @@ def test_every_key_is_an_argument_or_declared_to_describe_the_data(name):
     assert dataset.pop("fraction") is None  # data.build reads it
     assert issubclass(target(dataset, "dataset"), ImageData)
     assert construct(dataset, "dataset").classes == dataset["classes"]
-    message = r"^unknown key dataset\.nonsense; did you mean dataset\.seed\? allowed are .*seed, .*mirror"
+    message = r"^unknown key dataset\.nonsense; allowed are .*seed, .*mirror"
     with pytest.raises(ConfigError, match=message):
         construct(dataset | {"nonsense": 1}, "dataset")
     with pytest.raises(ConfigError, match=r"^wrong value dataset\.classes=ten; allowed is an integer$"):
         construct(dataset | {"classes": "ten"}, "dataset")
     if name != "imagenet":
-        with pytest.raises(ConfigError, match=r"^unknown key dataset\.listing; did you mean dataset\."):
+        with pytest.raises(ConfigError, match=r"^unknown key dataset\.listing; .*allowed are "):
             construct(dataset | {"listing": "0"}, "dataset")

@@ -81,6 +81,6 @@ def test_the_next_command():
     look = next_command(better, [*typed, "output_dir=here"])
     assert look.startswith(f"python -m attnlab.look run={better.grid.cells[1].run_id(0)} output_dir=here   (")
     grid = read_grid(["table=demo", "attention=none,se"])
-    records = [of_config(cell.config | {"seed": seed}, 9 - seed) for cell in grid.cells for seed in (0, 1)]
+    records = [of_config(cell.config | {"seed": seed}, 9 - seed) for cell in grid.cells for seed in grid.seeds]
     judge = next_command(compare(grid, records), ["table=demo", "attention=none,se"])
     assert judge.startswith("python -m attnlab.judge table=demo attention=none,se   (")

@@ -39,8 +39,8 @@ def test_a_table_runs_whatever_can_and_goes_on(tmp_path):
     assert gather(tmp_path / "out")[0] == records
     _, code, out, _ = table(tmp_path / "out", "attention=none,se", "dry_run=true")
     assert code == 0
-    assert "4 runs, 2 done, 2 to do, about" in out
-    assert out.count("would run #") == 2
+    assert "6 runs, 2 done, 4 to do, about" in out
+    assert out.count("would run #") == 4
 
 
 def test_any_launcher_runs_a_table(tmp_path):

@@ -37,7 +37,7 @@ def test_equal_costs_stand_side_by_side():
 
 @pytest.fixture
 def comparison(tmp_path):
-    grid = read_grid(["table=demo", "attention=none,se"])
+    grid = read_grid(["table=demo", "attention=none,se", "table.seeds=[0,1]"])
     records = [of_config(cell.config | {"seed": seed}, 8 + seed) for cell in grid.cells for seed in grid.seeds]
     for number, record in enumerate(records):
         folder = write(tmp_path, record).parent

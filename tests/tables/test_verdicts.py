@@ -87,7 +87,7 @@ def test_a_verdict_in_words(errors, margin, verdict):
     assert rows["SE"]["verdict"] == verdict
     assert rows["none"]["verdict"] == "–"
     (note,) = [note for note in text.notes if note.startswith("verdict: ")]
-    assert ("declares no margin" in note) == (margin is None)
+    assert ("no margin (table.margin) was declared" in note) == (margin is None)
     assert margin is None or f"within ±{margin:g}, the margin that the table declares" in note
 
 
@@ -105,7 +105,7 @@ def test_the_verdict_is_in_every_file(tmp_path, monkeypatch):
             shift = {"SE": -3, "ISE": 3}.get(cell.row, 0)
             write(tmp_path / "outputs", of_config(cell.config | {"seed": seed}, 8 + shift + rng.normal(scale=0.05)))
     paths = report_table(["table=demo", "table.seeds=[0,1,2]", "+table.margin=0.7", "output_dir=outputs"])[1]
-    md, tex, table, html = (path.read_text() for path in paths[:4])
+    md, _, table, html, tex = (path.read_text() for path in paths[:5])
     assert "| verdict |" in md
     assert "verdict</th>" in html
     for word in ("better", "worse", "equivalent within ±0.7"):

@@ -24,7 +24,7 @@ def test_a_run_ends_when_its_patience_does(tmp_path, capsys, graph):
     record = attnlab.train(cfg)
     assert epochs(cfg) == 3
     assert record["best_epoch"] < 3
-    assert f"{record['id']}: stops after epoch 3: no validation error below " in capsys.readouterr().out
+    assert f"({record['id']}): stops after epoch 3: no validation error below " in capsys.readouterr().out
 
 
 def test_a_run_that_still_gets_better_does_not_end(tmp_path):

@@ -102,7 +102,7 @@ def test_every_few_steps_the_inner_schedule_takes_one():
         (
             ["recipe.schedule._target_=torch.optim.lr_scheduler.ReduceLROnPlateau"],
             r"^wrong value recipe\.schedule\._target_=torch\.optim\.lr_scheduler\.ReduceLROnPlateau; allowed is a "
-            r"function of attnlab\.schedules, or a schedule of torch\.optim\.lr_scheduler that needs no metric$",
+            r"function of attnlab\.schedules, or a schedule of torch\.optim\.lr_scheduler that needs no metric, or of ",
         ),
         (["recipe.schedule._target_=torch.load"], r"^wrong value recipe\.schedule\._target_=torch\.load; allowed is"),
     ],
