@@ -5,6 +5,7 @@ python -m attnlab.report ... source=DIR                                only from
 python -m attnlab.report [output_dir=DIR] [dataset=cifar10 ...]        all records, or those that have these values
 python -m attnlab.report attention=se,ise model=resnet20               one table of what is recorded of these
 python -m attnlab.report ... format=paper                              only the LaTeX table of a paper, printed
+python -m attnlab.report ... notes=false                               prints no notes on how to read the numbers
 python -m attnlab.report predictions run=ID | run=ID,ID | table=NAME   predictions on the test images: see below
 python -m attnlab.report power effect=0.2 sd=0.18 design=paired        how many seeds a difference needs, and their cost
 python -m attnlab.report power margin=0.3 sd=0.18 comparisons=4        the same, to show that rows are equivalent
@@ -20,6 +21,7 @@ one run differ, both are left out and named until source=DIR chooses one of them
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from attnlab.configuration.cli import command_line
@@ -52,6 +54,7 @@ def _report(arguments: Sequence[str]) -> list[Path]:
     from attnlab.tables.terminal import print_page
 
     kind, arguments = _format(arguments)
+    with_notes, arguments = _notes(arguments)
     is_table = any(argument.startswith("table=") for argument in arguments)
     if arguments[:1] == ["predictions"]:
         from attnlab.tables.predictions_page import report_predictions
@@ -73,7 +76,7 @@ def _report(arguments: Sequence[str]) -> list[Path]:
     else:
         _, paths, pages = report(arguments)
     for page in pages:
-        print_page(page)
+        print_page(page if with_notes else replace(page, notes=[]))
         print(*page.answer, sep="\n")
     return paths
 
@@ -84,6 +87,14 @@ def _format(arguments: Sequence[str]) -> tuple[str, list[str]]:
     if unknown := [kind for kind in kinds if kind not in FORMATS]:
         raise ConfigError(f"unknown choice format={unknown[0]}; allowed are {', '.join(FORMATS)}")
     return (kinds or ["report"])[-1], [argument for argument in arguments if not argument.startswith("format=")]
+
+
+def _notes(arguments: Sequence[str]) -> tuple[bool, list[str]]:
+    """(the value of notes=, the other arguments)."""
+    given = [argument.partition("=")[2] for argument in arguments if argument.startswith("notes=")]
+    if wrong := [value for value in given if value not in ("true", "false")]:
+        raise ConfigError(f"wrong value notes={wrong[0]}; allowed is true or false")
+    return (given or ["true"])[-1] == "true", [item for item in arguments if not item.startswith("notes=")]
 
 
 if __name__ == "__main__":

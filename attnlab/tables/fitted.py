@@ -10,6 +10,10 @@ from rich.cells import cell_len
 
 from attnlab.tables.page import Bold, Section
 
+#: headings of columns that are left out before others, the first one first; then the others, from the right
+LESS_NEEDED = (
+    "s a run", "images/s", "MACs", "params", "p (Wilcoxon)", "detectable [90 %]", "over images [95 %]", "p (Holm)",
+)  # fmt: skip
 FRAME = 3  # characters that a column takes besides its text: a space on each side and a line
 
 
@@ -24,18 +28,23 @@ class Fitted:
 
 def fitted(section: Section, width: int) -> Fitted:
     """The section within `width` characters. The first two columns stay, whatever the width is."""
-    left_out: list[str] = []
+    whole = section.header
     if sum(_natural(section)) <= _room(section, width):
-        return Fitted(section, _natural(section), left_out)
+        return Fitted(section, _natural(section), [])
     if sum(_least(section)) > _room(section, width):
         section = _with_broken_intervals(section)
     while sum(_least(section)) > _room(section, width) and len(section.header) > 2:
-        *header, last = section.header
-        left_out.insert(0, last)
-        section = replace(section, header=header, rows=[row[:-1] for row in section.rows])
+        section = _without_the_least_needed(section)
     first, *numbers = _least(section)
     labels = max(first, min(_natural(section)[0], _room(section, width) - sum(numbers)))
-    return Fitted(section, [labels, *numbers], left_out)
+    return Fitted(section, [labels, *numbers], [name for name in whole if name not in section.header])
+
+
+def _without_the_least_needed(section: Section) -> Section:
+    header = section.header
+    last = next((header.index(name) for name in LESS_NEEDED if name in header[2:]), len(header) - 1)
+    rows = [[*row[:last], *row[last + 1 :]] for row in section.rows]
+    return replace(section, header=[*header[:last], *header[last + 1 :]], rows=rows)
 
 
 def _room(section: Section, width: int) -> int:

@@ -52,6 +52,14 @@ def test_no_number_is_ever_cut(width):
     assert [*found.section.header, *found.left_out] == HEADER
 
 
+def test_what_answers_stays_longer_than_what_explains():
+    header = ["", "top-1 error %", "minus none [95 %]", "p (Holm)", "pointing game %", "params"]
+    rows = [["SE", "9.54 ± 1.41", "+1.19 [-0.87, +3.26]", "0.262", "61.20 ± 1.10", "78.83 k"]]
+    assert fitted(Section("", header, rows), 65).left_out == ["params"]
+    assert fitted(Section("", header, rows), 58).left_out == ["p (Holm)", "params"]
+    assert fitted(Section("", header, rows), 40).left_out == header[3:]
+
+
 def test_two_columns_stay_whatever_the_width():
     assert fitted(SECTION, 5).section.header == HEADER[:2]
 

@@ -2,11 +2,13 @@
 
 import csv
 import json
+import sys
 
 import numpy as np
 import pytest
 import synthetic
 from masked_tree import tree
+from warm import warm
 
 import attnlab
 from attnlab.errors import ConfigError
@@ -203,3 +205,12 @@ def test_load_results(outputs):
     assert set(table.attention) == {"none", "ise"}
     assert table.groupby("cell")["test/top1_error"].mean().round(2).tolist() in ([18.5, 21.0], [21.0, 18.5])
     assert {"model", "dataset", "recipe", "seed", "params", "classes", "images_per_second"} <= set(table.columns)
+
+
+def test_notes_can_be_left_out(tmp_path):
+    write(tmp_path, ["attention=none"], 50)
+    command = [sys.executable, "-m", "attnlab.report", f"output_dir={tmp_path}"]
+    assert "Each run is tested once" in warm(command).stdout
+    without = warm([*command, "notes=false"])
+    assert (without.returncode, "Each run is tested once" in without.stdout) == (0, False)
+    assert "wrong value notes=no; allowed is true or false" in warm([*command, "notes=no"]).stderr
