@@ -104,8 +104,8 @@ def metrics(folder):
 
 
 def folders(folder):
-    """The runs' folders; what else lies there is the launcher's `.sweep`."""
-    return [path for path in Path(folder).iterdir() if not path.name.startswith(".")]
+    """The runs' folders; what else lies there is the launcher's `.sweep`, and the tables."""
+    return [path for path in Path(folder).iterdir() if not path.name.startswith(".") and path.name != "tables"]
 
 
 def left_behind(folder, seconds=10):
