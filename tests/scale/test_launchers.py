@@ -39,7 +39,7 @@ def test_a_table_has_the_same_records_on_any_launcher(tmp_path, by_local, launch
     assert len(folders(tmp_path / "outputs")) == 5
     code, out, err = run(*overrides)
     assert code == 0, err
-    assert f"launcher={launcher}" not in out  # nothing is submitted
+    assert f"launcher={launcher}: " not in out  # nothing is submitted
     assert not left_behind(tmp_path)
 
 
