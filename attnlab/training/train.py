@@ -143,7 +143,7 @@ def train(
             path = str(chosen.path)
             if averaging:
                 costs["tested"] = averaging.tested(chosen.epoch)
-                print_once(f"{run.id}: {costs['tested']}")
+                print_once(f"{run.title}: {costs['tested']}")
             (tested,) = trainer.test(classifier, datamodule=data, ckpt_path=path, verbose=False, weights_only=True)
             predictions = {} if run.is_trial else keep_predictions(classifier, data, run.folder)
 
