@@ -63,6 +63,7 @@ def print_error(error: Exception, expected: tuple[type[Exception], ...] = EXPECT
     """Print an error that is being handled, to stderr. Of several ranks only the first prints an expected one."""
     is_expected = isinstance(error, (*expected, OSError))
     if is_expected and not ranks.is_first():
+        ranks.let_first_print()
         return
     if os.environ.get("ATTNLAB_TRACEBACK") or not is_expected:
         print(hide(traceback.format_exc()), end="", file=sys.stderr)

@@ -5,6 +5,7 @@ torchrun and srun start all ranks. Otherwise the first rank starts the others (a
 
 import os
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,6 +46,12 @@ def name() -> str:
     """`rank 1`, for messages."""
     numbers = (os.environ.get(key) for key in ("RANK", "SLURM_PROCID" if by_srun() else "LOCAL_RANK"))
     return f"rank {next(filter(None, numbers), '0')}"
+
+
+def let_first_print(seconds: float = 20) -> None:
+    """A later rank that fails waits here: torchrun stops all ranks once one has ended, and only the first prints."""
+    if by_torchrun():
+        time.sleep(seconds)
 
 
 def forget_batch_script() -> None:

@@ -36,6 +36,13 @@ def test_a_defect_prints_its_traceback_as_well():
     assert error.endswith("attnlab: ValueError: a defect\n")
 
 
+def test_a_later_rank_of_torchrun_prints_nothing_and_lets_the_first_print():
+    """torchrun stops the other ranks once one has ended: a first rank that is still importing would never print."""
+    body = "import attnlab.machine.ranks as r; r.time.sleep = lambda s: print('waited', s); raise ConfigError('wrong')"
+    ranks = [ends(body, TORCHELASTIC_RUN_ID="a", RANK=rank) for rank in ("0", "1")]
+    assert ranks == [(1, "", "attnlab: wrong\n"), (1, "waited 20\n", "")]
+
+
 def test_attnlab_traceback_prints_the_traceback_of_an_expected_error():
     status, _, error = ends("raise ConfigError('wrong')", ATTNLAB_TRACEBACK="1")
     assert status == 1

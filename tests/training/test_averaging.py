@@ -80,7 +80,7 @@ def test_what_is_validated_is_what_is_kept_and_tested(tmp_path, capsys):
         logged = float(found[record["best_epoch"]][names.index("val/top1_error")])
         assert record["metrics"]["val/top1_error"] == pytest.approx(logged, abs=1e-3)
         assert fingerprint(folder / "best.ckpt") == record["weights"]
-        assert f"{record['id']}: {record['tested']}" in capsys.readouterr().out
+        assert f"({record['id']}): {record['tested']}" in capsys.readouterr().out
 
 
 def test_the_net_that_is_loaded_gives_the_tested_error(tmp_path):
