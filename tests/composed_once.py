@@ -1,15 +1,27 @@
 """Configs that were composed before in this process are copied: composing takes 75 ms, a copy 3 ms.
 
-A composition is its file, its overrides, and the state of conf/ (names and times of its files), so a test that edits a
-yaml composes again. A yaml file is parsed once, as long as its time stays. What reads a dataset's folder
-(`${folder_listing:...}`) is resolved later, in the copy. Errors are not kept.
+What is kept, each as long as the state of conf/ (names and times of its files) and of Hydra's ConfigStore is the same,
+so a test that edits a yaml composes again:
+
+- a yaml file, parsed;
+- Hydra's defaults list of the chosen groups, and the config of that list, before single keys are overridden;
+- the whole composition of a file with its overrides.
+
+A config path beside conf/ (`--config-dir`) is never kept. What reads a dataset's folder (`${folder_listing:...}`) is
+resolved later, in the copy. Errors are not kept.
 """
 
 import copy
+import os
 from functools import cache, wraps
 from pathlib import Path
 
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal import config_loader_impl
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.defaults_list import DefaultsList
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 
 from attnlab.configuration import hydra_compose
 from attnlab.configuration.groups import CONF
@@ -17,11 +29,44 @@ from attnlab.configuration.groups import CONF
 
 def share():
     """Make Hydra and attnlab.configuration copy what they have read and composed before."""
-    compose, load = hydra_compose.compose, FileConfigSource.load_config
+    Plugins.instance()  # it imports Hydra's sources anew, as other classes than those that `import` gives
+    files = SourcesRegistry.instance().resolve("file")
+    files.load_config = _load_once(files)
+    config_loader_impl.create_defaults_list = _list_once(config_loader_impl.create_defaults_list)
+    ConfigLoaderImpl._compose_config_from_defaults_list = _merge_once(
+        ConfigLoaderImpl._compose_config_from_defaults_list
+    )
+    hydra_compose.compose = _compose_once(hydra_compose.compose)
+
+
+def _state():
+    """Of what a composition reads: the files of conf/ with their times, and how much the ConfigStore holds."""
+    return tuple(_files(str(CONF))), _size(ConfigStore.instance().repo)
+
+
+def _files(folder):
+    """(path, time) of every file below; pathlib takes six times as long."""
+    for entry in os.scandir(folder):
+        if entry.is_dir():
+            yield from _files(entry.path)
+        else:
+            yield entry.path, entry.stat().st_mtime_ns
+
+
+def _size(node):
+    return sum(map(_size, node.values())) if isinstance(node, dict) else 1
+
+
+def _is_conf_alone(repo):
+    return all(source.path in (str(CONF), "hydra.conf", "") for source in repo.get_sources())
+
+
+def _load_once(source_class):
+    load = source_class.load_config
 
     @cache
     def loaded(folder, config_path, modified):
-        return load(FileConfigSource("main", folder), config_path)
+        return load(source_class("main", folder), config_path)
 
     @wraps(load)
     def load_config(self, config_path):
@@ -32,13 +77,51 @@ def share():
         found.provider = self.provider
         return found
 
+    return load_config
+
+
+def _list_once(create):
+    kept = {}
+
+    @wraps(create)
+    def create_defaults_list(repo, config_name, overrides_list, prepend_hydra, skip_missing):
+        def fresh():
+            return create(repo, config_name, overrides_list, prepend_hydra=prepend_hydra, skip_missing=skip_missing)
+
+        if not _is_conf_alone(repo) or any(each.is_sweep_override() for each in overrides_list):
+            return fresh()
+        single = [o for o in overrides_list if isinstance(o.value(), dict) or not repo.group_exists(o.key_or_group)]
+        groups = tuple(each.input_line for each in overrides_list if each not in single)
+        key = (_state(), config_name, groups, prepend_hydra, skip_missing)
+        if key not in kept:
+            kept[key] = fresh()
+        known = kept[key]
+        return DefaultsList(known.defaults, known.defaults_tree, single, known.overrides)
+
+    return create_defaults_list
+
+
+def _merge_once(merge):
+    kept = {}
+
+    @wraps(merge)
+    def compose_config_from_defaults_list(self, defaults, repo):
+        if not _is_conf_alone(repo):
+            return merge(self, defaults, repo)
+        key = (_state(), repr(defaults))
+        if key not in kept:
+            kept[key] = merge(self, defaults, repo)
+        return copy.deepcopy(kept[key])
+
+    return compose_config_from_defaults_list
+
+
+def _compose_once(compose):
     @cache
     def composed(state, name, overrides, hydra_node):
         return compose(name, list(overrides), return_hydra_config=hydra_node)
 
     def compose_once(name, overrides, *, return_hydra_config):
-        state = tuple((path, path.stat().st_mtime_ns) for path in sorted(CONF.rglob("*.yaml")))
-        return copy.deepcopy(composed(state, name, tuple(overrides), return_hydra_config))
+        return copy.deepcopy(composed(_state(), name, tuple(overrides), return_hydra_config))
 
-    FileConfigSource.load_config = load_config
-    hydra_compose.compose = compose_once
+    return compose_once
