@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 import attnlab
 from attnlab.configuration.cli import EXPECTED, command_line
 from attnlab.configuration.compose import check
-from attnlab.configuration.groups import CONF, LAUNCHER_PACKAGES, choices
+from attnlab.configuration.groups import CONF, LAUNCHER_PACKAGES, choices, groups, own_folder
 from attnlab.configuration.identity import run_id
 from attnlab.configuration.replaced_nodes import spelled_out, typed
 from attnlab.configuration.resolvers import register_resolvers
@@ -69,8 +69,7 @@ def state(values: dict[str, Any]) -> str:
 def help_text() -> str:
     """The help: the choices of every group of conf/, and the top keys of run.yaml with their comments."""
     lines = [str(__doc__), "", "Groups (group=choice; with -m: group=choice,choice):", ""]
-    groups = {path.parent.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml")}
-    for group in sorted(name for name in groups if name != "." and not name.startswith("hydra/")):
+    for group in groups():
         text = textwrap.fill(" ".join(choices(group)), 110, initial_indent="    ", subsequent_indent="    ")
         lines += [f"  {group}", text]
     keys = re.findall(r"^(\w+: *\S+ +#.*)$", (CONF / "run.yaml").read_text(), flags=re.MULTILINE)
@@ -128,6 +127,8 @@ def main() -> None:
         sys.argv[1:] = for_hydra(sys.argv[1:])
     else:
         sys.argv[1:] = spelled_out(sys.argv[1:])
+    if own := own_folder():
+        sys.argv[1:1] = ["--config-dir", str(own)]
     job()
 
 

@@ -444,12 +444,11 @@ def test_the_messages_of_a_backbone(mylab, monkeypatch):
         assert quoted in message
 
 
-def test_the_table_of_extending():
-    """Every cell of it composes; test_shipped_tables.py checks its keys."""
-    declared = yaml.safe_load(files_of(EXTENDING)["conf/table/mine.yaml"])
-    *defaults, _ = declared["defaults"]
-    base = [f"{key.removeprefix('override /')}={name}" for item in defaults for key, name in item.items()]
-    table = declared["table"]
-    for row in table["rows"].values():
-        for column in table["columns"].values():
-            config([*base, *row, *column, f"seed={table['seeds'][0]}"])
+def test_the_table_of_extending(lab):
+    """It is read from one's own folder, with one's own attention, and its runs are listed."""
+    declared = yaml.safe_load(files_of(EXTENDING)["lab_conf/table/mine.yaml"])["table"]
+    cells = len(declared["rows"]) * len(declared["columns"])
+    done = in_lab(lab, "run", "--config-dir", "lab_conf", "table=mine", "dry_run=true")
+    assert done.returncode == 0, done.stderr
+    assert f"table mine: {cells} cells, {cells * len(declared['seeds'])} runs" in done.stdout
+    assert "attention=energy model=resnet56" in done.stdout

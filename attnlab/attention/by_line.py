@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from attnlab.attention.placement import ON_REQUEST, make_attention
-from attnlab.configuration.groups import CONF, choices
+from attnlab.configuration.groups import choices, file_of
 from attnlab.configuration.identity import OF_SLOTS
 from attnlab.configuration.messages import unknown_choice
 from attnlab.configuration.names import read_choice
@@ -90,7 +90,7 @@ def ready(name: str) -> Callable[..., nn.Module]:
     def create(channels: int, **knobs: Any) -> nn.Module:
         return create_attention(choice, channels, **knobs)
 
-    first = (CONF / "attention" / f"{choice}.yaml").read_text().splitlines()[0].lstrip("# ")
+    first = file_of("attention", choice).read_text().splitlines()[0].lstrip("# ")
     create.__name__ = create.__qualname__ = name
     create.__doc__ = f"{first}\n\nx (B, C, H, W) -> y (B, C, H, W); knobs: see create_attention({choice!r}, channels)."
     return create

@@ -20,8 +20,9 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from attnlab.configuration.explain import explain
+from attnlab.configuration.groups import CONFIG_DIR, own_folder
 from attnlab.configuration.secrets import hide
-from attnlab.errors import AttnlabError
+from attnlab.errors import AttnlabError, ConfigError
 from attnlab.machine import ranks
 from attnlab.machine.cpu import wait_passively
 from attnlab.machine.processes import INTERRUPTED, ignore_stops, raise_interrupt
@@ -42,6 +43,7 @@ def command_line(
     signal.signal(signal.SIGTERM, raise_interrupt)
     wait_passively()
     try:
+        sys.argv[1:] = without_config_dir(sys.argv[1:])
         yield
         sys.stdout.flush()  # here, or a closed pipe would be noticed only after main
     except BrokenPipeError:
@@ -57,6 +59,24 @@ def command_line(
         sys.exit(1)
     finally:
         atexit.register(ignore_stops)
+
+
+def without_config_dir(arguments: list[str]) -> list[str]:
+    """The arguments without `--config-dir DIR`, which goes into ATTNLAB_CONFIG_DIR: every command and its jobs read it.
+
+    Raises ConfigError if DIR is missing or no folder.
+    """
+    rest = []
+    for argument in (given := iter(arguments)):
+        flag, equals, value = argument.partition("=")
+        if flag not in ("--config-dir", "-cd"):
+            rest.append(argument)
+        elif folder := value if equals else next(given, ""):
+            os.environ[CONFIG_DIR] = os.path.abspath(folder)
+        else:
+            raise ConfigError(f"missing value of {flag}; allowed is a folder with yaml files, built like conf/")
+    own_folder()
+    return rest
 
 
 def print_error(error: Exception, expected: tuple[type[Exception], ...] = EXPECTED) -> None:

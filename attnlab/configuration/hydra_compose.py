@@ -9,19 +9,21 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from attnlab.configuration.groups import CONF, groups, is_group
+from attnlab.configuration.groups import CONF, groups, is_group, own_folder
 from attnlab.configuration.keys import every_key
 from attnlab.configuration.replaced_nodes import spelled_out
 from attnlab.configuration.resolvers import register_resolvers
 
 
 def compose_raw(name: str, overrides: Sequence[str] = (), *, hydra_node: bool = False) -> DictConfig:
-    """Compose conf/<name>.yaml; hydra_node: with Hydra's own settings under `hydra`.
+    """Compose conf/<name>.yaml, with the choices of one's own folder; hydra_node: with Hydra's settings under `hydra`.
 
     It also works inside a job that Hydra is running. Raises what Hydra raises.
     """
     register_resolvers()
     overrides = spelled_out(overrides)
+    if own := own_folder():
+        overrides = [*overrides, f"hydra.searchpath=['file://{own}']"]
     state = GlobalHydra.instance()
     running = state.hydra
     state.clear()

@@ -2,22 +2,23 @@
 
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from attnlab.configuration.digest import canonical
-from attnlab.configuration.groups import CONF, choices
+from attnlab.configuration.groups import choices, file_of, own_folder
 from attnlab.configuration.identity import decisive
 
 
 def read_choice(group: str, choice: str) -> dict[str, Any]:
-    """conf/<group>/<choice>.yaml with its defaults merged, interpolations unresolved.
+    """The yaml file of a choice with its defaults merged, interpolations unresolved.
 
     It equals what Hydra composes (a test compares them), and is a hundred times faster: a name needs every yaml file of
     its group.
     """
-    own = yaml.safe_load((CONF / group / f"{choice}.yaml").read_text()) or {}
+    own = yaml.safe_load(file_of(group, choice).read_text()) or {}
     defaults = own.pop("defaults", [])
     merged: dict[str, Any] = {}
     for entry in defaults if "_self_" in defaults else [*defaults, "_self_"]:
@@ -41,7 +42,7 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def _choices(group: str) -> dict[str, dict[str, Any]]:
+def _choices(group: str, own: Path | None) -> dict[str, dict[str, Any]]:
     """{choice: its flat config, interpolations unresolved} for every yaml file of a group, the shortest name first."""
     names = sorted(choices(group), key=lambda name: (len(name), name))
     return {choice: _flat(decisive(group, read_choice(group, choice))) for choice in names}
@@ -89,7 +90,7 @@ def name_of(group: str, node: Mapping[str, Any], config: Mapping[str, Any] | Non
     differs, as one types it: `se reduction=8`, `se mask=reciprocal`. config: the full config, for interpolations."""
     wanted = _flat(decisive(group, node))
     best: list[str] | None = None
-    for choice, known in _choices(group).items():
+    for choice, known in _choices(group, own_folder()).items():
         if known.get("_target_") != wanted.get("_target_"):
             continue
         parts = [choice]

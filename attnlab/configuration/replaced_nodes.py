@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import yaml
 
-from attnlab.configuration.groups import CONF, choices
+from attnlab.configuration.groups import choices, file_of
 from attnlab.configuration.messages import as_typed, unknown_choice
 from attnlab.errors import ConfigError
 
@@ -67,7 +67,7 @@ def _replacement(override: str) -> tuple[str, str] | None:
 
 def _content(choice: str) -> str:
     """conf/recipe/optimizer/<choice>.yaml, whose values are plain, as a value of an override."""
-    node = yaml.safe_load((CONF / GROUP / f"{choice}.yaml").read_text())
+    node = yaml.safe_load(file_of(GROUP, choice).read_text())
     return "{" + ",".join(f"{name}:{as_typed(value)}" for name, value in node.items()) + "}"
 
 

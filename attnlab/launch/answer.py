@@ -1,11 +1,13 @@
 """What a sweep prints at its end: the table of its runs, the result in words, the files, and the next command."""
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from attnlab.configuration.groups import own_folder
 from attnlab.configuration.identity import run_id
 from attnlab.records.judgement import with_judgements
 from attnlab.records.record import gather
@@ -58,7 +60,9 @@ def _print(comparison: Comparison, output_dir: Path, arguments: Sequence[str]) -
     print(*page.answer, sep="\n")
     others = ", ".join(path.suffix[1:] for path in paths if path.stem == html.stem and path != html)
     print(f"page: {html}; also {others}")
-    print(f"next: {next_command(comparison, arguments)}", flush=True)
+    own = own_folder()
+    typed = ["--config-dir", os.path.relpath(own), *arguments] if own else arguments
+    print(f"next: {next_command(comparison, typed)}", flush=True)
     return report
 
 

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from attnlab.configuration.compose import compose_file
 from attnlab.configuration.digest import canonical
-from attnlab.configuration.groups import CONF, choices
+from attnlab.configuration.groups import choices, file_of, is_group
 from attnlab.configuration.identity import SECTIONS, science
 from attnlab.configuration.keys import every_key
 from attnlab.configuration.meant import meant
@@ -110,7 +110,7 @@ def read_filters(overrides: Sequence[str], records: Sequence[Record]) -> list[Fi
             raise ConfigError(
                 f"{argument}: cannot select records, which hold no path; dataset.listing=... identifies a folder"
             )
-        elif (CONF / key).is_dir() and key.split("/")[0] in SECTIONS:
+        elif is_group(key) and key.split("/")[0] in SECTIONS:
             named = [str(value) for value in _values(argument, item, choices(key))]
             if unknown := [choice for choice in named if choice not in choices(key)]:
                 raise ConfigError(f"{key}={unknown[0]}: unknown; allowed are {', '.join(choices(key))}")
@@ -136,7 +136,7 @@ def _of_experiment(argument: str, name: str) -> list[Filter]:
     """A condition for each group that an experiment sets, with the values it sets."""
     if name not in choices("experiment"):
         raise ConfigError(f"{argument}: unknown; allowed are {', '.join(choices('experiment'))}")
-    body = yaml.safe_load((CONF / "experiment" / f"{name}.yaml").read_text())
+    body = yaml.safe_load(file_of("experiment", name).read_text())
     named = [group for entry in body.get("defaults", []) if isinstance(entry, dict) for group in entry]
     sections = {group.removeprefix("override /") for group in named} | body.keys()
     composed = compose_file("run", [f"experiment={name}"])

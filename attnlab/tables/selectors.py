@@ -6,7 +6,7 @@ from typing import Any
 from hydra.core.override_parser.types import Glob, Override, QuotedString
 
 from attnlab.configuration.compose import chosen
-from attnlab.configuration.groups import CONF
+from attnlab.configuration.groups import is_group
 from attnlab.configuration.overrides import parse
 from attnlab.errors import ConfigError
 
@@ -72,7 +72,7 @@ def _text(value: Any) -> str:
 
 def text_at(overrides: Sequence[str], config: Mapping[str, Any], key: str) -> str | None:
     """The value, or a group's choice, that a composed cell has at a key; None if it has no such key."""
-    if (CONF / key).is_dir():
+    if is_group(key):
         return chosen(overrides).get(key)
     node: Any = config
     for part in key.split("."):
