@@ -1,4 +1,4 @@
-"""Configs that were composed before in this process are copied: composing takes 100 ms, a copy 3 ms.
+"""Configs that were composed before in this process are copied: composing takes 100 ms, a copy (by pickle) 0.4 ms.
 
 What is kept, each as long as the state of conf/ (names and times of its files) and of Hydra's ConfigStore is the same,
 so a test that edits a yaml composes again:
@@ -12,8 +12,8 @@ With a config path beside conf/ (`--config-dir`) only the first and the last are
 (`${folder_listing:...}`) is resolved later, in the copy. Errors are not kept.
 """
 
-import copy
 import os
+import pickle
 from functools import cache, wraps
 from pathlib import Path
 
@@ -69,14 +69,14 @@ def _load_once(source_class):
 
     @cache
     def loaded(folder, config_path, modified):
-        return load(source_class("main", folder), config_path)
+        return pickle.dumps(load(source_class("main", folder), config_path))
 
     @wraps(load)
     def load_config(self, config_path):
         file = Path(self.path) / self._normalize_file_name(config_path)
         if not file.exists():
             return load(self, config_path)
-        found = copy.deepcopy(loaded(f"file://{self.path}", config_path, file.stat().st_mtime_ns))
+        found = pickle.loads(loaded(f"file://{self.path}", config_path, file.stat().st_mtime_ns))
         found.provider = self.provider
         return found
 
@@ -113,8 +113,8 @@ def _merge_once(merge):
             return merge(self, defaults, repo)
         key = (_state(), repr(defaults))
         if key not in kept:
-            kept[key] = merge(self, defaults, repo)
-        return copy.deepcopy(kept[key])
+            kept[key] = pickle.dumps(merge(self, defaults, repo))
+        return pickle.loads(kept[key])
 
     return compose_config_from_defaults_list
 
@@ -122,23 +122,23 @@ def _merge_once(merge):
 def _compose_once(compose):
     @cache
     def composed(state, name, overrides, hydra_node):
-        return compose(name, list(overrides), return_hydra_config=hydra_node)
+        return pickle.dumps(compose(name, list(overrides), return_hydra_config=hydra_node))
 
     @cache
     def composed_by_groups(state, name, overrides):
         chosen, single = _apart(overrides)
-        found = copy.deepcopy(composed(state, name, tuple(chosen), False))
+        found = pickle.loads(composed(state, name, tuple(chosen), False))
         ConfigLoaderImpl._apply_overrides_to_config(OverridesParser.create().parse_overrides(single), found)
-        return found
+        return pickle.dumps(found)
 
     def compose_once(name, overrides, *, return_hydra_config):
         state, overrides = _state(), tuple(overrides)
         if not return_hydra_config:
             try:
-                return copy.deepcopy(composed_by_groups(state, name, overrides))
+                return pickle.loads(composed_by_groups(state, name, overrides))
             except Exception:
                 pass  # Hydra's own error, from the whole composition
-        return copy.deepcopy(composed(state, name, overrides, return_hydra_config))
+        return pickle.loads(composed(state, name, overrides, return_hydra_config))
 
     return compose_once
 

@@ -10,26 +10,14 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.pop("COLUMNS", None)
 
 import composed_once
+import meta_shapes
 import pytest
 import silent
-import torch
 
 from attnlab.data.batches import generator
 
 composed_once.share()
-_batch_norm = torch.nn.functional.batch_norm
-
-
-def _batch_norm_without_decomposition(input, running_mean, *args, **kwargs):
-    """On the meta device, where torch decomposes a batch norm into fifty operations in Python: its shape, checked."""
-    if not input.is_meta:
-        return _batch_norm(input, running_mean, *args, **kwargs)
-    assert running_mean is None or running_mean.shape == input.shape[1:2]
-    return torch.empty_like(input)
-
-
-torch.nn.functional.batch_norm = _batch_norm_without_decomposition
-
+meta_shapes.share()
 TINY = [
     "model=resnet8",
     "dataset.train_size=400",

@@ -13,6 +13,7 @@ import torch
 import attnlab
 from attnlab.configuration.compose import compose_file, plain
 from attnlab.configuration.groups import choices
+from attnlab.configuration.names import read_choice
 from attnlab.errors import ConfigError
 
 #: overrides of every net; timm's is three. One's own: test_foreign_nets.py
@@ -24,8 +25,15 @@ FEWEST = 4  # channels that one hidden unit stands for: divides those of every p
 
 
 @cache
+def without(net):
+    return plain(compose_file("run", [*NETS[net], "attention=none"]))
+
+
+@cache
 def config(net, attention):
-    return plain(compose_file("run", [*NETS[net], f"attention={attention}"]))
+    """Composed once a net: an attention's yaml is its node (test_config.py), beside the keys that all have."""
+    values = without(net)
+    return values | {"attention": values["attention"] | read_choice("attention", attention)}
 
 
 def with_attention(net, attention, place=None):

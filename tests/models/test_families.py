@@ -8,6 +8,7 @@ import torch
 import attnlab
 from attnlab.configuration.compose import compose_file, plain
 from attnlab.configuration.groups import choices
+from attnlab.configuration.names import read_choice
 from attnlab.errors import ConfigError
 
 ATTENTION = {"kernel": ["attention=sk"]}  # what takes the place; else SE
@@ -129,11 +130,16 @@ REPLACING = {"axial", "cot", "epsa", "parnet", "sk", "split_attention"}  # a con
 NO_PLACE = {"densenet40": {*REPLACING, "pse", "cpse"}, "mobilenet_v2": set()}
 
 
+@cache
+def of_model(model):
+    return plain(compose_file("run", [f"model={model}"]))
+
+
 @pytest.mark.parametrize("attention", choices("attention"))
 @pytest.mark.parametrize("model", NO_PLACE)
 def test_a_ratio_that_does_not_divide_is_rounded_down(model, attention):
     """r = 16 divides neither 168 nor 24 channels. What is refused still: FcaNet's 16 groups, and what has no place."""
-    values = plain(compose_file("run", [f"model={model}", f"attention={attention}"]))
+    values = of_model(model) | {"attention": read_choice("attention", attention)}
     with torch.device("meta"):
         if attention == "fca":
             with pytest.raises(ConfigError, match=r"wrong number of channels, \d+; allowed are multiples of 16"):
