@@ -138,8 +138,9 @@ def draw_differences(tables: Iterable[Comparison], path: Path) -> None:
 
 
 def draw_latency(tables: Iterable[Comparison], path: Path) -> None:
-    """A panel a table: error against the latency of one image; a line through the nets without attention."""
-    tables = list(tables)
+    """A panel a table with measured latencies: error against the latency of one image; a line through the nets without
+    attention."""
+    tables = [compared for compared in tables if compared.latencies]
     with plt.rc_context(STYLE | {"axes.spines.left": True}):
         figure, axes = plt.subplots(1, len(tables), figsize=(4.6 * len(tables), 3.8), squeeze=False)
         for axis, compared in zip(axes[0], tables, strict=True):
@@ -152,10 +153,15 @@ def draw_latency(tables: Iterable[Comparison], path: Path) -> None:
                 points.append((latency.median, error, result.cell.row, result.runs.sd(result.metric), bare))
                 plain += [(latency.median, error)] * bare
             axis.plot(*zip(*sorted(plain), strict=True), color=GREY, lw=1.1, ls=(0, (4, 3)), zorder=1)
-            for x, y, row, sd, bare in points:
+            gap = 0.045 * (max(point[1] for point in points) - min(point[1] for point in points))
+            above = float("-inf")  # the height of the label below, so that labels do not cover each other
+            for x, y, row, sd, bare in sorted(points, key=lambda point: point[1]):
                 colour = GREY if bare else INK
+                above = max(y, above + gap)
                 axis.errorbar(x, y, yerr=sd, fmt="o", color=colour, markersize=5, lw=1, capsize=2)
-                axis.annotate(row, (x, y), (6, 3), textcoords="offset points", fontsize=8.5, color=colour)
+                axis.annotate(
+                    row, (x, above), (7, 0), textcoords="offset points", fontsize=8.5, color=colour, va="center"
+                )
             axis.margins(x=0.2)
             axis.grid()
             axis.set_axisbelow(True)
