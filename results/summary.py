@@ -1,4 +1,4 @@
-"""What the tables on photographs found, in results/README.md: its two figures and the blocks between its markers.
+"""What the tables on photographs found: two figures, and the blocks between markers in results/README.md and README.md.
 
     python results/summary.py
 
@@ -8,7 +8,7 @@ Everything is computed from the records by the functions of `python -m attnlab.r
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +34,9 @@ def main() -> None:
     found = {name: compared for name in TABLES if (compared := comparison(name)).records}
     draw_differences(found.values(), HERE / "differences.png")
     draw_latency(found.values(), HERE / "latency.png")
-    page = HERE / "README.md"
     blocks = {"verdicts": verdicts(found.values())} | {name: answered(found.get(name)) for name in TABLES}
-    text = page.read_text()
-    for name, lines in blocks.items():
-        text = with_block(text, name, "\n".join(lines))
-    page.write_text(text)
+    for page in (HERE / "README.md", HERE.parent / "README.md"):
+        page.write_text(with_blocks(page.read_text(), {name: "\n".join(lines) for name, lines in blocks.items()}))
 
 
 def comparison(name: str) -> Comparison:
@@ -47,12 +44,15 @@ def comparison(name: str) -> Comparison:
     return compare_table([f"table={name}", f"output_dir={HERE / name}"])
 
 
-def with_block(text: str, name: str, lines: str) -> str:
-    """The text with other lines between the markers of a block. Raises SystemExit if it has no such block."""
-    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-    if len(pattern.findall(text)) != 1:
-        sys.exit(f"results/README.md: needs one block <!-- {name} --> ... <!-- end -->")
-    return pattern.sub(lambda match: f"{match[1]}\n{lines}\n\n{match[2]}", text)
+def with_blocks(text: str, blocks: Mapping[str, str]) -> str:
+    """The text with other lines between the markers of its blocks. Raises SystemExit for a block of an unknown name."""
+
+    def replaced(match: re.Match[str]) -> str:
+        if match[1] not in blocks:
+            sys.exit(f"unknown block <!-- {match[1]} -->; allowed are {', '.join(blocks)}")
+        return f"<!-- {match[1]} -->\n\n{blocks[match[1]]}\n\n<!-- end -->"
+
+    return re.sub(r"<!-- (\w+) -->\n.*?<!-- end -->", replaced, text, flags=re.DOTALL)
 
 
 def answered(compared: Comparison | None) -> list[str]:
