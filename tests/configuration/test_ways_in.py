@@ -54,7 +54,7 @@ def test_another_schedule_names_the_keys_to_leave_out_and_to_add(tiny):
     without = ["~recipe.schedule.warmup", "~recipe.schedule.final"]
     with pytest.raises(
         ConfigError,
-        match=r"^unknown key recipe\.schedule\.warmup; .*line ~recipe\.schedule\.warmup ~recipe\.schedule\.final leaves",
+        match=r"^unknown key recipe\.schedule\.warmup; .*line ~recipe\.schedule\.warmup ~recipe\.schedule\.final leave",
     ):
         attnlab.train(attnlab.config(chosen))
     with pytest.raises(
