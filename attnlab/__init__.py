@@ -5,7 +5,7 @@ Train and load:
 cfg = attnlab.config(["attention=cbam", "model=resnet20"])   # composes as the command line does
 net = attnlab.build(cfg)                                     # images (B, 3, H, W) -> logits (B, classes)
 record = attnlab.train(cfg)                                  # one run, one record
-net = attnlab.load(record["id"])                             # the trained network
+net = attnlab.load(record["id"])                             # the trained network; or "last", "attention=se seed=0"
 table = attnlab.load_results("outputs")                      # a DataFrame, a row a run, a column a key that varies
 epochs = attnlab.load_history(record["id"])                  # a DataFrame, a row an epoch; without an id, of all runs
 said = attnlab.load_predictions(record["id"])                # label, predicted, confidence of every test image
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from attnlab.evaluation.maps import cam_layer, cams, mask_maps
     from attnlab.evaluation.mask_recorder import record_masks
     from attnlab.models.insert_attention import insert_attention, remove_attention
-    from attnlab.models.network import build, load
-    from attnlab.records.frames import load_history, load_results
-    from attnlab.records.predictions import load_predictions
+    from attnlab.models.network import build
+    from attnlab.tables.by_name import load, load_predictions
+    from attnlab.tables.frames import load_history, load_results
     from attnlab.training.classifier import Classifier
     from attnlab.training.train import train
 
@@ -50,10 +50,10 @@ _HOME = {
     "config": "attnlab.configuration.compose",
     "create_attention": "attnlab.attention.by_line",
     "insert_attention": "attnlab.models.insert_attention",
-    "load": "attnlab.models.network",
-    "load_history": "attnlab.records.frames",
-    "load_predictions": "attnlab.records.predictions",
-    "load_results": "attnlab.records.frames",
+    "load": "attnlab.tables.by_name",
+    "load_history": "attnlab.tables.frames",
+    "load_predictions": "attnlab.tables.by_name",
+    "load_results": "attnlab.tables.frames",
     "mask_maps": "attnlab.evaluation.maps",
     "record_masks": "attnlab.evaluation.mask_recorder",
     "remove_attention": "attnlab.models.insert_attention",

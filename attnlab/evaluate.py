@@ -1,6 +1,6 @@
 """Test a finished run on another dataset or split: `python -m attnlab.evaluate run=ID [dataset=cifar10] [split=val]`.
 
-run: an id or its first characters, last, or values: run="attention=se seed=0".
+run: an id or its first characters, last, a printed name, or values: run="attention=se seed=0".
 Without dataset=NAME, keys as dataset.root=DIR are those of the run's own dataset.
 Images are normalised as the run's training images were. run.root=DIR names the folder of these images, if another
 dataset is tested and they are not in the usual place. Overrides of dataset and machine: as of attnlab.run. The

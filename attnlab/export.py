@@ -1,6 +1,6 @@
 """Export a finished run's network: `python -m attnlab.export run=ID format=onnx|torch_export [output_dir=DIR]`.
 
-run: an id or its first characters, last, or values: run="attention=se seed=0".
+run: an id or its first characters, last, a printed name, or values: run="attention=se seed=0".
 The file maps normalised images (B, 3, H, W) to logits (B, classes), B free, and needs no attnlab. It is written to
 OUTPUT_DIR/<id>/net.onnx or net.pt2 after it has given the network's logits: in onnxruntime, or in torch.
 format=onnx needs the extra attnlab[onnx].

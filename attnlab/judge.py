@@ -4,7 +4,7 @@ python -m attnlab.judge run=ID                          all parts except the slo
 python -m attnlab.judge run=ID parts=localisation,pgd   the named parts
 python -m attnlab.judge table=NAME [...]                every recorded run of a table; arguments as of attnlab.run
 
-run: an id or its first characters, last, or values: run="attention=se seed=0".
+run: an id or its first characters, last, a printed name, or values: run="attention=se seed=0".
 parts=all;  images=1000: number of test images, drawn evenly over the classes;  force=true: judge again;
 transfer=DATASET transfer.root=DIR: a linear classifier on the frozen features, on another dataset;
 output_dir, dataset.root, machine.*: as of attnlab.run.

@@ -4,7 +4,7 @@ python -m attnlab.look run=ID              every gate, Grad-CAM and HiResCAM, so
 python -m attnlab.look run=ID,ID           the same for several runs, and all of them side by side
 python -m attnlab.look table=NAME [...]    the same for one run of every cell, and all cells side by side
 
-run: an id or its first characters, last, or values: run="attention=se seed=0".
+run: an id or its first characters, last, a printed name, or values: run="attention=se seed=0".
 images=6: number of test images, spread over the classes;  image=FILE,FILE or image=DIR: images of your own instead;
 class=NAME: draw the maps of this class (a name or a number), or of each image's own (class=label), instead of the
 predicted one;  cams=NAME,NAME: gradcam, hirescam, ablationcam, occlusion, saliency, integrated_gradients; with

@@ -21,6 +21,8 @@ def config(overrides: Sequence[str] = ()) -> DictConfig:
 
     Raises ConfigError for an unknown choice, an unknown key or a wrong value.
     """
+    if isinstance(overrides, str):
+        raise ConfigError(f"wrong overrides {overrides!r}, a text; allowed is a list: attnlab.config([{overrides!r}])")
     cfg = compose_file("run", overrides)
     check(cfg)
     return cfg
@@ -44,7 +46,13 @@ def chosen(overrides: Sequence[str]) -> dict[str, str]:
 
 
 def plain(cfg: Any) -> dict[str, Any]:
-    """The config as plain Python containers, every interpolation resolved. Raises ConfigError for a missing value."""
+    """The config as plain Python containers, every interpolation resolved.
+
+    Raises ConfigError for a missing value, and for what is no config.
+    """
+    if not isinstance(cfg, Mapping):
+        typed = [cfg] if isinstance(cfg, str) else cfg if isinstance(cfg, list) else []
+        raise ConfigError(f"wrong config {cfg!r}; allowed is what attnlab.config gives: attnlab.config({typed!r})")
     if not isinstance(cfg, DictConfig):
         return dict(cfg)
     try:

@@ -124,7 +124,7 @@ def _check_keys(knobs: Mapping[str, Any], allowed: Sequence[str], key: str) -> N
     if unknown := [name for name in knobs if name not in allowed]:
         without = " ".join(f"~{key}.{name}" for name in unknown)
         message = unknown_key(f"{key}.{unknown[0]}", [f"{key}.{other}" for other in allowed])
-        raise ConfigError(f"{message}; {without} leaves out what the yaml sets")
+        raise ConfigError(f"{message}; on the command line {without} leaves out what the yaml sets")
 
 
 def _check_schedule(make: Callable[..., Any], knobs: Mapping[str, Any], key: str) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.types import Override, QuotedString
+
 from attnlab.configuration.compose import check, compose_file
 from attnlab.configuration.groups import choices
 from attnlab.configuration.messages import as_typed
@@ -47,11 +49,7 @@ def choose_runs(arguments: Sequence[str], own: Collection[str]) -> ChosenRuns:
     # Hydra cannot parse all values of run=
     others = [argument for argument in arguments if not argument.startswith("run=")]
     items = dict(zip(others, parse(others, "the command line"), strict=True))
-    mine = {
-        item.key_or_group: list(item.sweep_string_iterator()) if item.is_sweep_override() else item.value()
-        for item in items.values()
-        if item.key_or_group in own
-    }
+    mine = {item.key_or_group: _value(item) for item in items.values() if item.key_or_group in own}
     rest = [argument for argument, item in items.items() if item.key_or_group not in own]
     folders = tuple(argument for argument in rest if argument.partition("=")[0] in FOLDERS)
     table = [argument for argument in rest if argument.startswith("table=")]
@@ -79,6 +77,14 @@ def choose_runs(arguments: Sequence[str], own: Collection[str]) -> ChosenRuns:
         raise ConfigError(f"no run of table={grid.name} has a record and a checkpoint in output_dir={output_dir}")
     missing = len(set(grid.run_ids.values())) - len(records)
     return ChosenRuns(output_dir, cfg["machine"], folders, mine, records, grid, missing)
+
+
+def _value(item: Override) -> Any:
+    """The value of `key=a`; a list of the values of `key=a,b`, as they were typed."""
+    if not item.is_sweep_override():
+        return item.value()
+    # not sweep_string_iterator, which puts a backslash before every space
+    return [value.text if isinstance(value, QuotedString) else value for value in item.sweep_iterator()]
 
 
 def read_positive(own: Mapping[str, Any], key: str, default: int) -> int:

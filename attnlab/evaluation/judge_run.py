@@ -28,7 +28,8 @@ def judge(
     auto;  folders: overrides that name image folders, ["dataset.root=DIR", "transfer.root=DIR"].
     A part of an earlier judgement is kept unless the images, the masks, the settings or the code that judges have
     changed since (records/judgement_code.py), or force is true.
-    Raises ConfigError for a run that is not found, an unknown part, and a named part that the dataset does not allow.
+    Raises ConfigError for a run that is not found or cannot be loaded, an unknown part, a named part that the dataset
+    does not allow, and if there is no part that can be judged.
     """
     for name in parts:
         kind, _, dataset = name.partition("/")
@@ -45,4 +46,7 @@ def judge(
         folder, wanted, earlier, images, machine, folders, force=force, skip_impossible=skip_impossible
     ):
         add_to_judgement(folder, record, name, part)  # part by part, so that an interruption loses one part at most
-    return read_judgement(folder, record) or {"run": folder.name, "parts": {}}
+    judgement = read_judgement(folder, record)
+    if judgement is None:
+        raise ConfigError(f"run={folder.name}: none of the parts can be judged: {', '.join(wanted)}")
+    return judgement

@@ -39,7 +39,8 @@ def judge_parts(
     """Yield (name, part) for each part that is judged, as soon as it is done.
 
     earlier: {name: part} of an earlier judgement; those that are still valid are not judged again, unless force;
-    skip_impossible: print one line for a part that this run does not allow, instead of raising ConfigError.
+    skip_impossible: print one line for a part that this run does not allow, instead of raising ConfigError. A run that
+    cannot be loaded raises it in any case.
     The other arguments: see `attnlab.evaluation.judge_run.judge`.
     """
     own = [override for override in folders if not override.startswith("transfer.")]
@@ -53,17 +54,22 @@ def judge_parts(
     of_unknown_code = []
     for name in parts:
         started = time.perf_counter()
+        dataset = name.partition("/")[2]
         try:
-            dataset = name.partition("/")[2]
             transfer = suite_errors.transfer_data(found.config, dataset, other) if dataset else None
             precision = "bf16" if bf16 else "float32"
             of = facts(name, found.record, found.data, precision, control_record, transfer)
-            reason = why_anew(earlier.get(name), of, images, found.record)
-            if reason is None and not force:
-                of_unknown_code += [name] if earlier[name].get("of") is None else []
-                continue
-            if reason:
-                print(f"  {title_in(folder)}: {name} is judged again: {reason}", flush=True)
+        except (ConfigError, ValueError) as error:
+            _skip(folder.name, name, error, skip_impossible)
+            continue
+        reason = why_anew(earlier.get(name), of, images, found.record)
+        if reason is None and not force:
+            of_unknown_code += [name] if earlier[name].get("of") is None else []
+            continue
+        run()  # a run that cannot be loaded allows no part at all
+        if reason:
+            print(f"  {title_in(folder)}: {name} is judged again: {reason}", flush=True)
+        try:
             if transfer:
                 part = suite_errors.judge_transfer(run(), dataset, transfer[1])
             else:
@@ -72,11 +78,7 @@ def judge_parts(
                     control = read_finished_run(control_id, folder.parent, machine, own, images)
                 part = JUDGES[name](run(), control)
         except (ConfigError, ValueError) as error:
-            if not isinstance(error, ConfigError):  # from a metric, e.g. for maps that are not finite
-                error = ConfigError(f"run={folder.name}: {name}: {error}")
-            if not skip_impossible:
-                raise error from None
-            print(f"  {error}", flush=True)
+            _skip(folder.name, name, error, skip_impossible)
             continue
         settings = {
             "asked": images, "seconds": round(time.perf_counter() - started, 2), "commit": commit, "dirty": dirty,
@@ -88,6 +90,15 @@ def judge_parts(
     if of_unknown_code:
         names = ", ".join(of_unknown_code)
         print(f"  {title_in(folder)}: judged by unknown code: {names}; force=true judges again", flush=True)
+
+
+def _skip(run: str, part: str, error: Exception, skip_impossible: bool) -> None:
+    """Print the line of a part that this run does not allow, or raise it as a ConfigError."""
+    if not isinstance(error, ConfigError):  # from a metric, e.g. for maps that are not finite
+        error = ConfigError(f"run={run}: {part}: {error}")
+    if not skip_impossible:
+        raise error from None
+    print(f"  {error}", flush=True)
 
 
 def _control_id(config: Mapping[str, Any], output_dir: Path) -> str | None:

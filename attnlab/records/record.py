@@ -1,7 +1,6 @@
 """Records: one JSON file for each finished run, OUTPUT_DIR/<run id>/result.json, written atomically."""
 
 import json
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -84,14 +83,6 @@ def gather(*output_dirs: str | Path) -> tuple[list[Record], list[str]]:
         else:  # the run was repeated with equal results: keep the last record
             kept.append(max((record for _, record in there), key=lambda record: record.get("finished") or ""))
     return kept, left_out
-
-
-def records(*output_dirs: str | Path) -> list[Record]:
-    """Every finished record below the folders, by id; warns about each rejected file, see `gather`."""
-    found, left_out = gather(*output_dirs)
-    for reason in left_out:
-        warnings.warn(reason, stacklevel=2)
-    return found
 
 
 def is_recorded(folder: Path) -> bool:

@@ -1,9 +1,9 @@
 """A table in a terminal of any width: headings wrap, intervals move to a line of their own, columns are left out.
 
-Numbers are never cut. Only the labels of the first column may wrap within a cell.
+Numbers are never cut. Only the labels of the first column, and of columns of words, may wrap within a cell.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from rich.cells import cell_len
@@ -26,18 +26,28 @@ class Fitted:
     left_out: list[str]
 
 
-def fitted(section: Section, width: int) -> Fitted:
-    """The section within `width` characters. The first two columns stay, whatever the width is."""
+def fitted(section: Section, width: int, words: Collection[str] = ()) -> Fitted:
+    """The section within `width` characters. The first two columns stay, whatever the width is.
+
+    words: the headings of the columns of words.
+    """
     whole = section.header
     if sum(_natural(section)) <= _room(section, width):
         return Fitted(section, _natural(section), [])
-    if sum(_least(section)) > _room(section, width):
+    if sum(_least(section, words)) > _room(section, width):
         section = _with_broken_intervals(section)
-    while sum(_least(section)) > _room(section, width) and len(section.header) > 2:
+    while sum(_least(section, words)) > _room(section, width) and len(section.header) > 2:
         section = _without_the_least_needed(section)
-    first, *numbers = _least(section)
-    labels = max(first, min(_natural(section)[0], _room(section, width) - sum(numbers)))
-    return Fitted(section, [labels, *numbers], [name for name in whole if name not in section.header])
+    widths = _least(section, words)
+    for number, natural in enumerate(_natural(section)):
+        if number in _wrapping(section, words):
+            widths[number] += max(0, min(natural - widths[number], _room(section, width) - sum(widths)))
+    return Fitted(section, widths, [name for name in whole if name not in section.header])
+
+
+def _wrapping(section: Section, words: Collection[str]) -> list[int]:
+    """The numbers of the columns whose cells may wrap."""
+    return [number for number, heading in enumerate(section.header) if number == 0 or heading in words]
 
 
 def _without_the_least_needed(section: Section) -> Section:
@@ -56,11 +66,11 @@ def _natural(section: Section) -> list[int]:
     return [_longest([heading, *cells]) for heading, cells in _columns(section)]
 
 
-def _least(section: Section) -> list[int]:
+def _least(section: Section, words: Collection[str]) -> list[int]:
     """The width of each column in which no number, and no word of a heading or of a label, is cut."""
-    widths = []
+    widths, wrapping = [], _wrapping(section, words)
     for number, (heading, cells) in enumerate(_columns(section)):
-        texts = [word for text in cells for word in text.split()] if number == 0 else cells
+        texts = [word for text in cells for word in text.split()] if number in wrapping else cells
         widths.append(_longest([*heading.split(), *texts]))
     return widths
 

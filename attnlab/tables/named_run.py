@@ -1,4 +1,4 @@
-"""The run that the user names: by the start of its id, as the last one, or by its values."""
+"""The run that the user names: by the start of its id, as the last one, by its printed name, or by its values."""
 
 import re
 import shlex
@@ -7,26 +7,33 @@ from contextlib import suppress
 from pathlib import Path
 
 from attnlab.configuration.compose import compose_file
+from attnlab.configuration.printed_name import named
 from attnlab.configuration.run_name import MOST_LISTED, listed
 from attnlab.errors import ConfigError
 from attnlab.records.record import Record, find_run, finished_folders, read_valid_record
 from attnlab.tables.record_filter import select
 
 #: what run= may be, for messages
-RUN = 'an id or its first characters, last, or values in quotes, run="attention=se seed=0"'
+RUN = 'an id or its first characters, last, a printed name, or values in quotes, run="attention=se seed=0"'
 
 
 def named_run(text: str, output_dir: str | Path, *, key: str = "run") -> str:
     """The id of the one finished run below output_dir that `text` names.
 
     text: an id or its first characters;  `last`: the run that finished last;  `attention=se seed=0`: values of the run,
-    as attnlab.runs and attnlab.report select by them.  key: the config key by which the user named it.
+    as attnlab.runs and attnlab.report select by them;  `se resnet20 cifar10 seed=0 (1c9fcfacf4c6)`: its name as lines
+    and lists print it, with or without the id.  key: the config key by which the user named it.
     Raises ConfigError unless exactly one run fits; the message lists by name those that fit, else those there are.
     """
-    if "=" not in text:
+    if printed_id := re.search(r"\(([0-9a-f]{12})\)$", text.rstrip()):
+        text = printed_id[1]
+    if "=" not in text and " " not in text:
         return find_run(text, output_dir, key=key).name
-    records = _finished(output_dir)
-    fitting, near_misses = select(records, _values(text, key))
+    records, words = _finished(output_dir), _values(text, key)
+    if all("=" in word for word in words):
+        fitting, near_misses = select(records, words)
+    else:
+        fitting, near_misses = [records[n] for n in named(words, [record["config"] for record in records])], []
     if len(fitting) == 1:
         return str(fitting[0]["id"])
     state = "fits several runs" if fitting else "no such finished run"

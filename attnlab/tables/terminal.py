@@ -1,6 +1,6 @@
 """Pages and lists of runs in the terminal, by rich."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -26,7 +26,7 @@ def print_page(page: Page) -> None:
     for warning in page.warnings:
         text.print(Text(warning, style="yellow"))
     for section in page.sections:
-        _print_section(section, text)
+        print_section(section)
     for note in page.notes:
         text.print(Text(note, style="dim"))
 
@@ -65,18 +65,22 @@ def _console(width: int) -> Console:
     return Console(width=terminal.width() or width)
 
 
-def _print_section(section: Section, text: Console, caption: str | None = None) -> None:
-    """Print a table, its caption, and the headings of columns that have no place. text: the console of the caption."""
-    found = fitted(section, terminal.width() or UNLIMITED)
+def print_line(text: str) -> None:
+    """Print a line of words below a table, wrapped where the terminal is narrow."""
+    _console(160).print(Text(text))
+
+
+def print_section(section: Section, words: Collection[str] = ()) -> None:
+    """Print a table, and the headings of columns that have no place. words: the headings of its columns of words."""
+    found = fitted(section, terminal.width() or UNLIMITED, words)
     drawn = Table(title_justify="left")
     drawn.title = Text(section.title) if section.title else None  # Text: a str would be parsed as markup
     for column, (name, width) in enumerate(zip(found.section.header, found.widths, strict=True)):
-        drawn.add_column(Text(name), justify="right" if column else "left", width=width, overflow="fold")
+        left = column == 0 or name in words
+        drawn.add_column(Text(name), justify="left" if left else "right", width=width, overflow="fold")
     for row in found.section.rows:
         drawn.add_row(*(Text(cell, style="bold" if isinstance(cell, Bold) else "") for cell in row))
     Console(width=terminal.width() or UNLIMITED).print(drawn)
     if found.left_out:
-        columns = terminal.width()
-        text.print(Text(f"No place in {columns} columns, but in the files: {', '.join(found.left_out)}.", style="dim"))
-    if caption:
-        text.print(Text(caption, style="dim"))
+        text = f"No place in {terminal.width()} columns, but in the files: {', '.join(found.left_out)}."
+        _console(160).print(Text(text, style="dim"))

@@ -1,6 +1,6 @@
 """Test a finished run again, on any split of its own or of another dataset, on this machine."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from attnlab.models.network import load
 from attnlab.records.image_folder import remembered_root
 from attnlab.records.record import Record, find_run, read_config, read_valid_record, write_json
 from attnlab.records.run_folder import print_once
+from attnlab.tables.class_names import class_names
 from attnlab.training.classifier import Classifier
 from attnlab.training.lightning_noise import quiet
 
@@ -42,7 +43,10 @@ def retest(run: str, split: str, cfg: Mapping[str, Any], *, dataset: bool, run_r
     other = dataset and science({**values, "dataset": cfg["dataset"]})["dataset"] != own
     data = _own_data(folder, record, values, cfg["dataset"], other, run_root)
     if other:
+        own_data = data
         data = _other_data(folder.name, values, cfg["dataset"], split, data.preprocess)
+        if line := classes_differ(values["dataset"], own_data.names, cfg["dataset"], data.names):
+            print_once(line)
     loader = data.evaluation_dataloader(split)
     if not len(loader):
         raise ConfigError(
@@ -120,6 +124,30 @@ def _other_data(run: str, values: Mapping[str, Any], dataset: Mapping[str, Any],
     for note in data.notes:
         print_once(note)
     return data
+
+
+def classes_differ(
+    own: Mapping[str, Any], own_names: Sequence[str] | None, other: Mapping[str, Any], other_names: Sequence[str] | None
+) -> str | None:
+    """A warning, where the classes of another dataset are not known to be those of the run; else None.
+
+    own, other: the dataset sections of the two configs;  own_names, other_names: of their classes, None if not known.
+    """
+    own_names, other_names = own_names or class_names({"dataset": own}), other_names or class_names({"dataset": other})
+    what, run = (name_of("dataset", node).split()[0] for node in (other, own))
+    if own_names and other_names:
+        pairs = enumerate(zip(own_names, other_names, strict=False))
+        differ = next(((number, one, here) for number, (one, here) in pairs if one != here), None)
+        return differ and (
+            f"warning: the classes of dataset={what} are not the run's: class {differ[0]} is {differ[2]} here, "
+            f"{differ[1]} in the run; an image counts as right if the numbers agree"
+        )
+    if own["_target_"] == other["_target_"]:
+        return None
+    return (
+        f"warning: dataset={what} is of another kind than the run's, {run}, and its classes may be others; an image "
+        "counts as right if the numbers of the classes agree"
+    )
 
 
 def _own_dataset(

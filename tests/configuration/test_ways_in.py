@@ -1,5 +1,7 @@
 """What a config may not name, or a class does not take, is answered with the way in: ATTNLAB_TRUST, +key, ~key."""
 
+import re
+
 import pytest
 
 import attnlab
@@ -36,7 +38,8 @@ def test_a_thing_of_another_kind_says_who_may_bring_one(key, path, kind):
 
 def test_keys_that_a_class_does_not_take_can_be_left_out():
     with pytest.raises(
-        ConfigError, match=r"^unknown key model\.depth; .*; ~model\.depth ~model\.width leaves out what"
+        ConfigError,
+        match=r"^unknown key model\.depth; .*; on the command line ~model\.depth ~model\.width leaves out what",
     ):
         construct({"_target_": "torch.nn.ReLU", "inplace": True, "depth": 3, "width": 2}, "model")
 
@@ -51,7 +54,7 @@ def test_another_schedule_names_the_keys_to_leave_out_and_to_add(tiny):
     without = ["~recipe.schedule.warmup", "~recipe.schedule.final"]
     with pytest.raises(
         ConfigError,
-        match=r"^unknown key recipe\.schedule\.warmup; .*; ~recipe\.schedule\.warmup ~recipe\.schedule\.final leaves",
+        match=r"^unknown key recipe\.schedule\.warmup; .*line ~recipe\.schedule\.warmup ~recipe\.schedule\.final leave",
     ):
         attnlab.train(attnlab.config(chosen))
     with pytest.raises(
@@ -60,3 +63,18 @@ def test_another_schedule_names_the_keys_to_leave_out_and_to_add(tiny):
         r"\+recipe\.schedule\.milestones=\.\.\. \+recipe\.schedule\.gamma=\.\.\.$",
     ):
         attnlab.train(attnlab.config([*chosen, *without]))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: attnlab.train(["attention=se"]), "gives: attnlab.config(['attention=se'])"),
+        (lambda: attnlab.build("attention=se"), "gives: attnlab.config(['attention=se'])"),
+        (lambda: attnlab.train(None), "wrong config None; allowed is what attnlab.config gives: attnlab.config([])"),
+        (lambda: attnlab.config("attention=se"), "a text; allowed is a list: attnlab.config(['attention=se'])"),
+        (lambda: attnlab.create_attention("se", 64, redction=8), "; on the command line ~attention.redction"),
+    ],
+)
+def test_from_python_a_wrong_argument_names_the_right_one(call, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        call()

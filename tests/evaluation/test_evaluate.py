@@ -163,13 +163,15 @@ def test_a_run_of_a_folder_is_tested_on_another_one(tmp_path):
         assert evaluate([*where, *asked])["loss"] == pytest.approx(record["metrics"]["test/loss"], rel=1e-5)
 
 
-def test_a_key_of_the_dataset_is_that_of_the_runs_own_dataset(copy):
+def test_a_key_of_the_dataset_is_that_of_the_runs_own_dataset(copy, capsys, monkeypatch):
     """Also where the run's dataset was not the default one: here of 100 test images, which the yaml does not say."""
+    monkeypatch.setattr(retest, "classes_differ", lambda *of_both: "warning: other classes")
     folder, record, where = copy
     own, changed = evaluate(where), evaluate([*where, "dataset.seed=1"])
     assert own["dataset"] | {"seed": 1} == changed["dataset"]
     assert changed["dataset"]["test_size"] == 100
     assert changed["data_hash"] != own["data_hash"]
+    assert capsys.readouterr().out.splitlines().count("warning: other classes") == 1  # of the changed one only
 
 
 def test_a_run_is_named_by_its_values(copy):
@@ -179,3 +181,23 @@ def test_a_run_is_named_by_its_values(copy):
     assert evaluate(["run=last", where[1]])["loss"] == by_values["loss"]
     with pytest.raises(ConfigError, match=r"^run=attention=se: no such finished run in output_dir="):
         evaluate(["run=attention=se", where[1]])
+
+
+FOLDER = {"_target_": "attnlab.data.folder.Folder", "classes": 2}
+DIGITS = {"_target_": "attnlab.data.cluttered_digits.ClutteredDigits", "classes": 10}
+CIFAR = {"_target_": "attnlab.data.cifar.CIFAR10", "classes": 10}
+
+
+@pytest.mark.parametrize(
+    ("own", "own_names", "other", "other_names", "words"),
+    [
+        (FOLDER, ["ant", "bee"], FOLDER, ["ant", "bee"], None),
+        (FOLDER, ["ant", "bee"], FOLDER, ["ant", "cat"], "class 1 is cat here, bee in the run"),
+        (DIGITS, None, DIGITS, None, None),
+        (DIGITS, None, CIFAR, None, "dataset=cifar10 is of another kind than the run's, cluttered_digits,"),
+        (CIFAR, None, FOLDER, ["ant", "bee"], "the classes of dataset=folder are not the run's: class 0 is ant here"),
+    ],
+)
+def test_other_classes_are_a_warning(own, own_names, other, other_names, words):
+    found = retest.classes_differ(own, own_names, other, other_names)
+    assert (found is None) if words is None else words in found

@@ -264,3 +264,30 @@ def test_a_missing_config_is_an_error(runs, tmp_path):
     (copy / ids["none"] / "config.yaml").unlink()
     with pytest.raises(ConfigError, match=r"its config\.yaml is missing"):
         judge(ids["none"], copy, ["calibration"], images=34)
+
+
+def test_a_run_without_its_checkpoint_is_one_error(runs, tmp_path, capsys):
+    from attnlab.errors import ConfigError
+
+    output_dir, ids = runs
+    copy = tmp_path / ids["cbam"]
+    shutil.copytree(output_dir / ids["cbam"], copy, ignore=shutil.ignore_patterns("best.ckpt", "judge*"))
+    with pytest.raises(ConfigError, match=rf"^run={ids['cbam']}: its best\.ckpt is missing$"):
+        judge(ids["cbam"], tmp_path, images=35)
+    assert capsys.readouterr().out == ""
+    assert not (copy / "judge.json").exists()
+
+
+def test_a_run_of_which_no_part_can_be_judged_is_an_error(runs, tmp_path, monkeypatch):
+    import attnlab.evaluation.suite
+    from attnlab.errors import ConfigError
+
+    output_dir, ids = runs
+    shutil.copytree(output_dir / ids["none"], tmp_path / ids["none"], ignore=shutil.ignore_patterns("judge*"))
+
+    def cannot(run, control):
+        raise ValueError("maps are not finite")
+
+    monkeypatch.setattr(attnlab.evaluation.suite, "JUDGES", dict.fromkeys(DEFAULT, cannot))
+    with pytest.raises(ConfigError, match=rf"^run={ids['none']}: none of the parts can be judged: localisation, "):
+        judge(ids["none"], tmp_path, images=35)

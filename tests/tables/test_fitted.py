@@ -64,6 +64,15 @@ def test_two_columns_stay_whatever_the_width():
     assert fitted(SECTION, 5).section.header == HEADER[:2]
 
 
+@pytest.mark.parametrize("width", range(33, 60))
+def test_a_column_of_words_wraps_before_it_is_left_out(width):
+    section = Section("", ["score", "value", "which is"], [["nll", "2.30", "equal probabilities for all classes"]])
+    assert fitted(section, 28).left_out == ["which is"]
+    found = fitted(section, width, ["which is"])
+    assert found.left_out == []
+    assert found.widths[2] == min(35, width - 20)
+
+
 @pytest.mark.parametrize("columns", [60, 80, 100])
 def test_a_page_names_the_columns_that_it_leaves_out(columns, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(columns))

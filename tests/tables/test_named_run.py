@@ -36,6 +36,38 @@ def test_each_way_to_name_a_run(ids, tmp_path):
     assert named_run("attention.stages=null attention=none", tmp_path) == ids["none 0"]
 
 
+def test_a_printed_name_names_its_run(ids, tmp_path):
+    more = {
+        words: synthetic.record(words.split())
+        for words in (
+            "attention=se attention.reduction=8",
+            "attention=se recipe.epochs=9 recipe.optimizer.lr=0.0123456",
+        )
+    }
+    for made in more.values():
+        synthetic.write(tmp_path, made)
+    reduced, longer = (made["id"] for made in more.values())
+    for name, run in (
+        ("ise resnet20 cluttered_digits seed=0", ids["ise 0"]),
+        ("ise seed=0", ids["ise 0"]),  # as narrow lines print it
+        ("se reduction=8 resnet20 cluttered_digits seed=0", reduced),
+        ("se resnet20 cluttered_digits seed=0 recipe.epochs=2", ids["se 0"]),  # as a list prints it beside the next
+        ("se resnet20 cluttered_digits seed=0 recipe.epochs=9", longer),
+        ("se resnet20 cluttered_digits seed=0 recipe.optimizer.lr=0.01235", longer),  # numbers have four digits
+        (f"none resnet20 cluttered_digits seed=0 ({ids['se 1']})", ids["se 1"]),
+        (f"({ids['se 1']})", ids["se 1"]),
+    ):
+        assert named_run(name, tmp_path) == run, name
+    with pytest.raises(ConfigError, match=r"^run=se resnet20 seed=0: fits several runs ") as told:
+        named_run("se resnet20 seed=0", tmp_path)
+    assert ids["se 0"] in str(told.value)
+    for name in ("se resnet20", "se resnet9 seed=0", "se seed=0 no words"):
+        with pytest.raises(
+            ConfigError, match=rf"^run={name}: (no such finished run|fits several runs) .*; there are\n"
+        ):
+            named_run(name, tmp_path)
+
+
 def test_several_that_fit_are_listed_by_name(ids, tmp_path):
     with pytest.raises(ConfigError) as told:
         named_run("attention=se", tmp_path)

@@ -55,7 +55,7 @@ def side_by_side_figure(views: Sequence[tuple[str, MapView]], title: str, cams: 
         for name in [*([view.chosen] if view.chosen else []), *(cam for cam in cams if cam in view.maps)]:
             each = zip(images.images, view.maps[name], objects, strict=True)
             lines.append([outline_object(soft_overlay(image.cpu(), map_), mask) for image, map_, mask in each])
-            labels.append(f"{label}\n{HEADINGS.get(name) or 'mask, ' + short_name(name)}")
+            labels.append(f"{label}\n{heading(name) if name in view.cams else 'mask, ' + short_name(name)}")
     heads = [label.split("\n")[0] for label in views[0][1].labels]
     return _figure(lines, heads, labels, (), title, 1)
 

@@ -17,6 +17,7 @@ from attnlab.evaluation.finished_run import read_finished_run
 from attnlab.records.image_folder import remembered
 from attnlab.records.record import Record
 from attnlab.tables.maps_picture import runs_text
+from attnlab.tables.run_labels import section_names
 
 FOR_CLASSES = 500  # test images over which the channel masks of the classes are averaged
 GATES_PER_FIGURE = 6
@@ -64,14 +65,31 @@ def draw_runs(chosen: Sequence[ChosenRuns], options: LookOptions) -> list[Path]:
                 f"run={record['id']}: its images are others than those of run={records[0]['id']}; draw them one by one"
             )
     paths, views, drawn = [], [], []
-    for record, one in zip(records, chosen, strict=True):
+    labels, shared = labels_of(records)
+    for record, one, label in zip(records, chosen, labels, strict=True):
         more, view = draw_run(record, one, options)
         paths += more
-        label = f"{_title(record)}, seed {record['config']['seed']}"
         views.append((label, view))
         drawn.append((label, record))
     name = f"look_{'_'.join(record['id'] for record in records)}.png"
-    return [*paths, _side_by_side(views, drawn, "where each run looks", name, chosen[0], options)]
+    title = ": ".join(filter(None, (shared, "where each run looks")))
+    return [*paths, _side_by_side(views, drawn, title, name, chosen[0], options)]
+
+
+def labels_of(records: Sequence[Record]) -> tuple[list[str], str]:
+    """(for each run what tells it from the others: `se, seed 0`; what all share: `resnet20, cluttered_digits`)."""
+    configs = [record["config"] for record in records]
+    parts = [section_names(section, configs) for section in ("model", "attention", "head", "dataset", "recipe")]
+    if not parts[-1].vary:
+        del parts[-1]  # a recipe is named only where it tells runs apart
+    seeds = [f"seed {config['seed']}" for config in configs]
+    differ = len(set(seeds)) > 1
+    texts = [*(one.labels for one in parts), *([seeds] if differ else [])]
+    labels = [", ".join(filter(None, each)) for each in zip(*texts, strict=True)]
+    if len(set(labels)) < len(labels):  # the runs differ in another part of their configs
+        labels = [f"{label} ({record['id'][:8]})".strip() for label, record in zip(labels, records, strict=True)]
+    shared = [*(one.common for one in parts if one.common != "linear"), *([] if differ else seeds[:1])]
+    return labels, ", ".join(filter(None, shared))
 
 
 def _side_by_side(

@@ -1,11 +1,14 @@
 """load_results has a column for each key that varies; load_history has a row for each epoch."""
 
+import warnings
+
 import pytest
 import synthetic
 
 import attnlab
 from attnlab.errors import ConfigError
 from attnlab.records.epoch_rows import COLUMNS
+from attnlab.records.source_code import OtherCode
 
 
 def write(output_dir, *overrides, epochs=0):
@@ -43,7 +46,6 @@ def test_equal_configs_have_no_more_columns_than_one_run(tmp_path):
     alone = set(attnlab.load_results(tmp_path).columns)
     write(tmp_path, "seed=1")
     assert set(attnlab.load_results(tmp_path).columns) == alone
-    assert attnlab.load_results(tmp_path / "nothing").empty
 
 
 def test_the_history_of_one_run_and_of_all(tmp_path):
@@ -51,7 +53,7 @@ def test_the_history_of_one_run_and_of_all(tmp_path):
     write(tmp_path, "seed=2")
     history = attnlab.load_history(one[:6], tmp_path)
     assert list(history.columns) == ["id", *COLUMNS]
-    assert history["epoch"].tolist() == [0, 1]
+    assert history["epoch"].tolist() == [1, 2]
     assert history["train/loss"].tolist() == [2.3, 2.3]
     assert history["val/loss"].isna().all()
     everything = attnlab.load_history(output_dir=tmp_path)
@@ -65,3 +67,41 @@ def test_a_run_without_its_log_is_named(tmp_path):
     with pytest.raises(ConfigError, match=rf"^run={name}: its log\.csv is missing or holds no epoch$"):
         attnlab.load_history("last", tmp_path)
     assert attnlab.load_history(output_dir=tmp_path).empty
+
+
+def test_a_folder_without_runs_is_named(tmp_path):
+    for load in (attnlab.load_results, lambda folder: attnlab.load_history(output_dir=folder)):
+        with pytest.raises(ConfigError, match=r"^output_dir=.*nowhere: no such folder; allowed is "):
+            load(tmp_path / "nowhere")
+    with pytest.warns(UserWarning, match=rf"^output_dir={tmp_path}: holds no finished run$") as warned:
+        assert attnlab.load_results(tmp_path).empty
+    assert warned[0].filename == __file__
+
+
+def test_what_is_nested_in_a_record_is_no_column_and_epochs_count_from_1(tmp_path):
+    made = synthetic.record(code={"attention": {"a.py": "0"}}, stretches=[{"commit": "0"}], best_epoch=0)
+    synthetic.write(tmp_path, made)
+    table = attnlab.load_results(tmp_path)
+    assert table["best_epoch"].tolist() == [1]
+    assert not {"code", "stretches"} & set(table.columns)
+
+
+def test_python_names_a_run_as_the_command_line_does(tmp_path):
+    plain, other = write(tmp_path, "attention=se", epochs=1), write(tmp_path, "attention=none", epochs=2)
+    assert attnlab.load_history("attention=se seed=0", tmp_path)["id"].tolist() == [plain]
+    assert attnlab.load_history("none resnet20 cluttered_digits seed=0", tmp_path)["id"].tolist() == [other] * 2
+    for load in (attnlab.load, attnlab.load_predictions):
+        with pytest.raises(ConfigError, match=r"^run=attention=cbam: no such finished run "):
+            load("attention=cbam", tmp_path)
+        with pytest.raises(ConfigError, match=rf"^run={plain}: "):  # it is found, but has neither of the two
+            load("attention=se", tmp_path)
+
+
+def test_the_warning_of_other_code_names_the_callers_line(tmp_path, monkeypatch):
+    name = write(tmp_path)
+    monkeypatch.setattr(
+        "attnlab.models.network.load", lambda *run: warnings.warn("other code", OtherCode, stacklevel=2)
+    )
+    with pytest.warns(OtherCode, match="other code") as warned:
+        attnlab.load(name, tmp_path)
+    assert warned[0].filename == __file__
