@@ -1,7 +1,7 @@
 """List the runs of a folder: id, name, state, test error, time of training, date.
 
 python -m attnlab.runs                                  all runs, the newest last
-python -m attnlab.runs attention=se seed=0 [...]        those that have these values, selected as by attnlab.report
+python -m attnlab.runs attention=se seed=0 [...]        those with these names and values, as of attnlab.report
 python -m attnlab.runs sort=error                       sort=date, error, time, name or state
 python -m attnlab.runs format=csv > runs.csv            every value, unrounded
 python -m attnlab.runs output_dir=DIR                   of another folder than outputs
@@ -27,7 +27,7 @@ OWN = ("sort", "format", "output_dir")
 
 
 def runs(arguments: Sequence[str]) -> tuple[list[ListedRun], str]:
-    """(the runs that the arguments choose, in order; the format). Prints runs that were nearly chosen to stderr."""
+    """(the runs that the arguments choose, in order; the format). Prints to stderr what is mixed among them."""
     if bare := [argument for argument in arguments if "=" not in argument]:
         raise ConfigError(f"wrong argument {bare[0]}; allowed is KEY=VALUE, as attention=se")
     values = dict(argument.split("=", 1) for argument in arguments)
@@ -35,8 +35,8 @@ def runs(arguments: Sequence[str]) -> tuple[list[ListedRun], str]:
     if kind not in FORMATS:
         raise ConfigError(unknown_choice("format", kind, FORMATS))
     filters = [argument for argument in arguments if argument.split("=", 1)[0] not in OWN]
-    found, near_misses = list_runs(Path(values.get("output_dir", "outputs")), filters, values.get("sort", "date"))
-    for line in near_misses:
+    found, notes = list_runs(Path(values.get("output_dir", "outputs")), filters, values.get("sort", "date"))
+    for line in notes:
         print(line, file=sys.stderr)
     return found, kind
 

@@ -33,8 +33,13 @@ def answer(comparison: Comparison) -> list[str]:
 
 
 def _kind(result: CellResult) -> str:
-    """better, worse, equivalent, undecided, or untested where there is too little to test."""
-    return (result.verdict or "untested").split()[0].rstrip(",")
+    """better, worse, equivalent, undecided, or why the difference was not tested: setup, equal, few."""
+    if result.verdict:
+        return result.verdict.split()[0].rstrip(",")
+    d = result.difference
+    if d is None or min(d.n, d.n_baseline) < 2:
+        return "few"
+    return "equal" if d.p is None else "setup"
 
 
 def _kinds(comparison: Comparison) -> dict[str, str]:
@@ -46,7 +51,9 @@ def _kinds(comparison: Comparison) -> dict[str, str]:
         "worse": f"Worse than {baseline} in {metric_name(comparison.metrics[0])}",
         "equivalent": f"Equivalent to {baseline}{margin}",
         "undecided": f"Undecided against {baseline}",
-        "untested": f"Not tested against {baseline} (fewer than two common seeds, or another setup)",
+        "equal": f"Not tested against {baseline}, since all differences are equal and so have no spread",
+        "few": f"Not tested against {baseline}, for fewer than two common seeds",
+        "setup": f"Not tested against {baseline}, since trained under another setup",
     }
 
 
@@ -72,4 +79,14 @@ def _nothing_compared(comparison: Comparison) -> str:
     """Why there is no difference at all."""
     if len(comparison.grid.rows) == 1:
         return "One row, so nothing is compared."
-    return f"Nothing to compare: the baseline, {comparison.baseline}, has no runs here, or no row shares its seeds."
+    baseline, metric = comparison.baseline, comparison.metrics[0]
+    having = [cell for cell in comparison.grid.cells if comparison.runs(cell).by_seed(metric)]
+    of_baseline = {cell.column for cell in having if cell.row == baseline}
+    if not of_baseline:
+        return f"Nothing to compare: the baseline, {baseline}, has no runs here."
+    others = [cell for cell in having if cell.row != baseline]
+    if not others:
+        return f"Nothing to compare: only the baseline, {baseline}, has runs here."
+    if not any(cell.column in of_baseline for cell in others):
+        return f"Nothing to compare: the baseline, {baseline}, has no runs in the columns of the other rows."
+    return f"Nothing to compare: no row shares a seed with the baseline, {baseline}."

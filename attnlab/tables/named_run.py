@@ -10,7 +10,7 @@ from attnlab.configuration.compose import compose_file
 from attnlab.configuration.run_name import MOST_LISTED, listed
 from attnlab.errors import ConfigError
 from attnlab.records.record import Record, find_run, finished_folders, read_valid_record
-from attnlab.tables.record_filter import select
+from attnlab.tables.selection import select
 
 #: what run= may be, for messages
 RUN = 'an id or its first characters, last, or values in quotes, run="attention=se seed=0"'
@@ -19,21 +19,22 @@ RUN = 'an id or its first characters, last, or values in quotes, run="attention=
 def named_run(text: str, output_dir: str | Path, *, key: str = "run") -> str:
     """The id of the one finished run below output_dir that `text` names.
 
-    text: an id or its first characters;  `last`: the run that finished last;  `attention=se seed=0`: values of the run,
-    as attnlab.runs and attnlab.report select by them.  key: the config key by which the user named it.
+    text: an id or its first characters;  `last`: the run that finished last;  `attention=se seed=0`: names and values,
+    by which attnlab.runs and attnlab.report select as well.  key: the config key by which the user named it.
     Raises ConfigError unless exactly one run fits; the message lists by name those that fit, else those there are.
     """
     if "=" not in text:
         return find_run(text, output_dir, key=key).name
     records = _finished(output_dir)
-    fitting, near_misses = select(records, _values(text, key))
+    fitting, notes, reason = select(records, _values(text, key))
     if len(fitting) == 1:
         return str(fitting[0]["id"])
     state = "fits several runs" if fitting else "no such finished run"
     shown = fitting or records
     lines = listed([(record["id"], record["config"]) for record in shown[:MOST_LISTED]], len(shown))
     there = f"there are\n{lines}" if shown else "there are none yet"
-    raise ConfigError("; ".join([f"{key}={text}: {state} in output_dir={output_dir}", *near_misses, there]))
+    why = notes or [reason] * bool(records)
+    raise ConfigError("; ".join([f"{key}={text}: {state} in output_dir={output_dir}", *why, there]))
 
 
 def _values(text: str, key: str) -> Sequence[str]:

@@ -49,8 +49,10 @@ def test_an_unfinished_table_says_so():
 def test_nothing_to_compare_and_nothing_to_test():
     assert answer(comparison({"SE": near(0)}, "attention=se")) == ["One row, so nothing is compared."]
     cells = read_grid(["table=demo", "attention=none,se"]).cells
-    made = [cell.config | {"seed": 0} for cell in cells]
-    (line,) = answer(compare(grid_of(made, "records"), [of_config(config, 9) for config in made]))
-    assert line.startswith(
-        "Not tested against none (fewer than two common seeds, or another setup): se reduction=4 +0.00"
-    )
+    for seeds, reason in (([0], "for fewer than two common seeds"), ([0, 1], "since all differences are equal")):
+        made = [cell.config | {"seed": seed} for cell in cells for seed in seeds]
+        (line,) = answer(compare(grid_of(made, "records"), [of_config(config, 9) for config in made]))
+        assert line.startswith(f"Not tested against none, {reason}")
+        assert line.endswith(": se reduction=4 +0.00.")
+    assert answer(comparison({"none": NONE})) == ["Nothing to compare: only the baseline, none, has runs here."]
+    assert answer(comparison({"SE": NONE})) == ["Nothing to compare: the baseline, none, has no runs here."]
