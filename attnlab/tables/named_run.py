@@ -33,7 +33,7 @@ def named_run(text: str, output_dir: str | Path, *, key: str = "run") -> str:
     shown = fitting or records
     lines = listed([(record["id"], record["config"]) for record in shown[:MOST_LISTED]], len(shown))
     there = f"there are\n{lines}" if shown else "there are none yet"
-    why = notes or [reason] * bool(records)
+    why = notes or ([reason] if reason and records else [])
     raise ConfigError("; ".join([f"{key}={text}: {state} in output_dir={output_dir}", *why, there]))
 
 

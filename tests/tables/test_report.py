@@ -14,6 +14,7 @@ import attnlab
 from attnlab.errors import ConfigError
 from attnlab.records.record import gather, seal
 from attnlab.report import report
+from attnlab.tables.overview import compare_selected
 from attnlab.tables.table_page import table_page
 
 ERRORS = {("none", 0): 20.0, ("none", 1): 22.0, ("none", 2): 21.0, ("ise", 0): 19.0, ("ise", 1): 18.0}
@@ -134,7 +135,7 @@ def of_a_folder(tmp_path):
 
 
 def errors(*overrides):
-    tables, *_ = report(overrides)
+    tables = compare_selected(overrides)
     found = [result.runs for table in tables for result in table.results("test/top1_error").values()]
     return sorted(runs.mean("test/top1_error") for runs in found)
 
