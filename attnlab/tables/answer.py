@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from attnlab.tables.cell_result import CellResult
 from attnlab.tables.comparison import Comparison
 from attnlab.tables.metric_names import metric_name
-from attnlab.tables.number_text import mean_and_interval, number, number_of_runs
+from attnlab.tables.number_text import mean_and_interval, number_of_runs, size
 from attnlab.tables.page_warnings import in_column
 
 #: one sentence names so many rows
@@ -70,9 +70,11 @@ def _detectable(results: Sequence[CellResult]) -> str:
     found = [result.detectable for result in results if result.detectable is not None]
     if not found:
         return ""
-    low, high = number(min(found)), number(max(found))
-    size = low if low == high else f"{low} to {high}"
-    return f" So many seeds show a difference of {size} or more (with 80 % power); undecided does not mean equal."
+    low, high = (size(value, results[0].metric) for value in (min(found), max(found)))
+    if low == ">100":
+        return " So few seeds show no possible difference (with 80 % power); undecided does not mean equal."
+    sizes = low if low == high else f"{low} to {high}"
+    return f" So many seeds show a difference of {sizes} or more (with 80 % power); undecided does not mean equal."
 
 
 def _nothing_compared(comparison: Comparison) -> str:
