@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from attnlab.tables.html_table import html_table
-from attnlab.tables.page import Bold, Page
+from attnlab.tables.page import Bold, Page, Section
 
 if TYPE_CHECKING:
     import jinja2
@@ -22,6 +22,8 @@ FOLDER = Path(__file__).parent
 STYLE = (FOLDER / "page.css").read_text()
 #: what sorts its tables
 SCRIPT = (FOLDER / "page.js").read_text()
+#: of LaTeX's article, in pt: the width of its text, of a letter in \small, and between two columns
+PAGE, LETTER, GAP = 345.0, 4.5, 12.0
 ABOUT = {"source": "Source", "protocol": "Protocol", "departures": "Departures", "cost": "Cost"}
 
 
@@ -64,9 +66,30 @@ LATEX = {
 
 
 def latex(page: Page) -> str:
-    """A table environment for each section; needs \\usepackage{booktabs,graphicx}."""
+    """A table environment for each section, its columns in parts that fit the width of an article's page.
+
+    It needs \\usepackage{booktabs,graphicx}.
+    """
     caption_warnings = [text for text in page.warnings if text.startswith(("Not the protocol", "Unfinished"))]
-    return template("table.tex.jinja").render(page=page, about_names=ABOUT, caption_warnings=caption_warnings)
+    return template("table.tex.jinja").render(
+        page=page, parts=list(map(_parts, page.sections)), about_names=ABOUT, caption_warnings=caption_warnings
+    )
+
+
+def _parts(section: Section) -> list[list[list[str]]]:
+    """The heading and the rows of a section, in parts as wide as a page; each part begins with the first column."""
+    lines = [section.header, *section.rows]
+    widths = [LETTER * max(len(line[i]) for line in lines) + GAP for i in range(len(section.header))]
+    parts: list[list[int]] = []
+    used = PAGE
+    for i in range(1, len(widths)):
+        if parts and used + widths[i] <= PAGE:
+            parts[-1].append(i)
+            used += widths[i]
+        else:
+            parts.append([i])
+            used = widths[0] + widths[i]
+    return [[[line[i] for i in (0, *part)] for line in lines] for part in parts or [[]]]
 
 
 def _tex(text: str) -> str:
