@@ -34,6 +34,9 @@ def test_each_way_to_name_a_run(ids, tmp_path):
     assert named_run("attention=ise", tmp_path) == ids["ise 0"]
     assert named_run("attention=se attention/mask=ignore seed=0", tmp_path) == ids["ise 0"]
     assert named_run("attention.stages=null attention=none", tmp_path) == ids["none 0"]
+    small = synthetic.record(["attention=cbam", "dataset.train_size=400", "attention.reduction=4"])
+    synthetic.write(tmp_path, small)
+    assert named_run("attention=cbam dataset=cluttered_digits", tmp_path) == small["id"]  # by its name
 
 
 def test_several_that_fit_are_listed_by_name(ids, tmp_path):
