@@ -169,8 +169,10 @@ def _choice(group: str, choice: str, records: Sequence[Record]) -> Any:
     if choice in held:
         return choice
     message = unknown_choice(group, choice, {*choices(group), *held})
-    hint = f"; --config-dir or {CONFIG_DIR} adds choices of your own"
-    raise ConfigError(message + (hint if own_folder() is None and held - set(choices(group)) else ""))
+    if held:
+        message = f"{message.partition(' allowed are ')[0]} the runs have {', '.join(sorted(held))}"
+    own = own_folder() is None and held - set(choices(group))
+    raise ConfigError(message + f"; --config-dir or {CONFIG_DIR} adds choices of your own" * bool(own))
 
 
 def _of_experiment(argument: str, name: str) -> list[Filter]:

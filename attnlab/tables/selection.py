@@ -1,9 +1,10 @@
 """The records that the arguments of a command select, what is mixed among them, and why there are none."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from attnlab.configuration.digest import canonical
+from attnlab.configuration.groups import is_group
 from attnlab.configuration.identity import science
 from attnlab.configuration.messages import as_typed
 from attnlab.records.record import Record
@@ -41,8 +42,8 @@ def _mixed(one: Filter, chosen: Sequence[Record]) -> Iterator[str]:
         if (choice := one.choice_of(record)) is not None:
             by_choice.setdefault(choice, []).append(record)
     for choice, of_choice in by_choice.items():
-        changed = sorted({key for record in of_choice for key in one.changes(choice, record)})
-        values = {key: _distinct(value_at(record["config"], key) for record in of_choice) for key in changed}
+        changed = sorted({_to_type(key) for record in of_choice for key in one.changes(choice, record)})
+        values = {key: _distinct(_held(key, record) for record in of_choice) for key in changed}
         varying = {key: found for key, found in values.items() if len(found) > 1}
         if varying:
             key, found = next(iter(varying.items()))
@@ -57,7 +58,9 @@ def _reason(records: Sequence[Record], filters: Sequence[Filter]) -> str:
         return "no run is recorded"
     for one in filters:
         if not any(one.fits(record) for record in records):
-            held = _distinct(_held(one, record) for record in records)
+            held = _distinct(
+                _held(one.key.replace(".", "/") if one.is_group else one.key, record) for record in records
+            )
             there = f"; the runs have {_shown(held)}" if held else ""
             return f"no run has {one.argument}{there}"
     for one in filters:
@@ -67,12 +70,18 @@ def _reason(records: Sequence[Record], filters: Sequence[Filter]) -> str:
     return "no run meets all of them"
 
 
-def _held(one: Filter, record: Record) -> Any:
-    """What a record has instead: the name of a group's choice, or a value."""
-    if not one.is_group:
-        return value_at(science(record["config"]), one.key)
-    node = value_at(record["config"], one.key)
-    return first_name(one.key, node, record["config"]) if isinstance(node, dict) else None
+def _to_type(key: str) -> str:
+    """The key by which one selects: attention/mask for attention.mask.alpha, since a mask is a choice."""
+    above, mask, _ = key.partition(".mask.")
+    return f"{above}/mask" if mask else key
+
+
+def _held(key: str, record: Record) -> Any:
+    """What a record has at a key: the name of a group's choice (attention/mask, recipe), or a value."""
+    node = value_at(record["config"], key.replace("/", "."))
+    if is_group(key):
+        return first_name(key, node, record["config"]) if isinstance(node, Mapping) else None
+    return value_at(science(record["config"]), key)
 
 
 def _distinct(values: Iterable[Any]) -> list[str]:

@@ -64,7 +64,7 @@ def test_a_prefix_that_fits_several_lists_those(tmp_path):
         ("zzz", r"^run=zzz: no such finished run in output_dir=.*; there are\n  \w{12}  \w+ resnet20 "),
         ("", r"^run=: no such finished run "),
         ("attention=cbam", r"^run=attention=cbam: no such finished run in output_dir=.*; there are\n"),
-        ("attention=cbma", r"^unknown choice attention=cbma; did you mean cbam\? allowed are "),
+        ("attention=cbma", r"^unknown choice attention=cbma; did you mean cbam\? the runs have ise, none, se$"),
         ("lr=3", r"^lr: cannot select records; did you mean recipe\.optimizer\.lr\?"),
         ("attention='se", r"^cannot parse run=attention='se: No closing quotation; allowed is an id or its first "),
     ],

@@ -180,6 +180,16 @@ def test_none_has_no_key_of_the_other_rows(tmp_path):
     assert errors(where, "attention.reduction=16") == [30]
 
 
+def test_what_is_mixed_is_named_as_one_types_it(tmp_path, capsys):
+    for overrides in (["attention=se"], ["attention=se", "attention/mask=reciprocal", "attention.reduction=4"]):
+        write(tmp_path, overrides, 10)
+    errors(f"output_dir={tmp_path}", "attention=se")
+    assert capsys.readouterr().err == (
+        "attention=se: runs with different attention.reduction (4, 16), attention/mask (attend, reciprocal); "
+        "select among them by a value, as attention.reduction=4\n"
+    )
+
+
 def test_a_name_without_a_file_selects_too(tmp_path, monkeypatch):
     (tmp_path / "own" / "attention").mkdir(parents=True)
     (tmp_path / "own" / "attention" / "energy.yaml").write_text("_target_: mylab.Energy\n")
@@ -216,10 +226,10 @@ def test_what_has_not_finished_and_what_is_not_compared_is_said(tmp_path):
     ("override", "message"),
     [
         ("recipe.epoch=9", r"^unknown key recipe\.epoch; did you mean recipe\.epochs\?"),
-        ("recipe=quik", r"^unknown choice recipe=quik; did you mean quick\? allowed are .*quick"),
+        ("recipe=quik", r"^unknown choice recipe=quik; did you mean quick\? the runs have quick$"),
         ("experiment=dem", r"^experiment=dem: unknown; allowed are .*demo"),
         ("dataset.root=/data", r"^dataset\.root=/data: cannot select records, which hold no path"),
-        ("attention=none,sse", r"^unknown choice attention=sse; .*allowed are .*se"),
+        ("attention=none,sse", r"^unknown choice attention=sse; did you mean \w+\? the runs have ise, none$"),
         (
             "table.paper_columns=[parms]",
             r"^wrong value table\.paper_columns=\['parms'\]; allowed is a list of params, ",
