@@ -20,6 +20,7 @@ from pathlib import Path
 from attnlab.configuration.cli import command_line
 from attnlab.configuration.messages import unknown_choice
 from attnlab.errors import ConfigError
+from attnlab.machine.terminal import print_wrapped
 from attnlab.tables.run_list import ListedRun, list_runs, rows_of
 
 FORMATS = ("table", "csv")
@@ -36,8 +37,7 @@ def runs(arguments: Sequence[str]) -> tuple[list[ListedRun], str]:
         raise ConfigError(unknown_choice("format", kind, FORMATS))
     filters = [argument for argument in arguments if argument.split("=", 1)[0] not in OWN]
     found, notes = list_runs(Path(values.get("output_dir", "outputs")), filters, values.get("sort", "date"))
-    for line in notes:
-        print(line, file=sys.stderr)
+    print_wrapped(*notes, file=sys.stderr)
     return found, kind
 
 

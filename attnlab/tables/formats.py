@@ -115,9 +115,18 @@ def html_pages(pages: Sequence[tuple[Page, Sequence[str]]], links: Mapping[str, 
 
 
 def embedded(path: Path, alt: str) -> str:
-    """A PNG as an <img> element that needs no file beside the page."""
-    data = base64.b64encode(path.read_bytes()).decode()
-    return f'<img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{data}">'
+    """A PNG as an element that needs no file beside the page; one of maps has other colours on a dark page."""
+    from attnlab.tables.dark_picture import dark_picture
+
+    image = f'<img alt="{html.escape(alt, quote=True)}" src="{_data(path.read_bytes())}">'
+    if (dark := dark_picture(path)) is None:
+        return image
+    source = f'<source media="(prefers-color-scheme: dark)" srcset="{_data(dark)}">'
+    return f'<picture class="maps">{source}{image}</picture>'
+
+
+def _data(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def template(name: str) -> "jinja2.Template":

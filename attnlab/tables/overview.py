@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from attnlab.configuration.overrides import parse
 from attnlab.errors import ConfigError
+from attnlab.machine.terminal import print_wrapped
 from attnlab.records.conflicts import folder_named
 from attnlab.records.judgement import with_judgements
 from attnlab.records.record import gather
@@ -64,8 +65,7 @@ def compare_selected(overrides: Sequence[str]) -> list[Comparison]:
         which = " that these overrides select" * bool(filters)
         why = selection.reason or (unfinished_line(others) if others else "")
         raise ConfigError(f"{where}: holds no finished run{which}" + (f": {why}" if why else ""))
-    for line in selection.notes:
-        print(line, file=sys.stderr)
+    print_wrapped(*selection.notes, file=sys.stderr)
     folders = [folder or output_dir, output_dir]
     compared = [with_details(one, *folders) for one in tabulate(with_judgements(chosen, *folders))]
     return [_with_paper_columns(one, overrides) for one in with_unfinished(compared, others)]
