@@ -22,6 +22,7 @@ from pathlib import Path
 from attnlab.configuration.cli import command_line
 from attnlab.evaluation.chosen_runs import choose_runs, read_positive
 from attnlab.evaluation.drawing.options import IMAGES, read_options
+from attnlab.machine.terminal import print_wrapped
 from attnlab.records.source_code import print_warnings
 
 OWN = ("images", "image", "class", "cams")
@@ -56,7 +57,7 @@ def main() -> None:
     if {"-h", "--help"} & set(arguments) or not arguments:
         print(__doc__)
         return
-    print("wrote " + ", ".join(str(path) for path in look(arguments)))
+    print_wrapped("wrote " + ", ".join(str(path) for path in look(arguments)))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ predictions: for a run, the error by class and the reliability diagram; for two 
 table, the interval over test images beside the one over seeds, and how far seeds agree.
 
 With table=NAME the arguments are those of `python -m attnlab.run table=NAME`, but nothing is run. Without it, an
-override of dataset, model, attention, head or recipe, or of a key below them, selects the records with that value, or
-with one of several (seed=0,1), and experiment=NAME selects by the groups that the experiment sets. If two records of
+override of dataset, model, attention, head or recipe selects the records that tables call by this name (attention=se:
+se, se reduction=8), a key below them the records with that value, or with one of several (seed=0,1), and
+experiment=NAME selects by the values that the experiment sets. If two records of
 one run differ, both are left out and named until source=DIR chooses one of them.
 """
 
@@ -26,7 +27,8 @@ from pathlib import Path
 
 from attnlab.configuration.cli import command_line
 from attnlab.errors import ConfigError
-from attnlab.tables.overview import compare_selected, report
+from attnlab.machine.terminal import print_wrapped
+from attnlab.tables.overview import compare_selected, report, write_paper_of_records
 
 __all__ = ["main", "report"]
 
@@ -42,11 +44,11 @@ def main() -> None:
     if sys.argv[1:2] == ["power"]:
         from attnlab.tables.power import power
 
-        print("\n".join(power(sys.argv[2:])))
+        print_wrapped(*power(sys.argv[2:]))
         return
     paths = _report(sys.argv[1:])
     to = sys.stderr if "format=paper" in sys.argv else sys.stdout  # so that stdout is LaTeX only
-    print("wrote " + ", ".join(map(str, paths)), file=to)
+    print_wrapped("wrote " + ", ".join(map(str, paths)), file=to)
 
 
 def _report(arguments: Sequence[str]) -> list[Path]:
@@ -64,10 +66,13 @@ def _report(arguments: Sequence[str]) -> list[Path]:
     elif kind == "paper":
         from attnlab.tables.write import compare_recorded, output_dir_of, write_paper
 
-        found = [compare_recorded(arguments)] if is_table else compare_selected(arguments)
-        paths = [write_paper(comparison, output_dir_of(arguments)) for comparison in found]
-        print("\n".join(path.read_text() for path in paths))
-        return paths
+        output_dir = output_dir_of(arguments)
+        if is_table:
+            path = write_paper(compare_recorded(arguments), output_dir)
+        else:
+            path = write_paper_of_records(compare_selected(arguments), output_dir)
+        print(path.read_text())
+        return [path]
     elif is_table:
         from attnlab.tables.write import report_table
 
@@ -77,7 +82,7 @@ def _report(arguments: Sequence[str]) -> list[Path]:
         _, paths, pages = report(arguments)
     for page in pages:
         print_page(page if with_notes else replace(page, notes=[]))
-        print(*page.answer, sep="\n")
+        print_wrapped(*page.answer)
     return paths
 
 

@@ -1,7 +1,7 @@
 """List the runs of a folder: id, name, state, test error, time of training, date.
 
 python -m attnlab.runs                                  all runs, the newest last
-python -m attnlab.runs attention=se seed=0 [...]        those that have these values, selected as by attnlab.report
+python -m attnlab.runs attention=se seed=0 [...]        those with these names and values, as of attnlab.report
 python -m attnlab.runs sort=error                       sort=date, error, time, name or state
 python -m attnlab.runs format=csv > runs.csv            every value, unrounded
 python -m attnlab.runs output_dir=DIR                   of another folder than outputs
@@ -20,6 +20,7 @@ from pathlib import Path
 from attnlab.configuration.cli import command_line
 from attnlab.configuration.messages import unknown_choice
 from attnlab.errors import ConfigError
+from attnlab.machine.terminal import print_wrapped
 from attnlab.tables.run_list import ListedRun, list_runs, rows_of
 
 FORMATS = ("table", "csv")
@@ -27,7 +28,7 @@ OWN = ("sort", "format", "output_dir")
 
 
 def runs(arguments: Sequence[str]) -> tuple[list[ListedRun], str]:
-    """(the runs that the arguments choose, in order; the format). Prints runs that were nearly chosen to stderr."""
+    """(the runs that the arguments choose, in order; the format). Prints to stderr what is mixed among them."""
     if bare := [argument for argument in arguments if "=" not in argument]:
         raise ConfigError(f"wrong argument {bare[0]}; allowed is KEY=VALUE, as attention=se")
     values = dict(argument.split("=", 1) for argument in arguments)
@@ -35,9 +36,8 @@ def runs(arguments: Sequence[str]) -> tuple[list[ListedRun], str]:
     if kind not in FORMATS:
         raise ConfigError(unknown_choice("format", kind, FORMATS))
     filters = [argument for argument in arguments if argument.split("=", 1)[0] not in OWN]
-    found, near_misses = list_runs(Path(values.get("output_dir", "outputs")), filters, values.get("sort", "date"))
-    for line in near_misses:
-        print(line, file=sys.stderr)
+    found, notes = list_runs(Path(values.get("output_dir", "outputs")), filters, values.get("sort", "date"))
+    print_wrapped(*notes, file=sys.stderr)
     return found, kind
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from attnlab.configuration.groups import own_folder
 from attnlab.configuration.identity import run_id
+from attnlab.machine.terminal import print_wrapped
 from attnlab.records.judgement import with_judgements
 from attnlab.records.record import gather
 from attnlab.tables.cell_result import CellResult
@@ -57,7 +58,7 @@ def _print(comparison: Comparison, output_dir: Path, arguments: Sequence[str]) -
     sections = [_short(section, comparison.baseline) for section in columns]
     print_page(Page(page.name, page.title, [], page.warnings, sections, []))
     html = next(path for path in paths if path.suffix == ".html")
-    print(*page.answer, sep="\n")
+    print_wrapped(*page.answer)
     others = ", ".join(path.suffix[1:] for path in paths if path.stem == html.stem and path != html)
     print(f"page: {html}; also {others}")
     own = own_folder()

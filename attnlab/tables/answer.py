@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from attnlab.tables.cell_result import CellResult
 from attnlab.tables.comparison import Comparison
 from attnlab.tables.metric_names import metric_name
-from attnlab.tables.number_text import mean_and_interval, number, number_of_runs
+from attnlab.tables.number_text import mean_and_interval, number_of_runs, size
 from attnlab.tables.page_warnings import in_column
 
 #: one sentence names so many rows
@@ -33,8 +33,13 @@ def answer(comparison: Comparison) -> list[str]:
 
 
 def _kind(result: CellResult) -> str:
-    """better, worse, equivalent, undecided, or untested where there is too little to test."""
-    return (result.verdict or "untested").split()[0].rstrip(",")
+    """better, worse, equivalent, undecided, or why the difference was not tested: setup, equal, few."""
+    if result.verdict:
+        return result.verdict.split()[0].rstrip(",")
+    d = result.difference
+    if d is None or min(d.n, d.n_baseline) < 2:
+        return "few"
+    return "equal" if d.p is None else "setup"
 
 
 def _kinds(comparison: Comparison) -> dict[str, str]:
@@ -46,7 +51,9 @@ def _kinds(comparison: Comparison) -> dict[str, str]:
         "worse": f"Worse than {baseline} in {metric_name(comparison.metrics[0])}",
         "equivalent": f"Equivalent to {baseline}{margin}",
         "undecided": f"Undecided against {baseline}",
-        "untested": f"Not tested against {baseline} (fewer than two common seeds, or another setup)",
+        "equal": f"Not tested against {baseline}, since all differences are equal and so have no spread",
+        "few": f"Not tested against {baseline}, for fewer than two common seeds",
+        "setup": f"Not tested against {baseline}, since trained under another setup",
     }
 
 
@@ -63,13 +70,25 @@ def _detectable(results: Sequence[CellResult]) -> str:
     found = [result.detectable for result in results if result.detectable is not None]
     if not found:
         return ""
-    low, high = number(min(found)), number(max(found))
-    size = low if low == high else f"{low} to {high}"
-    return f" So many seeds show a difference of {size} or more (with 80 % power); undecided does not mean equal."
+    low, high = (size(value, results[0].metric) for value in (min(found), max(found)))
+    if low == ">100":
+        return " So few seeds show no possible difference (with 80 % power); undecided does not mean equal."
+    sizes = low if low == high else f"{low} to {high}"
+    return f" So many seeds show a difference of {sizes} or more (with 80 % power); undecided does not mean equal."
 
 
 def _nothing_compared(comparison: Comparison) -> str:
     """Why there is no difference at all."""
     if len(comparison.grid.rows) == 1:
         return "One row, so nothing is compared."
-    return f"Nothing to compare: the baseline, {comparison.baseline}, has no runs here, or no row shares its seeds."
+    baseline, metric = comparison.baseline, comparison.metrics[0]
+    having = [cell for cell in comparison.grid.cells if comparison.runs(cell).by_seed(metric)]
+    of_baseline = {cell.column for cell in having if cell.row == baseline}
+    if not of_baseline:
+        return f"Nothing to compare: the baseline, {baseline}, has no runs here."
+    others = [cell for cell in having if cell.row != baseline]
+    if not others:
+        return f"Nothing to compare: only the baseline, {baseline}, has runs here."
+    if not any(cell.column in of_baseline for cell in others):
+        return f"Nothing to compare: the baseline, {baseline}, has no runs in the columns of the other rows."
+    return f"Nothing to compare: no row shares a seed with the baseline, {baseline}."

@@ -29,7 +29,7 @@ class Comparison:
 
     left_out: records that were rejected, a line each;  over_images: (row, column) -> the interval of its difference
     over the test images (image_table.py), and predictions, by run id, for runs that keep them;  latencies: the file of
-    latencies, or None.
+    latencies, or None;  unfinished: of selected records, a line about runs that have not finished.
     """
 
     grid: Grid
@@ -38,6 +38,7 @@ class Comparison:
     over_images: Mapping[CellKey, Interval] = field(default_factory=dict, compare=False)
     predictions: Mapping[str, Predictions] = field(default_factory=dict, compare=False, repr=False)
     latencies: Latencies | None = field(default=None, compare=False)
+    unfinished: str = ""
     _results: dict[str, dict[CellKey, CellResult]] = field(default_factory=dict, compare=False, repr=False)
 
     @property

@@ -39,7 +39,8 @@ def curve_figure(comparison: Comparison, output_dir: Path) -> Figure | None:
         axis.set_ylim(*_error_limits(list(curves.values())))
         axis.set_xlabel("epoch")
         axis.set_title(column)
-    axes[0][0].set_ylabel("validation error %\nmean and ± sd over seeds")
+    several = any(len(curve) > 1 for curves in found.values() for curve in curves.values())
+    axes[0][0].set_ylabel("validation error %" + "\nmean and ± sd over seeds" * several)
     legend(figure, list(axes.flat), comparison.grid.rows)
     return figure
 
@@ -80,7 +81,8 @@ def validation_errors(folder: Path, record: Record) -> list[float]:
 
 
 def number_figure(comparison: Comparison) -> Figure | None:
-    """Test error over the one number that varies: mean and 95 % t interval over seeds; None if no number varies.
+    """Test error over the one number that varies: mean and 95 % t interval over seeds, if there are several; None
+    if no number varies.
 
     A cell without this number, such as the net without attention, is a horizontal line.
     """
@@ -106,7 +108,8 @@ def number_figure(comparison: Comparison) -> Figure | None:
     axis.grid()
     axis.set_axisbelow(True)
     axis.set_xlabel(axis_of.name)
-    axis.set_ylabel(f"{metric_name(metric)}\nmean and 95 % interval over seeds")
+    several = any(len(runs.values(metric)) > 1 for cells in lines.values() for runs in cells.values())
+    axis.set_ylabel(metric_name(metric) + "\nmean and 95 % interval over seeds" * several)
     if any(lines):
         legend(figure, [axis], list(lines))
     return figure

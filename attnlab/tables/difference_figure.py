@@ -1,5 +1,7 @@
 """The figure of differences: row minus baseline with its 95 % interval."""
 
+import textwrap
+
 from matplotlib.figure import Figure
 
 from attnlab.tables.comparison import Comparison
@@ -7,6 +9,8 @@ from attnlab.tables.metric_names import metric_name
 from attnlab.tables.statistics import Difference
 from attnlab.tables.style import BAND, BLUE, GREY, INK, limits, plt
 
+#: letters of a line below the axis
+ABOUT_LETTERS = 60
 #: (label, difference, colour)
 Line = tuple[str, Difference, str]
 
@@ -40,8 +44,9 @@ def difference_figure(comparison: Comparison) -> Figure | None:
     blue = "; blue: below 5 % after Holm" if comparison.is_complete else "; unfinished, so no verdicts"
     grey = "; grey: rows that are one model, chance" if floors else ""
     band = "" if comparison.margin is None else f"; shaded: the margin, ±{comparison.margin:g}"
-    axes[-1, 0].set_xlabel(f"{metric_name(metric)}: difference from {comparison.baseline}, left is better\n"
-                           f"95 % intervals, an arrow where one goes on{blue}{grey}{band}")  # fmt: skip
+    about = textwrap.fill(f"95 % intervals, an arrow where one goes on{blue}{grey}{band}", ABOUT_LETTERS)
+    head = f"{metric_name(metric)}: difference from {comparison.baseline}, left is better"
+    axes[-1, 0].set_xlabel(f"{head}\n{about}")
     figure.tight_layout(h_pad=1.2)
     return figure
 

@@ -1,6 +1,7 @@
 """A table's figures: differences from the baseline, error against cost, curves; written, or put into an HTML page."""
 
 import io
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from attnlab.tables.style import CSS, STYLE, plt
 
 #: the house style; SVG text stays text, and the same figure gives the same bytes
 HOUSE: Any = STYLE | {"svg.hashsalt": "attnlab", "svg.fonttype": "none"}
+#: how far a figure shrinks on a phone: one up to so many pt wide fits it, a wider one scrolls and stays legible
+NARROW, SHRUNK, SHRUNK_WIDE = 580.0, 0.48, 0.75
 #: {name of a figure: what it shows}
 NAMES = {
     "differences": "Differences from the baseline", "numbers": "Error over the number that varies",
@@ -65,6 +68,10 @@ def elements(svgs: Mapping[str, str]) -> list[str]:
 def element(document: str) -> str:
     """An SVG document as an <svg> element on no background."""
     text = document[document.index("<svg") :].replace("fill: #ffffff", "fill: none")
+    if found := re.match(r'<svg[^>]* width="([\d.]+)pt"', text):
+        width = float(found[1])
+        least = width * (SHRUNK if width <= NARROW else SHRUNK_WIDE)
+        text = text.replace("<svg", f'<svg style="min-width:{least:.0f}pt"', 1)
     for colour, variable in CSS.items():
         text = text.replace(colour, variable)
     return text

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from attnlab.tables.html_table import html_table
-from attnlab.tables.page import Bold, Page
+from attnlab.tables.page import Bold, Page, Section
 
 if TYPE_CHECKING:
     import jinja2
@@ -22,6 +22,8 @@ FOLDER = Path(__file__).parent
 STYLE = (FOLDER / "page.css").read_text()
 #: what sorts its tables
 SCRIPT = (FOLDER / "page.js").read_text()
+#: of LaTeX's article, in pt: the width of its text, of a letter in \small, and between two columns
+PAGE, LETTER, GAP = 345.0, 4.5, 12.0
 ABOUT = {"source": "Source", "protocol": "Protocol", "departures": "Departures", "cost": "Cost"}
 
 
@@ -64,9 +66,30 @@ LATEX = {
 
 
 def latex(page: Page) -> str:
-    """A table environment for each section; needs \\usepackage{booktabs,graphicx}."""
+    """A table environment for each section, its columns in parts that fit the width of an article's page.
+
+    It needs \\usepackage{booktabs,graphicx}.
+    """
     caption_warnings = [text for text in page.warnings if text.startswith(("Not the protocol", "Unfinished"))]
-    return template("table.tex.jinja").render(page=page, about_names=ABOUT, caption_warnings=caption_warnings)
+    return template("table.tex.jinja").render(
+        page=page, parts=list(map(_parts, page.sections)), about_names=ABOUT, caption_warnings=caption_warnings
+    )
+
+
+def _parts(section: Section) -> list[list[list[str]]]:
+    """The heading and the rows of a section, in parts as wide as a page; each part begins with the first column."""
+    lines = [section.header, *section.rows]
+    widths = [LETTER * max(len(line[i]) for line in lines) + GAP for i in range(len(section.header))]
+    parts: list[list[int]] = []
+    used = PAGE
+    for i in range(1, len(widths)):
+        if parts and used + widths[i] <= PAGE:
+            parts[-1].append(i)
+            used += widths[i]
+        else:
+            parts.append([i])
+            used = widths[0] + widths[i]
+    return [[[line[i] for i in (0, *part)] for line in lines] for part in parts or [[]]]
 
 
 def _tex(text: str) -> str:
@@ -92,9 +115,18 @@ def html_pages(pages: Sequence[tuple[Page, Sequence[str]]], links: Mapping[str, 
 
 
 def embedded(path: Path, alt: str) -> str:
-    """A PNG as an <img> element that needs no file beside the page."""
-    data = base64.b64encode(path.read_bytes()).decode()
-    return f'<img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{data}">'
+    """A PNG as an element that needs no file beside the page; one of maps has other colours on a dark page."""
+    from attnlab.tables.dark_picture import dark_picture
+
+    image = f'<img alt="{html.escape(alt, quote=True)}" src="{_data(path.read_bytes())}">'
+    if (dark := dark_picture(path)) is None:
+        return image
+    source = f'<source media="(prefers-color-scheme: dark)" srcset="{_data(dark)}">'
+    return f'<picture class="maps">{source}{image}</picture>'
+
+
+def _data(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def template(name: str) -> "jinja2.Template":

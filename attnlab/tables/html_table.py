@@ -10,6 +10,8 @@ from attnlab.tables.page import Bold, Section
 NUMBER = re.compile(r"[+-]?\d[\d,]*(?:\.\d+)?")
 #: as wide as a digit
 FIGURE_SPACE = "\u2007"
+#: a space at which a number is not broken into lines; only its interval may stand on the next line
+NO_BREAK = "\u00a0"
 #: stands for a number in the form of a text
 PLACE = "\0"
 
@@ -54,7 +56,7 @@ def aligned(texts: Sequence[str]) -> list[str]:
     forms = [NUMBER.sub(PLACE, text) for text in texts]
     usual = Counter(form for form in forms if PLACE in form).most_common(1)
     if not usual or usual[0][0] == PLACE:
-        return [_escaped(text) for text in texts]
+        return [_escaped(_unbroken(text)) for text in texts]
     form = usual[0][0]
     numbers = [NUMBER.findall(text) for text, of in zip(texts, forms, strict=True) if form.startswith(of)]
     places = form.count(PLACE)
@@ -62,15 +64,20 @@ def aligned(texts: Sequence[str]) -> list[str]:
     filled = []
     for text, of in zip(texts, forms, strict=True):
         if not form.startswith(of) or PLACE not in of:
-            filled.append(_escaped(text))
+            filled.append(_escaped(_unbroken(text)))
             continue
         found = NUMBER.findall(text)
         wide = [number.rjust(len(other), FIGURE_SPACE) for number, other in zip(found, widest, strict=False)]
-        padded = _escaped(_filled(of, wide)).lstrip(FIGURE_SPACE)
-        rest = form[len(of) :]
+        padded = _escaped(_unbroken(_filled(of, wide))).lstrip(FIGURE_SPACE)
+        rest = _unbroken(form[len(of) :])
         ghost = _filled(rest, widest[len(found) :])
         filled.append(padded + (f'<span class="ghost" aria-hidden="true">{_escaped(ghost)}</span>' if rest else ""))
     return filled
+
+
+def _unbroken(text: str) -> str:
+    """The text of a number, which a narrow page breaks into lines only before its interval; words stay as they are."""
+    return text if re.match(r"[^\W\d]", text) else re.sub(r" (?!\[)", NO_BREAK, text)
 
 
 def _filled(form: str, numbers: Sequence[str]) -> str:

@@ -12,6 +12,10 @@ NAMES = {
 }
 
 
+#: metrics in percent
+PERCENT = tuple(name for name, heading in NAMES.items() if heading.endswith("%"))
+
+
 def metric_name(metric: str) -> str:
     """A metric as a heading."""
     return judgement.heading(metric) if metric in judgement.METRICS else NAMES.get(metric, metric)

@@ -11,7 +11,7 @@ from attnlab.configuration.printed_name import named
 from attnlab.configuration.run_name import MOST_LISTED, listed
 from attnlab.errors import ConfigError
 from attnlab.records.record import Record, find_run, finished_folders, read_valid_record
-from attnlab.tables.record_filter import select
+from attnlab.tables.selection import select
 
 #: what run= may be, for messages
 RUN = 'an id or its first characters, last, a printed name, or values in quotes, run="attention=se seed=0"'
@@ -20,9 +20,9 @@ RUN = 'an id or its first characters, last, a printed name, or values in quotes,
 def named_run(text: str, output_dir: str | Path, *, key: str = "run") -> str:
     """The id of the one finished run below output_dir that `text` names.
 
-    text: an id or its first characters;  `last`: the run that finished last;  `attention=se seed=0`: values of the run,
-    as attnlab.runs and attnlab.report select by them;  `se resnet20 cifar10 seed=0 (1c9fcfacf4c6)`: its name as lines
-    and lists print it, with or without the id.  key: the config key by which the user named it.
+    text: an id or its first characters;  `last`: the run that finished last;  `attention=se seed=0`: names and values,
+    by which attnlab.runs and attnlab.report select as well;  `se resnet20 cifar10 seed=0 (1c9fcfacf4c6)`: its name as
+    lines and lists print it, with or without the id.  key: the config key by which the user named it.
     Raises ConfigError unless exactly one run fits; the message lists by name those that fit, else those there are.
     """
     if printed_id := re.search(r"\(([0-9a-f]{12})\)$", text.rstrip()):
@@ -30,17 +30,20 @@ def named_run(text: str, output_dir: str | Path, *, key: str = "run") -> str:
     if "=" not in text and " " not in text:
         return find_run(text, output_dir, key=key).name
     records, words = _finished(output_dir), _values(text, key)
+    notes: list[str] = []
+    reason = ""
     if all("=" in word for word in words):
-        fitting, near_misses = select(records, words)
+        fitting, notes, reason = select(records, words)
     else:
-        fitting, near_misses = [records[n] for n in named(words, [record["config"] for record in records])], []
+        fitting = [records[n] for n in named(words, [record["config"] for record in records])]
     if len(fitting) == 1:
         return str(fitting[0]["id"])
     state = "fits several runs" if fitting else "no such finished run"
     shown = fitting or records
     lines = listed([(record["id"], record["config"]) for record in shown[:MOST_LISTED]], len(shown))
     there = f"there are\n{lines}" if shown else "there are none yet"
-    raise ConfigError("; ".join([f"{key}={text}: {state} in output_dir={output_dir}", *near_misses, there]))
+    why = notes or ([reason] if reason and records else [])
+    raise ConfigError("; ".join([f"{key}={text}: {state} in output_dir={output_dir}", *why, there]))
 
 
 def _values(text: str, key: str) -> Sequence[str]:

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from attnlab.tables.cell_runs import CellRuns
+from attnlab.tables.metric_names import PERCENT
 
 #: what a cell without a number shows
 DASH = "–"
@@ -22,6 +23,11 @@ class HasInterval(Protocol):
 def number(value: float | None, digits: int = 2) -> str:
     """`1,234.50`, or a dash for None."""
     return DASH if value is None else f"{value:,.{digits}f}"
+
+
+def size(value: float | None, metric: str) -> str:
+    """The size of a difference. One of more than 100 points of an error in percent is impossible: `>100`."""
+    return ">100" if value is not None and value > 100 and metric in PERCENT else number(value)
 
 
 def count(value: float | None) -> str:

@@ -2,7 +2,8 @@
 // A second click turns the order round; cells without a value stay last.
 const UNITS = { k: 1e3, M: 1e6, G: 1e9 };
 function valueOf(cell) {
-  const text = cell.textContent.trim().replaceAll("\u2212", "-").replaceAll(",", "").replaceAll("\u2007", "");
+  const text = cell.textContent.trim().replaceAll("\u2212", "-").replaceAll(",", "").replaceAll("\u2007", "")
+    .replaceAll("\u00a0", " ");
   const found = text.match(/^<?([+-]?\d+(?:\.\d+)?)(?: ([kMG])\b)?/);
   return found ? found[1] * (UNITS[found[2]] || 1) : text === "" || text === "\u2013" ? null : text;
 }

@@ -21,6 +21,8 @@ SHARED: dict[str, Callable[[Record], str]] = {
 }
 #: files that one line about rejected records names
 MOST_FILES = 3
+#: seeds that one line names
+MOST_SEEDS = 8
 
 
 def page_warnings(comparison: Comparison) -> Iterator[str]:
@@ -33,6 +35,9 @@ def page_warnings(comparison: Comparison) -> Iterator[str]:
     if comparison.missing and grid.origin != "records":
         runs = len(set(grid.run_ids.values()))
         yield f"Unfinished: {runs - comparison.missing} of {runs} runs are recorded."
+    if comparison.unfinished:
+        yield comparison.unfinished
+    yield from _fewer_seeds(comparison)
     yield from _without_verdict(comparison)
     for name, of in SHARED.items():
         if len(counted := Counter(of(run) for run in comparison.records)) > 1:
@@ -43,6 +48,26 @@ def page_warnings(comparison: Comparison) -> Iterator[str]:
     yield from provenance_warnings(comparison.records, comparison.progress.records)
     yield from judge_warnings(comparison.records, comparison.metrics)
     yield from _left_out(comparison.left_out)
+
+
+def _fewer_seeds(comparison: Comparison) -> Iterator[str]:
+    """Which selected rows share only some of their seeds with the baseline, so that the other runs are not compared."""
+    if comparison.grid.origin != "records":
+        return
+    seeds = {
+        (cell.row, cell.column): set(comparison.runs(cell).by_seed(comparison.metrics[0]))
+        for cell in comparison.grid.cells
+    }
+    for (row, column), result in comparison.results(comparison.metrics[0]).items():
+        mine, theirs = seeds[row, column], seeds.get((comparison.baseline, column), set())
+        if result.difference and result.difference.paired and mine != theirs:
+            both = sorted(mine & theirs)
+            shown = ", ".join(map(str, both[:MOST_SEEDS])) + (" and more" if len(both) > MOST_SEEDS else "")
+            yield (
+                f"{row}{in_column(column)} is compared with {comparison.baseline} only at the {len(both)} "
+                f"seed{'s' * (len(both) != 1)} that both have ({shown}); {row} has {number_of_runs(len(mine))}, "
+                f"{comparison.baseline} {len(theirs)}."
+            )
 
 
 def _without_verdict(comparison: Comparison) -> Iterator[str]:

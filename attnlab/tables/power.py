@@ -18,6 +18,7 @@ from attnlab.tables.progress import duration
 
 DESIGNS = ("paired", "unpaired")
 ARGUMENTS = ("effect", "margin", "sd", "design", "comparisons", "output_dir")
+MOST = 4  # recorded setups whose cost is shown
 #: of each size: how the answer begins, the verb, how it is tested
 ANSWERS = {
     "effect": ("A difference of ", "find it", "two-sided"),
@@ -59,7 +60,9 @@ def power(arguments: Sequence[str]) -> list[str]:
     both = ", enough for both" if len(needed) > 1 else ""
     lines.append(f"{comparisons} row{'s' * (comparisons > 1)} and the baseline: {runs} runs{both}.")
     costs = _measured(gather(given.get("output_dir", "outputs"), RESULTS)[0])
-    lines += [f"  {duration(runs * seconds):>8}  at {seconds:,.0f} s a run: {what}" for what, seconds in costs]
+    lines += [f"  {duration(runs * seconds):>8}  at {seconds:,.0f} s a run: {what}" for what, seconds in costs[:MOST]]
+    if len(costs) > MOST:
+        lines.append(f"  These are the {MOST} setups that ran last; {len(costs) - MOST} more are recorded.")
     return lines if costs else [*lines, "No run is recorded yet, so their cost is unknown."]
 
 
@@ -81,11 +84,11 @@ def _above_0(key: str, text: str) -> float:
 
 
 def _measured(records: Sequence[Record]) -> list[tuple[str, float]]:
-    """(config and device, median seconds a run) of recorded runs, the shortest first."""
+    """(config and device, median seconds a run) of recorded runs, those that finished last first."""
     found: dict[str, list[float]] = {}
-    for record in records:
+    for record in sorted(records, key=lambda record: record.get("finished") or "", reverse=True):
         config = record["config"]
         names = [name_of(section, config[section], config) for section in SECTIONS if section != "attention"]
         what = f"{', '.join(name for name in names if name != 'linear')} on {record['device']}"
         found.setdefault(what, []).append(record["seconds"])
-    return sorted(((what, median(seconds)) for what, seconds in found.items()), key=lambda item: item[1])
+    return [(what, median(seconds)) for what, seconds in found.items()]

@@ -8,6 +8,7 @@ from attnlab.configuration.names import name_of
 from attnlab.configuration.schema import NO_ATTENTION
 from attnlab.records.record import Record
 from attnlab.tables.comparison import Comparison, compare
+from attnlab.tables.short_numbers import with_short_numbers
 from attnlab.tables.undeclared import grid_of
 
 
@@ -35,7 +36,9 @@ def tabulate(records: Sequence[Record]) -> list[Comparison]:
     for key, of_group in groups.items():
         comparison = compare(grid_of([record["config"] for record in of_group], "records"), of_group)
         found.append(_with_images(comparison) if setups[key[:-1]] > 1 else comparison)
-    return sorted(found, key=lambda comparison: comparison.grid.table["title"])
+    titles = with_short_numbers([comparison.grid.table["title"] for comparison in found])
+    named = [_titled(comparison, title) for comparison, title in zip(found, titles, strict=True)]
+    return sorted(named, key=lambda comparison: comparison.grid.table["title"])
 
 
 def _row_order(record: Record) -> tuple[bool, float, int, str, int]:
@@ -57,6 +60,8 @@ def _images(records: Sequence[Record]) -> dict[str, str]:
 
 def _with_images(comparison: Comparison) -> Comparison:
     """The comparison with its images in the title."""
-    grid = comparison.grid
-    title = f"{grid.table['title']}, data {comparison.records[0]['data_hash']}"
-    return replace(comparison, grid=replace(grid, table=grid.table | {"title": title}))
+    return _titled(comparison, f"{comparison.grid.table['title']}, data {comparison.records[0]['data_hash']}")
+
+
+def _titled(comparison: Comparison, title: str) -> Comparison:
+    return replace(comparison, grid=replace(comparison.grid, table=comparison.grid.table | {"title": title}))

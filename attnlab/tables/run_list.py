@@ -10,7 +10,7 @@ from attnlab.configuration.names import name_of
 from attnlab.configuration.run_name import names_of
 from attnlab.errors import ConfigError
 from attnlab.records.run_state import RunState, run_states
-from attnlab.tables.record_filter import select
+from attnlab.tables.selection import select
 
 
 class ListedRun(NamedTuple):
@@ -31,23 +31,24 @@ SORTS: dict[str, Callable[[ListedRun], Any]] = {
 
 
 def list_runs(output_dir: Path, filters: Sequence[str], sort: str = "date") -> tuple[list[ListedRun], list[str]]:
-    """(the runs below output_dir that have the values of `filters`, in order; lines about runs that nearly have them).
+    """(the runs below output_dir that have the values of `filters`, in order; lines about what is mixed among them).
 
-    filters: as of record_filter.  sort: a key of SORTS, the smallest or oldest first.
+    filters: as of record_filter.py.  sort: a key of SORTS, the smallest or oldest first.
     Raises ConfigError if no run is left, for an unknown order, and for values that cannot select runs.
     """
     if sort not in SORTS:
         raise ConfigError(unknown_choice("sort", sort, SORTS))
     states = run_states(output_dir)
     known = {state.id: {"id": state.id, "config": dict(state.config)} for state in states if state.config is not None}
-    chosen, near_misses = select(list(known.values()), filters)
+    chosen, notes, reason = select(list(known.values()), filters)
     kept = {record["id"] for record in chosen}
     states = [state for state in states if state.id in kept or (state.config is None and not filters)]
     if not states:
-        raise ConfigError(f"output_dir={output_dir}: holds no run{' that these values select' * bool(filters)}")
+        why = f" that these values select: {reason}" if filters else ""
+        raise ConfigError(f"output_dir={output_dir}: holds no run{why}")
     names = iter(names_of([state.config for state in states if state.config is not None]))
     runs = [ListedRun(next(names) if state.config is not None else "", state) for state in states]
-    return sorted(runs, key=SORTS[sort]), near_misses
+    return sorted(runs, key=SORTS[sort]), notes
 
 
 def rows_of(runs: Sequence[ListedRun]) -> list[dict[str, Any]]:

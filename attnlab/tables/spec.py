@@ -1,7 +1,7 @@
 """The keys and values that conf/table/NAME.yaml may have under `table`, checked before anything runs."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attnlab.errors import ConfigError
@@ -50,10 +50,7 @@ def check_table(name: str, table: Any) -> dict[str, Any]:
             f"table.metrics: {unknown[0]}: unknown; allowed are {', '.join(METRICS)}; latencies: {latency.ALLOWED}; "
             f"and the scores of attnlab.judge: {', '.join(judgement.METRICS)}"
         )
-    chosen = declared.get("paper_columns")
-    columns = (*PAPER_COLUMNS, *(name for name in metrics if not latency.is_latency(name)))
-    if chosen is not None and (not isinstance(chosen, list) or not chosen or [c for c in chosen if c not in columns]):
-        raise ConfigError(f"wrong value table.paper_columns={chosen}; allowed is a list of {', '.join(columns)}")
+    check_paper_columns(declared.get("paper_columns"), metrics)
     margin = declared.get("margin")
     if margin is not None and (type(margin) not in (int, float) or not 0 < margin < float("inf")):
         raise ConfigError(
@@ -85,6 +82,14 @@ def check_table(name: str, table: Any) -> dict[str, Any]:
             raise ConfigError(f"table.{key}: {label}: unknown row; the table has {', '.join(rows)}")
     declared["paper"] = {metric: _check_paper(metric, block, declared) for metric, block in declared["paper"].items()}
     return dict(declared)
+
+
+def check_paper_columns(chosen: Any, metrics: Sequence[str]) -> list[str] | None:
+    """The columns of a paper's table, checked. metrics: those of the table. Raises ConfigError."""
+    columns = (*PAPER_COLUMNS, *(name for name in metrics if not latency.is_latency(name)))
+    if chosen is not None and (not isinstance(chosen, list) or not chosen or [c for c in chosen if c not in columns]):
+        raise ConfigError(f"wrong value table.paper_columns={chosen}; allowed is a list of {', '.join(columns)}")
+    return chosen
 
 
 def _check_paper(metric: str, block: Any, table: Mapping[str, Any]) -> dict[str, Any]:

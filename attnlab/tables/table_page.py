@@ -8,7 +8,7 @@ from attnlab.tables.answer import answer
 from attnlab.tables.cell_result import CellResult
 from attnlab.tables.comparison import Comparison
 from attnlab.tables.metric_names import decimals, metric_name
-from attnlab.tables.number_text import DASH, count, interval, mean_and_interval, mean_and_sd, number, p_value
+from attnlab.tables.number_text import DASH, count, interval, mean_and_interval, mean_and_sd, number, p_value, size
 from attnlab.tables.page import Bold, Page, Section
 from attnlab.tables.page_notes import page_notes
 from attnlab.tables.page_warnings import page_warnings
@@ -114,7 +114,8 @@ def _detectable(result: CellResult) -> str:
     if result.detectable is None or result.detectable_range is None:
         return DASH
     low, high = result.detectable_range
-    return f"{number(result.detectable)} [{number(low)}, {number(high)}]"
+    estimate, least, most = (size(value, result.metric) for value in (result.detectable, low, high))
+    return f"{estimate} [{least}, {most}]"
 
 
 def _paper(result: CellResult) -> str:

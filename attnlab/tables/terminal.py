@@ -13,6 +13,7 @@ from attnlab.tables.number_text import DASH, number
 from attnlab.tables.page import Bold, Page, Section
 from attnlab.tables.progress import duration
 from attnlab.tables.run_list import ListedRun
+from attnlab.tables.short_numbers import with_short_numbers
 
 WIDE = 100  # columns from which a list of runs has whole ids and the time of day
 UNLIMITED = 10_000  # columns of a table in a file or a pipe
@@ -41,11 +42,11 @@ def print_runs(runs: Sequence[ListedRun]) -> None:
         right = heading in ("error %", "time")
         wraps = heading in ("name", "state")
         drawn.add_column(heading, justify="right" if right else "left", no_wrap=not wraps, overflow="fold")
-    for run in runs:
+    for run, name in zip(runs, with_short_numbers([run.name for run in runs]), strict=True):
         state = run.state
         time = DASH if state.seconds is None else duration(state.seconds)
         date = f"{state.date:%Y-%m-%d %H:%M}" if wide else f"{state.date:%Y-%m-%d}"
-        texts = (state.id[:digits], run.name or DASH, state.text, number(state.error), time, date)
+        texts = (state.id[:digits], name or DASH, state.text, number(state.error), time, date)
         drawn.add_row(*(Text(text) for text in texts))
     console = Console(width=width or UNLIMITED)
     console.print(drawn)

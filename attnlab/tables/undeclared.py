@@ -13,6 +13,7 @@ from attnlab.configuration.identity import cell
 from attnlab.configuration.schema import NO_ATTENTION
 from attnlab.tables.grid import Cell, Grid, NumberAxis, Origin
 from attnlab.tables.run_labels import SectionNames, section_names, short_key
+from attnlab.tables.short_numbers import with_short_numbers
 
 METRICS = ("test/top1_error", "test/top5_error", "test/calibration_error")
 #: the sections in the order of a title
@@ -37,7 +38,8 @@ def grid_of(configs: Sequence[Config], origin: Origin) -> Grid:
         names = {section: section_names(section, cells) for section in TITLE}
     in_rows, in_columns = _rows_and_columns(names, cells)
     rows, columns = _joined(in_rows, names, cells), _joined(in_columns, names, cells)
-    rows = _distinct(rows, columns, cells)
+    labels = with_short_numbers([*rows, *columns])
+    rows, columns = _distinct(labels[: len(rows)], labels[len(rows) :], cells), labels[len(rows) :]
     made = tuple(Cell(row, column, (), dict(config)) for row, column, config in zip(rows, columns, cells, strict=True))
     without = [each.row for each in made if each.config["attention"]["_target_"] == NO_ATTENTION]
     seeds = tuple(sorted({config["seed"] for config in configs}))

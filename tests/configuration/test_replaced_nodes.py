@@ -14,7 +14,7 @@ from attnlab.configuration.names import read_choice
 from attnlab.configuration.replaced_nodes import replacing, spelled_out, typed
 from attnlab.configuration.sweep_arguments import for_hydra, of_jobs
 from attnlab.errors import ConfigError
-from attnlab.tables.record_filter import select
+from attnlab.tables.selection import select
 
 RESTARTS = ["recipe.schedule._target_=torch.optim.lr_scheduler.CosineAnnealingWarmRestarts", "recipe.schedule.T_0=10"]
 
@@ -98,7 +98,7 @@ def test_a_sweep_gives_them_to_its_jobs_only():
 @pytest.mark.parametrize("key", ["recipe.optimizer", "recipe/optimizer"])
 def test_a_name_selects_records_too(key):
     records = [record([f"recipe.optimizer={name}"]) for name in ("adamw", "lion")]
-    chosen, _ = select(records, [f"{key}=lion"])
+    chosen, *_ = select(records, [f"{key}=lion"])
     assert chosen == records[1:]
 
 

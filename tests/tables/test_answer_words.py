@@ -1,10 +1,13 @@
 """The result in words, at the head of a page and at the end of a sweep."""
 
+import re
+
 from synthetic import of_config
 
 from attnlab.tables.answer import answer
 from attnlab.tables.comparison import compare
 from attnlab.tables.grid import read_grid
+from attnlab.tables.table_page import table_page
 from attnlab.tables.undeclared import grid_of
 
 
@@ -49,8 +52,20 @@ def test_an_unfinished_table_says_so():
 def test_nothing_to_compare_and_nothing_to_test():
     assert answer(comparison({"SE": near(0)}, "attention=se")) == ["One row, so nothing is compared."]
     cells = read_grid(["table=demo", "attention=none,se"]).cells
-    made = [cell.config | {"seed": 0} for cell in cells]
-    (line,) = answer(compare(grid_of(made, "records"), [of_config(config, 9) for config in made]))
-    assert line.startswith(
-        "Not tested against none (fewer than two common seeds, or another setup): se reduction=4 +0.00"
-    )
+    for seeds, reason in (([0], "for fewer than two common seeds"), ([0, 1], "since all differences are equal")):
+        made = [cell.config | {"seed": seed} for cell in cells for seed in seeds]
+        (line,) = answer(compare(grid_of(made, "records"), [of_config(config, 9) for config in made]))
+        assert line.startswith(f"Not tested against none, {reason}")
+        assert line.endswith(": se reduction=4 +0.00.")
+    assert answer(comparison({"none": NONE})) == ["Nothing to compare: only the baseline, none, has runs here."]
+    assert answer(comparison({"SE": NONE})) == ["Nothing to compare: the baseline, none, has no runs here."]
+
+
+def test_no_difference_of_more_than_100_points_of_error_is_shown():
+    errors = {"none": [10.0, 90.0], "SE": [80.0, 15.0], "ISE": [10.5, 89.9], "CBAM": [9, 90], "ICBAM": [11, 90]}
+    found = comparison(errors, seeds=2)
+    assert ">100 to" not in " ".join(answer(found))
+    (section,) = table_page(found).sections
+    texts = [row[section.header.index("detectable [90 %]")] for row in section.rows]
+    assert any(text == ">100 [>100, >100]" for text in texts)
+    assert not any(float(number) > 100 for text in texts for number in re.findall(r"(?<!>)\b[\d.]+", text))

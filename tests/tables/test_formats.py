@@ -83,7 +83,7 @@ def test_every_cell_is_in_the_html_tables():
     reader = Cells()
     reader.feed(html_page(two_sections()))
     first, second = reader.tables
-    assert first == ["", "error", "error", "none", "8.20 ± 0.10", "–", "SE", "7.80", "<0.001"]
+    assert first == ["", "error", "error", "none", "8.20\u00a0±\u00a00.10", "–", "SE", "7.80", "<0.001"]
     assert [text for text in first if isinstance(text, Bold)] == ["7.80"]
     assert second == ["", "n", "none", "2/2"]
 
@@ -100,6 +100,15 @@ def test_latex_has_a_table_for_each_section_and_the_notes_under_the_last():
     assert r"SE & \textbf{7.80} & \textless{}0.001 \\" in lines
     assert lines.index("a note") > lines.index(r"\label{tab:two-2}")
     assert not any("<<" in line or "<%" in line for line in lines)
+
+
+def test_a_wide_table_is_split_into_parts_with_the_first_column_in_each():
+    header = ["", *(f"a long heading {i}" for i in range(8))]
+    text = latex(Page("wide", "Wide", [], [], [Section("", header, [["row", *map(str, range(8))]])], []))
+    assert text.count(r"\begin{tabular}{lrrr}") == 2
+    assert [line for line in text.splitlines() if line.startswith("row & ")] == [
+        r"row & 0 & 1 & 2 \\", r"row & 3 & 4 & 5 \\", r"row & 6 & 7 \\",
+    ]  # fmt: skip
 
 
 def test_only_a_written_page_imports_the_libraries_of_pages():

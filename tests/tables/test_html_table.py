@@ -4,7 +4,7 @@ import html
 import re
 
 from attnlab.tables.formats import html_page
-from attnlab.tables.html_table import FIGURE_SPACE, aligned, html_table
+from attnlab.tables.html_table import FIGURE_SPACE, NO_BREAK, aligned, html_table
 from attnlab.tables.page import Bold, Page, Section
 
 
@@ -16,8 +16,8 @@ def width(text):
 def test_numbers_of_one_form_get_one_width():
     texts = ["-0.20 [-0.55, +0.15]", "+12.34 [-3.10, +27.60]", "+0.05", "–"]
     first, second, third, dash = aligned(texts)
-    assert first == f"−0.20 [−0.55, {FIGURE_SPACE}+0.15]"
-    assert second == "+12.34 [−3.10, +27.60]"
+    assert first == f"−0.20 [−0.55,{NO_BREAK}{FIGURE_SPACE}+0.15]"  # it breaks before the interval only
+    assert second == f"+12.34 [−3.10,{NO_BREAK}+27.60]"
     assert third.startswith('+0.05<span class="ghost" aria-hidden="true"> [')
     assert dash == "–"
     assert width(first) == width(second) - 1  # its first number has no leading space to fill

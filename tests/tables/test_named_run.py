@@ -34,6 +34,9 @@ def test_each_way_to_name_a_run(ids, tmp_path):
     assert named_run("attention=ise", tmp_path) == ids["ise 0"]
     assert named_run("attention=se attention/mask=ignore seed=0", tmp_path) == ids["ise 0"]
     assert named_run("attention.stages=null attention=none", tmp_path) == ids["none 0"]
+    small = synthetic.record(["attention=cbam", "dataset.train_size=400", "attention.reduction=4"])
+    synthetic.write(tmp_path, small)
+    assert named_run("attention=cbam dataset=cluttered_digits", tmp_path) == small["id"]  # by its name
 
 
 def test_a_printed_name_names_its_run(ids, tmp_path):
@@ -93,7 +96,7 @@ def test_a_prefix_that_fits_several_lists_those(tmp_path):
         ("zzz", r"^run=zzz: no such finished run in output_dir=.*; there are\n  \w{12}  \w+ resnet20 "),
         ("", r"^run=: no such finished run "),
         ("attention=cbam", r"^run=attention=cbam: no such finished run in output_dir=.*; there are\n"),
-        ("attention=cbma", r"^attention=cbma: unknown; allowed are "),
+        ("attention=cbma", r"^unknown choice attention=cbma; did you mean cbam\? the runs have ise, none, se$"),
         ("lr=3", r"^lr: cannot select records; did you mean recipe\.optimizer\.lr\?"),
         ("attention='se", r"^cannot parse run=attention='se: No closing quotation; allowed is an id or its first "),
     ],

@@ -6,12 +6,13 @@ import subprocess
 import sys
 
 import pytest
-from synthetic import of_config, write
+from synthetic import of_config, record, write
 from warm import warm
 
 from attnlab.errors import ConfigError
 from attnlab.tables.comparison import compare
 from attnlab.tables.grid import read_grid
+from attnlab.tables.overview import compare_selected, write_paper_of_records
 from attnlab.tables.paper_table import paper_table
 from attnlab.tables.spec import check_table
 
@@ -128,3 +129,14 @@ def test_it_compiles_within_two_columns(made, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in done.stdout
+
+
+def test_records_have_a_table_of_a_paper_too(tmp_path):
+    for overrides in (["attention=none"], ["attention=se"], ["attention=none", "recipe.epochs=9"]):
+        write(tmp_path, record(overrides))
+    chosen = [f"output_dir={tmp_path}", "attention=none,se", "+table.paper_columns=[params,test/top1_error]"]
+    path = write_paper_of_records(compare_selected(chosen), tmp_path)
+    assert path == tmp_path / "tables" / "results.tex"
+    text = path.read_text()
+    assert text.count(r"\begin{table}") == 2
+    assert text.count("& {params (k)} & {top-1 error \\%} \\\\") == 2

@@ -14,6 +14,7 @@ import attnlab
 from attnlab.errors import ConfigError
 from attnlab.records.record import gather, seal
 from attnlab.report import report
+from attnlab.tables.overview import compare_selected
 from attnlab.tables.table_page import table_page
 
 ERRORS = {("none", 0): 20.0, ("none", 1): 22.0, ("none", 2): 21.0, ("ise", 0): 19.0, ("ise", 1): 18.0}
@@ -107,11 +108,16 @@ def test_overrides_select(outputs):
     tables, *_ = report([f"output_dir={outputs}", "experiment=demo"])
     assert [runs.mean("test/top1_error") for table in tables for runs in rows(table).values()] == [50]
     tables, *_ = report([f"output_dir={outputs}", "model=resnet8", "recipe=quick", "dataset=cluttered_digits"])
-    assert [runs.mean("test/top1_error") for runs in rows(tables[0]).values()] == [40]
+    assert sorted(runs.mean("test/top1_error") for table in tables for runs in rows(table).values()) == [40, 50]
     tables, *_ = report([f"output_dir={outputs}", "model=resnet20", "seed=0"])
     assert [runs.n for runs in rows(tables[0]).values()] == [1, 1]
-    with pytest.raises(ConfigError, match="holds no finished run that these overrides select"):
+    reason = r"holds no finished run that these overrides select: no run has model=resnet56; the runs have resnet20, "
+    with pytest.raises(ConfigError, match=reason):
         report([f"output_dir={outputs}", "model=resnet56"])
+    with pytest.raises(ConfigError, match=r"no run meets all of them; without seed=7|no run has seed=7; .* 0, 1, 2$"):
+        report([f"output_dir={outputs}", "attention=none", "seed=7"])
+    with pytest.raises(ConfigError, match=r"no run meets all of them; without attention=ise, 1 does$"):
+        report([f"output_dir={outputs}", "attention=ise", "seed=2"])
     with pytest.raises(ConfigError, match=r"machine\.threads: cannot select records"):
         report([f"output_dir={outputs}", "machine.threads=1"])
 
@@ -129,16 +135,21 @@ def of_a_folder(tmp_path):
 
 
 def errors(*overrides):
-    tables, *_ = report(overrides)
+    tables = compare_selected(overrides)
     found = [result.runs for table in tables for result in table.results("test/top1_error").values()]
     return sorted(runs.mean("test/top1_error") for runs in found)
 
 
-def test_a_filter_asks_each_record_not_the_default_dataset(of_a_folder, capsys):
+def test_a_group_selects_by_the_name_that_tables_print(of_a_folder, capsys):
     where = f"output_dir={of_a_folder}"
-    assert errors(where, "recipe=quick") == [10, 20, 30]
-    assert "not selected: 1 run of recipe=quick but for recipe.epochs=9, which must be given" in capsys.readouterr().err
+    assert errors(where, "recipe=quick") == [5, 10, 20, 30]
+    assert capsys.readouterr().err == (
+        "recipe=quick: runs with different recipe.epochs (2, 9); select among them by a value, as recipe.epochs=2\n"
+    )
     assert errors(where, "recipe=quick", "recipe.epochs=9") == [5]
+    assert errors(where, "dataset=folder") == [20, 30]
+    assert errors(where, "attention=se") == [20]
+    assert capsys.readouterr().err == ""
     assert errors(where, "recipe.epochs=9") == [5]
     assert errors(where, "dataset=folder", "dataset.image_size=16") == [20, 30]
     assert errors(where, "attention=se", "attention.reduction=8") == [20]
@@ -159,14 +170,70 @@ def test_a_mask_is_a_group_below_its_attention(tmp_path):
     assert errors(where, "attention/mask=attend") == [20]
 
 
+def test_none_has_no_key_of_the_other_rows(tmp_path):
+    for overrides, error in ((["none"], 10), (["se", "attention.reduction=8"], 20), (["se"], 30)):
+        write(tmp_path, [f"attention={overrides[0]}", *overrides[1:]], error)
+    where = f"output_dir={tmp_path}"
+    assert errors(where, "attention=none,se", "attention.reduction=16") == [10, 30]
+    assert errors(where, "attention=none,se", "attention/mask=attend", "attention.reduction=8,16") == [10, 20, 30]
+    assert errors(where, "attention=none,se", "attention.stages=null") == [10, 20, 30]
+    assert errors(where, "attention.reduction=16") == [30]
+
+
+def test_what_is_mixed_is_named_as_one_types_it(tmp_path, capsys):
+    for overrides in (["attention=se"], ["attention=se", "attention/mask=reciprocal", "attention.reduction=4"]):
+        write(tmp_path, overrides, 10)
+    errors(f"output_dir={tmp_path}", "attention=se")
+    assert capsys.readouterr().err == (
+        "attention=se: runs with different attention.reduction (4, 16), attention/mask (attend, reciprocal); "
+        "select among them by a value, as attention.reduction=4\n"
+    )
+
+
+def test_a_name_without_a_file_selects_too(tmp_path, monkeypatch):
+    (tmp_path / "own" / "attention").mkdir(parents=True)
+    (tmp_path / "own" / "attention" / "energy.yaml").write_text("_target_: mylab.Energy\n")
+    record = synthetic.record(["attention=none"], 10)
+    config = record["config"] | {"attention": {"_target_": "mylab.Energy"}}
+    synthetic.write(tmp_path, synthetic.of_config(config, 20))
+    synthetic.write(tmp_path, record)
+    where = f"output_dir={tmp_path}"
+    assert errors(where, "attention=none,Energy") == [10, 20]
+    with pytest.raises(
+        ConfigError, match=r"attention=energy; did you mean Energy\? .*; --config-dir or ATTNLAB_CONFIG"
+    ):
+        report([where, "attention=energy"])
+    monkeypatch.setenv("ATTNLAB_CONFIG_DIR", str(tmp_path / "own"))
+    assert errors(where, "attention=none,energy") == [10, 20]
+
+
+def test_what_has_not_finished_and_what_is_not_compared_is_said(tmp_path):
+    for overrides, error in ((["attention=none"], 20), (["attention=none", "seed=1"], 22), (["attention=se"], 19)):
+        write(tmp_path, overrides, error)
+    begun = synthetic.record(["attention=se", "seed=1"])
+    (tmp_path / begun["id"]).mkdir()
+    (tmp_path / begun["id"] / "config.yaml").write_text(json.dumps(begun["config"]))
+    *_, (page,) = report([f"output_dir={tmp_path}", "attention=none,se"])
+    assert page.warnings[:2] == [
+        "Not finished, so not in the table: se resnet20 cluttered_digits seed=1 (interrupted in epoch 1 of 2).",
+        "se is compared with none only at the 1 seed that both have (0); se has 1 run, none 2.",
+    ]
+    with pytest.raises(ConfigError, match=r"holds no finished run that .* select: Not finished.* \(interrupted in ep"):
+        report([f"output_dir={tmp_path}", "attention=se", "seed=1"])
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
         ("recipe.epoch=9", r"^unknown key recipe\.epoch; did you mean recipe\.epochs\?"),
-        ("recipe=quik", r"^recipe=quik: unknown; allowed are .*quick"),
+        ("recipe=quik", r"^unknown choice recipe=quik; did you mean quick\? the runs have quick$"),
         ("experiment=dem", r"^experiment=dem: unknown; allowed are .*demo"),
         ("dataset.root=/data", r"^dataset\.root=/data: cannot select records, which hold no path"),
-        ("attention=none,sse", r"^attention=sse: unknown; allowed are .*se"),
+        ("attention=none,sse", r"^unknown choice attention=sse; did you mean \w+\? the runs have ise, none$"),
+        (
+            "table.paper_columns=[parms]",
+            r"^wrong value table\.paper_columns=\['parms'\]; allowed is a list of params, ",
+        ),
         ("~attention", r"^cannot select records by ~attention; allowed is attention=VALUE"),
         ("recipe.epochs=glob(*)", r"^cannot select records by recipe\.epochs=glob"),
         ("experiment=demo,cifar10_first_look", r"^several values experiment=.*; allowed is one"),

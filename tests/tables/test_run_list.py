@@ -58,7 +58,10 @@ def test_the_selection(outputs):
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("attention=ise", r"holds no run that these values select$"),
+        (
+            "attention=ise",
+            r"holds no run that these values select: no run has attention=ise; the runs have cbam, none, se$",
+        ),
         ("sort=size", r"^unknown choice sort=size; .*allowed are date, name, time, error, state$"),
         ("format=json", r"^unknown choice format=json; allowed are csv, table$"),
         ("last", r"^wrong argument last; allowed is KEY=VALUE, as attention=se$"),

@@ -176,6 +176,11 @@ def test_power_says_seeds_and_what_they_cost(tmp_path, monkeypatch):
         "2.8 h  at 360 s a run: cluttered_digits, resnet20, quick on a CPU"
         in power(["effect=0.2", "sd=0.18", "design=unpaired"])[2].strip()
     )
+    for day in range(1, 6):
+        write(tmp_path / "outputs", record([f"recipe.epochs={day}0"], finished=f"2026-01-0{day}"))
+    lines = power(["effect=0.2", "sd=0.18", "design=unpaired"])[2:]
+    assert [line.rpartition("epochs=")[2][:2] for line in lines[:-1]] == ["50", "40", "30", "20"]
+    assert lines[-1] == "  These are the 4 setups that ran last; 2 more are recorded."
     both = power(["effect=0.2", "margin=0.3", "sd=0.18", "comparisons=4"])
     n = seeds_for_equivalence(0.3, 0.18, "paired", 4)
     assert (

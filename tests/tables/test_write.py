@@ -253,7 +253,7 @@ def test_files_say_the_same_everywhere(outputs):
     assert f"| SE | **{mean} ± " in md
     assert rf"SE & \textbf{{{mean} $\pm$ " in tex
     assert re.search(rf"^SE & .*\\bfseries {mean}\(", paper, re.MULTILINE)
-    assert re.search(rf">SE</a></td>\s*<td style=\"font-weight: bold;\"[^>]*>{mean} ± ", page_)
+    assert re.search(rf">SE</a></td>\s*<td style=\"font-weight: bold;\"[^>]*>{mean}\u00a0±\u00a0", page_)
     row = rows_of(paths[2])["SE"]
     assert float(row["mean"]) == pytest.approx(np.mean(ERRORS["SE"]))
     assert float(row["p_holm"]) == pytest.approx(comparison.results(TOP1)["SE", ""].p_holm)

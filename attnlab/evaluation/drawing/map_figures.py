@@ -5,6 +5,7 @@ own maximum, so a mask that hardly varies looks like one that varies a lot; the 
 pixels above Otsu's threshold.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from attnlab.evaluation.drawing.labels import lines_in, width_of, wrap
 from attnlab.evaluation.drawing.map_view import MapView
 from attnlab.evaluation.drawing.overlays import GAP, enlarge, hard_overlay, mosaic, outline_object, soft_overlay
 from attnlab.evaluation.gate_names import short_name
+from attnlab.tables.dark_picture import KEY
 from attnlab.tables.style import GREY, INK, STYLE
 
 DPI = 150
@@ -36,8 +38,13 @@ def heading(name: str) -> str:
 
 
 def save_figure(figure: Figure, path: Path, texts: Mapping[str, str] | None = None) -> Path:
-    """Write a figure as PNG and close it; equal figures give equal bytes. texts: metadata stored in the PNG."""
-    figure.savefig(path, metadata={"Software": None, **(texts or {})})
+    """Write a figure as PNG and close it; equal figures give equal bytes. texts: metadata stored in the PNG, besides
+    the place of its photographs (dark_picture.py)."""
+    places = [axis.get_window_extent() for axis in figure.axes if axis.get_gid() == KEY]
+    height = figure.bbox.height
+    inner = [[round(x) for x in (box.x0, height - box.y1, box.x1, height - box.y0)] for box in places]
+    where = {KEY: json.dumps(inner[0])} if inner else {}
+    figure.savefig(path, metadata={"Software": None, **where, **(texts or {})})
     plt.close(figure)
     return path
 
@@ -116,6 +123,7 @@ def _figure(
         axis = figure.add_axes((left / total_w, bottom / total_h, canvas.shape[1] / total_w, canvas.shape[0] / total_h))
         axis.imshow(canvas, interpolation="nearest")
         axis.axis("off")
+        axis.set_gid(KEY)
         small: Any = {"fontsize": SMALL, "clip_on": False}
         axis.text(8 - left, 12 - top, title, fontsize=BOLD, color=INK, weight="bold", va="top", clip_on=False)
         for number, (name, values) in enumerate(zip(columns, under or [""] * len(columns), strict=True)):
