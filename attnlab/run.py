@@ -16,11 +16,13 @@ import attnlab
 from attnlab.configuration.cli import EXPECTED, command_line
 from attnlab.configuration.compose import check
 from attnlab.configuration.groups import CONF, LAUNCHER_PACKAGES, choices, groups, own_folder
+from attnlab.configuration.held_out import check_held_out
 from attnlab.configuration.identity import run_id
 from attnlab.configuration.replaced_nodes import spelled_out, typed
 from attnlab.configuration.resolvers import register_resolvers
 from attnlab.configuration.sweep_arguments import for_hydra
 from attnlab.errors import ConfigError
+from attnlab.launch.dry_run import DryRun, note
 from attnlab.launch.objective import Value
 from attnlab.launch.one_run import print_failure, run_one
 from attnlab.machine import ranks
@@ -39,6 +41,7 @@ def job(cfg: DictConfig) -> Value | None:
     """One run; returns the value of its objective. Prints the message of a failed run and exits with status 1."""
     try:
         values = check(cfg)
+        check_held_out(values)
         launcher = HydraConfig.get().runtime.choices.get("hydra/launcher")
         if launcher in LAUNCHER_PACKAGES:
             raise ConfigError(
@@ -58,12 +61,17 @@ def job(cfg: DictConfig) -> Value | None:
 
 
 def state(values: dict[str, Any]) -> str:
-    """The run's id, and whether it is recorded or would run: what dry_run=true prints."""
+    """The run's id, and whether it is recorded or would run: what dry_run=true prints. Raises ConfigError if it would
+    fail."""
     name = run_id(values)
     record = None if values["force"] else read_record(Path(values["output_dir"]) / name)
     if record and values.get("code") != "recorded" and (found := doubts(record, values["output_dir"])):
         return f"{name} is {doubts_and_remedies(found)}"
-    return f"{name} {'is recorded' if record else 'would run'}"
+    if record:
+        return f"{name} is recorded"
+    if fault := DryRun().fault(values):
+        raise ConfigError(fault)
+    return f"{name} would run{note(values)}"
 
 
 def help_text() -> str:

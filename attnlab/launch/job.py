@@ -15,14 +15,14 @@ from omegaconf import DictConfig
 from attnlab.configuration.compose import Checked
 from attnlab.configuration.run_name import run_name
 from attnlab.launch.objective import Value
-from attnlab.launch.one_run import print_failure
+from attnlab.launch.one_run import failure_of
 from attnlab.machine import terminal
 from attnlab.machine.processes import INTERRUPTED, STOPS, die_with
 
 BROKEN_PIPE = 128 + signal.SIGPIPE  # exit status of a job whose output nobody reads
 LAST_READS = 64  # reads of an ended job's pipes, at most: far more than a pipe holds
 
-Report = Callable[..., None]  # sends keyword arguments to the launcher: share, rate, value, error
+Report = Callable[..., None]  # sends keyword arguments to the launcher: share, rate, value, error, printed
 
 
 class Pipe:
@@ -146,7 +146,7 @@ class Job:
             code = BROKEN_PIPE
         except Exception as error:
             with suppress(OSError):
-                report(error=print_failure(error, self.title))
+                report(error=failure_of(error))
         finally:  # whatever happens, the job must not go on as a second launcher
             try:
                 sys.stdout.flush()
@@ -182,8 +182,8 @@ class Job:
         elif stopping:
             self.state = "waiting"
         else:
-            self.state, self.printed_reason = "failed", "error" in self._reported
-            self.reason = self._reported.get("error") or _how_it_ended(code)
+            self.state, self.reason = "failed", self._reported.get("error") or _how_it_ended(code)
+            self.printed_reason = self._reported.get("printed", False)
         return printed
 
 

@@ -4,7 +4,7 @@ import copy
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides, setup_globals
@@ -12,10 +12,12 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from attnlab.configuration.compose import check
+from attnlab.configuration.held_out import check_held_out
 from attnlab.configuration.identity import run_id
 from attnlab.configuration.replaced_nodes import spelled_out
-from attnlab.configuration.run_name import title_of
+from attnlab.configuration.run_name import MOST_LISTED, title_of
 from attnlab.configuration.sweep_arguments import Composed, compose_jobs, left_out
+from attnlab.launch.dry_run import DryRun, note
 from attnlab.launch.expected_time import SOURCE, Estimate
 from attnlab.launch.job import Job
 from attnlab.launch.objective import Value, value_of
@@ -58,8 +60,8 @@ class Plan:
 
     @property
     def failed(self) -> bool:
-        """Whether a job failed, or its record was refused."""
-        return any(job.state in ("failed", "other code") for job in self.jobs)
+        """Whether a job failed, or would, or its record was refused."""
+        return any(job.state in ("failed", "other code", "would fail") for job in self.jobs)
 
     def _skip_known_runs(self, *, dry_run: bool) -> None:
         """Set the state of jobs that repeat another job or have a record."""
@@ -82,23 +84,30 @@ class Plan:
 
         seconds_of: of expected_time.estimate;  n_jobs: jobs at a time.
         """
+        check = DryRun()
+        for job in self.waiting:
+            if fault := check.fault(job.values):
+                job.state, job.reason = "would fail", fault
         for job in self.jobs:
-            print(f"{'would run' if job.state == 'waiting' else job.state:9} {job.title}")
+            state, more = ("would run", note(job.values)) if job.state == "waiting" else (job.state, "")
+            print(f"{state:9} {job.title}{more}")
         seconds = [seconds_of(job.values) for job in self.waiting]
         known = [each for each in seconds if each is not None]
         time = f", about {duration(sum(known) / n_jobs)} {SOURCE}" if known and len(known) == len(seconds) else ""
-        print(f"dry run: {len(self.jobs)} jobs, {len(self.waiting)} would run{time}")
+        print(f"dry run: {len(self.jobs)} jobs, {len(self.waiting)} would run{time}", flush=True)
+        for line in reasons_of(job for job in self.jobs if job.state == "would fail"):
+            print(f"attnlab: {line.strip()}", file=sys.stderr, flush=True)
 
     def print_summary(self) -> None:
         """Print the failed and unfinished jobs, when there are any."""
         for job in self.jobs:  # another launcher may have finished the run meanwhile
             if job.state == "failed" and _is_recorded(job):
                 job.state, job.value = "recorded", _recorded_value(job)
-        failed = [f"  {job.title}: {job.reason}" for job in self.jobs if job.state == "failed"]
+        failed = [job for job in self.jobs if job.state == "failed"]
         left = sum(job.state in ("waiting", "running") for job in self.jobs)
         if failed or left:
             summary = f"attnlab: {len(failed)} failed, {left} not finished; the same command runs them"
-            print(summary, *failed, sep="\n", file=sys.stderr, flush=True)
+            print(summary, *reasons_of(failed), sep="\n", file=sys.stderr, flush=True)
 
     def returned(self) -> Sequence[JobReturn]:
         """Every job as Hydra's sweepers want it.
@@ -117,6 +126,20 @@ class Plan:
         ]  # fmt: skip
 
 
+def reasons_of(jobs: Iterable[Job]) -> list[str]:
+    """A line for each reason why jobs failed, with the job, or with the number of jobs where several failed alike."""
+    alike: dict[str, list[Job]] = {}
+    for job in jobs:
+        alike.setdefault(job.reason, []).append(job)
+    return [f"  {_called(those)}: {reason}" for reason, those in alike.items()]
+
+
+def _called(jobs: Sequence[Job]) -> str:
+    numbers = [f"#{job.number}" for job in jobs]
+    more = [f"and {len(numbers) - MOST_LISTED} more"] if len(numbers) > MOST_LISTED else []
+    return jobs[0].title if len(jobs) == 1 else f"{len(jobs)} jobs ({', '.join([*numbers[:MOST_LISTED], *more])})"
+
+
 def _make_job(number: int, composed: Composed) -> Job:
     config = composed.config
     with open_dict(config):
@@ -125,6 +148,7 @@ def _make_job(number: int, composed: Composed) -> Job:
     with open_dict(own):
         del own["hydra"]
     values = check(own)
+    check_held_out(values)
     read_made_by(values)  # before the first fork: code that is edited later is noticed, not run
     return Job(number, composed.overrides, config, run_id(values), values)
 

@@ -93,6 +93,7 @@ class Sweep:
             import wandb  # noqa: F401  hundreds of modules, which every job would import again
         self.display: Bars | Lines = (Bars if sys.stdout.isatty() else Lines)(plan.jobs, self.n_jobs)
         self.running: dict[int, Job] = {}
+        self.printed_reasons: set[str] = set()  # one message of several jobs is printed once
         previous = signal.signal(signal.SIGTERM, raise_interrupt)
         try:
             while waiting or self.running:
@@ -143,14 +144,19 @@ class Sweep:
         on_progress = (lambda done, rate: report(share=done, rate=rate)) if self.display.captures else None
         with gpus.held(gpus.wanted(values["machine"]), values["runs_per_gpu"]):
             return run_one(
-                values, overrides, on_progress=on_progress, on_lost_rank=lambda reason: report(error=reason),
-                name=" ".join(job.differs) or None,
+                values, overrides, on_progress=on_progress, name=" ".join(job.differs) or None,
+                on_lost_rank=lambda reason: report(error=reason, printed=True),
             )  # fmt: skip
 
     def _ended(self, job: Job, status: int) -> None:
         self.display.show(job.end(status, stopping=self.stopping))
-        if job.state == "failed" and not job.printed_reason:
-            print(f"attnlab: {job.title}: {job.reason}", file=sys.stderr, flush=True)
+        if job.state == "failed" and not job.printed_reason and job.reason not in self.printed_reasons:
+            self.printed_reasons.add(job.reason)
+            line = f"attnlab: {job.title}: {job.reason}"
+            if self.display.captures and sys.stderr.isatty():
+                self.display.show([line])  # above the bars
+            else:
+                print(line, file=sys.stderr, flush=True)
         if job.state != "waiting":
             self.display.ended(job)
 
