@@ -39,7 +39,8 @@ def note(values: Mapping[str, Any]) -> str:
     """What a reader should know of a run that would start: that its images are downloaded first; else empty."""
     dataset = values["dataset"]
     folder = Path(str(dataset.get("root")))
-    if not dataset["_target_"].startswith(DOWNLOADED) or any(not path.name.startswith(".") for path in folder.glob("*")):
+    has_files = any(not path.name.startswith(".") for path in folder.glob("*"))
+    if has_files or not dataset["_target_"].startswith(DOWNLOADED):
         return ""
     return f"; downloads its images into dataset.root={folder}, which is {'empty' if folder.is_dir() else 'missing'}"
 

@@ -15,7 +15,7 @@ from attnlab.configuration.compose import check
 from attnlab.configuration.held_out import check_held_out
 from attnlab.configuration.identity import run_id
 from attnlab.configuration.replaced_nodes import spelled_out
-from attnlab.configuration.run_name import MOST_LISTED, title_of
+from attnlab.configuration.run_name import MOST_LISTED, title_of, trial_name
 from attnlab.configuration.sweep_arguments import Composed, compose_jobs, left_out
 from attnlab.launch.dry_run import DryRun, note
 from attnlab.launch.expected_time import SOURCE, Estimate
@@ -29,13 +29,19 @@ from attnlab.tables.progress import duration
 class Plan:
     """The jobs of one sweep with their states, and the report of how they ended.
 
-    first: the number of the first job.
+    first: the number of the first job.  searched: keys of which a search draws the values; None: it is no search, whose
+    ends are reported here.
 
     Raises ConfigError, before anything runs, for a job whose config cannot be composed or has a wrong value.
     """
 
     def __init__(
-        self, context: HydraContext, config: DictConfig, job_overrides: Sequence[Sequence[str]], first: int = 0
+        self,
+        context: HydraContext,
+        config: DictConfig,
+        job_overrides: Sequence[Sequence[str]],
+        first: int = 0,
+        searched: Sequence[str] | None = None,
     ) -> None:
         setup_globals()
         composed = compose_jobs(
@@ -44,9 +50,14 @@ class Plan:
         self.jobs = [_make_job(number, job) for number, job in enumerate(composed, first)]
         if line := left_out(composed):
             print(line, flush=True)
-        common = set.intersection(*(set(job.overrides) for job in self.jobs)) if len(self.jobs) > 1 else set()
-        for job in self.jobs:
-            job.differs = [override for override in filter_overrides(job.overrides) if override not in common]
+        self.searched = searched
+        if searched is not None:
+            for job in self.jobs:
+                job.differs = trial_name(job.values, job.overrides, searched).split()
+        elif len(self.jobs) > 1:
+            common = set.intersection(*(set(job.overrides) for job in self.jobs))
+            for job in self.jobs:
+                job.differs = [override for override in filter_overrides(job.overrides) if override not in common]
         self._skip_known_runs(dry_run=config.dry_run)
         #: one line for each reason for which recorded runs are neither accepted nor run again
         self.refused = _refusals(self.jobs)
@@ -99,13 +110,13 @@ class Plan:
             print(f"attnlab: {line.strip()}", file=sys.stderr, flush=True)
 
     def print_summary(self) -> None:
-        """Print the failed and unfinished jobs, when there are any."""
+        """Print the failed and unfinished jobs, when there are any; a search prints those of all its batches itself."""
         for job in self.jobs:  # another launcher may have finished the run meanwhile
             if job.state == "failed" and _is_recorded(job):
                 job.state, job.value = "recorded", _recorded_value(job)
         failed = [job for job in self.jobs if job.state == "failed"]
         left = sum(job.state in ("waiting", "running") for job in self.jobs)
-        if failed or left:
+        if (failed or left) and self.searched is None:
             summary = f"attnlab: {len(failed)} failed, {left} not finished; the same command runs them"
             print(summary, *reasons_of(failed), sep="\n", file=sys.stderr, flush=True)
 

@@ -83,7 +83,7 @@ class Sweep:
         waiting = plan.waiting
         if self.given_n_jobs is None:  # fewer jobs than places: each job gets more cores
             self.n_jobs = max(1, min(self.n_jobs, len(waiting)))
-            if len(waiting) > 1:
+            if len(waiting) > 1 and plan.searched is None:
                 print(f"sweep: {self.n_jobs} of {len(waiting)} jobs at a time", flush=True)
         if waiting:
             import attnlab.training.train  # noqa: F401  every job inherits the imports of torch and lightning
@@ -91,8 +91,13 @@ class Sweep:
             import_all(job.values)
         if any(job.values["tracker"].get("kind") == "wandb" for job in waiting):
             import wandb  # noqa: F401  hundreds of modules, which every job would import again
-        self.display: Bars | Lines = (Bars if sys.stdout.isatty() else Lines)(plan.jobs, self.n_jobs)
+        self.display: Bars | Lines = (
+            Bars(plan.jobs, self.n_jobs)
+            if sys.stdout.isatty()
+            else Lines(plan.jobs, self.n_jobs, tally=plan.searched is None)
+        )
         self.running: dict[int, Job] = {}
+        self.searched = plan.searched
         self.printed_reasons: set[str] = set()  # one message of several jobs is printed once
         previous = signal.signal(signal.SIGTERM, raise_interrupt)
         try:
@@ -141,6 +146,8 @@ class Sweep:
         shared = {"n_jobs": self.n_jobs, "runs_per_gpu": self.runs_per_gpu}
         values = Checked(job.values | shared | {"machine": job.values["machine"] | share})
         overrides = typed(HydraConfig.get().overrides.task)
+        if self.searched is not None:  # the others are those of the search
+            overrides = [each for each in overrides if each.partition("=")[0] in self.searched]
         on_progress = (lambda done, rate: report(share=done, rate=rate)) if self.display.captures else None
         with gpus.held(gpus.wanted(values["machine"]), values["runs_per_gpu"]):
             return run_one(

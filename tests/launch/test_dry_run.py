@@ -51,7 +51,9 @@ def test_images_that_are_missing(tmp_path):
     ],
 )
 def test_validation_images_are_checked_before_the_images_are_read(overrides, most):
-    with pytest.raises(ConfigError, match=rf"^wrong value recipe\.validation\.images=\d+; allowed is 0 to {most}, or a"):
+    with pytest.raises(
+        ConfigError, match=rf"^wrong value recipe\.validation\.images=\d+; allowed is 0 to {most}, or a"
+    ):
         check_held_out(config(*overrides))
     check_held_out(config(*overrides[:-1], f"recipe.validation.images={most}"))
 
