@@ -18,6 +18,7 @@ from attnlab.configuration.compose import check
 from attnlab.configuration.groups import CONF, LAUNCHER_PACKAGES, choices, groups, own_folder
 from attnlab.configuration.held_out import check_held_out
 from attnlab.configuration.identity import run_id
+from attnlab.configuration.options import options_first
 from attnlab.configuration.replaced_nodes import spelled_out, typed
 from attnlab.configuration.resolvers import register_resolvers
 from attnlab.configuration.sweep_arguments import for_hydra
@@ -118,10 +119,7 @@ def main() -> None:
     if "--version" in sys.argv[1:]:  # Hydra would print its own
         print(f"attnlab {attnlab.__version__}")
         return
-    for flag in ("-m", "--multirun"):  # Hydra accepts the flag only before the overrides
-        if flag in sys.argv[1:]:
-            sys.argv.remove(flag)
-            sys.argv.insert(1, flag)
+    sys.argv[1:] = options_first(sys.argv[1:])
     from attnlab.launch import plugins
 
     plugins.register()
