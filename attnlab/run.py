@@ -23,7 +23,6 @@ from attnlab.configuration.replaced_nodes import spelled_out, typed
 from attnlab.configuration.resolvers import register_resolvers
 from attnlab.configuration.sweep_arguments import for_hydra
 from attnlab.errors import ConfigError
-from attnlab.launch.dry_run import DryRun, note
 from attnlab.launch.objective import Value
 from attnlab.launch.one_run import print_failure, run_one
 from attnlab.machine import ranks
@@ -70,6 +69,8 @@ def state(values: dict[str, Any]) -> str:
         return f"{name} is {doubts_and_remedies(found)}"
     if record:
         return f"{name} is recorded"
+    from attnlab.launch.dry_run import DryRun, note
+
     if fault := DryRun().fault(values):
         raise ConfigError(fault)
     return f"{name} would run{note(values)}"

@@ -60,7 +60,9 @@ def _check_keys(values: Mapping[str, Any]) -> None:
         if node is None and section.split(".")[-1] in MAY_LACK:
             continue
         if not isinstance(node, Mapping):
-            raise ConfigError(wrong_value(section, node, f"a group with {', '.join(known)}"))
+            raise ConfigError(
+                wrong_value(section, node, f"a group with {', '.join(known)}; {section}.{known[0]}=... sets one")
+            )
         above = f"{section}." if section else ""
         lacking = [name for name in known if name not in node and not {name, above + name} & set(MAY_LACK)]
         if lacking and section != "tracker":

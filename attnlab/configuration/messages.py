@@ -14,6 +14,9 @@ BOTH = {
     for depth in (18, 34, 50, 101)
 }
 
+LONG, NEAREST = 40, 10  # names of a list that is cut, and of what is left of it
+ALL_NAMES = "python -m attnlab.run --help"
+
 
 def wrong_value(key: str, value: Any, allowed: str) -> str:
     """`wrong value seed=-1; allowed is an integer from 0`."""
@@ -67,8 +70,14 @@ def nearest(given: str, names: Sequence[str]) -> str:
 
 
 def _allowed(given: str, names: Iterable[str]) -> str:
+    """The names that are allowed; of a long list only those nearest to a suggestion, and where all are."""
     names = _in_length_order(names)
-    return f";{nearest(given, names)} allowed are {', '.join(names)}" if names else ""
+    hint = nearest(given, names)
+    shown = ", ".join(names)
+    if hint and len(names) > LONG:
+        near = difflib.get_close_matches(given.lower(), names, n=NEAREST, cutoff=0.0)
+        shown = f"{', '.join(_in_length_order(near))} and {len(names) - len(near)} more; {ALL_NAMES} lists all"
+    return f";{hint} allowed are {shown}" if names else ""
 
 
 def _in_length_order(names: Iterable[str]) -> list[str]:

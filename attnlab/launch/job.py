@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from attnlab.configuration.compose import Checked
-from attnlab.configuration.run_name import run_name
+from attnlab.configuration.run_name import MOST_LISTED, run_name
 from attnlab.launch.objective import Value
 from attnlab.launch.one_run import failure_of
 from attnlab.machine import terminal
@@ -185,6 +185,20 @@ class Job:
             self.state, self.reason = "failed", self._reported.get("error") or _how_it_ended(code)
             self.printed_reason = self._reported.get("printed", False)
         return printed
+
+
+def reasons_of(jobs: Iterable[Job]) -> list[str]:
+    """A line for each reason why jobs failed, with the job, or with the number of jobs where several failed alike."""
+    alike: dict[str, list[Job]] = {}
+    for job in jobs:
+        alike.setdefault(job.reason, []).append(job)
+    return [f"  {_called(those)}: {reason}" for reason, those in alike.items()]
+
+
+def _called(jobs: Sequence[Job]) -> str:
+    numbers = [f"#{job.number}" for job in jobs]
+    more = [f"and {len(numbers) - MOST_LISTED} more"] if len(numbers) > MOST_LISTED else []
+    return jobs[0].title if len(jobs) == 1 else f"{len(jobs)} jobs ({', '.join([*numbers[:MOST_LISTED], *more])})"
 
 
 def _how_it_ended(code: int) -> str:

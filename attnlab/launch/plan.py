@@ -4,7 +4,7 @@ import copy
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides, setup_globals
@@ -15,11 +15,11 @@ from attnlab.configuration.compose import check
 from attnlab.configuration.held_out import check_held_out
 from attnlab.configuration.identity import run_id
 from attnlab.configuration.replaced_nodes import spelled_out
-from attnlab.configuration.run_name import MOST_LISTED, title_of, trial_name
+from attnlab.configuration.run_name import title_of, trial_name
 from attnlab.configuration.sweep_arguments import Composed, compose_jobs, left_out
 from attnlab.launch.dry_run import DryRun, note
 from attnlab.launch.expected_time import SOURCE, Estimate
-from attnlab.launch.job import Job
+from attnlab.launch.job import Job, reasons_of
 from attnlab.launch.objective import Value, value_of
 from attnlab.records.provenance import doubts, doubts_and_remedies, read_made_by, recorded_line
 from attnlab.records.record import is_recorded, read_record
@@ -135,20 +135,6 @@ class Plan:
             )
             for job in self.jobs
         ]  # fmt: skip
-
-
-def reasons_of(jobs: Iterable[Job]) -> list[str]:
-    """A line for each reason why jobs failed, with the job, or with the number of jobs where several failed alike."""
-    alike: dict[str, list[Job]] = {}
-    for job in jobs:
-        alike.setdefault(job.reason, []).append(job)
-    return [f"  {_called(those)}: {reason}" for reason, those in alike.items()]
-
-
-def _called(jobs: Sequence[Job]) -> str:
-    numbers = [f"#{job.number}" for job in jobs]
-    more = [f"and {len(numbers) - MOST_LISTED} more"] if len(numbers) > MOST_LISTED else []
-    return jobs[0].title if len(jobs) == 1 else f"{len(jobs)} jobs ({', '.join([*numbers[:MOST_LISTED], *more])})"
 
 
 def _make_job(number: int, composed: Composed) -> Job:

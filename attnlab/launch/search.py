@@ -23,8 +23,8 @@ from attnlab.configuration.messages import unknown_choice
 from attnlab.configuration.schema import OBJECTIVES
 from attnlab.configuration.sweep_arguments import of_jobs
 from attnlab.errors import ConfigError
+from attnlab.launch.job import reasons_of
 from attnlab.launch.objective import run_of
-from attnlab.launch.plan import reasons_of
 from attnlab.launch.search_results import REASON, REPEATED, RUN, drawn, file_of, result, smallest, write_trials
 from attnlab.launch.search_space import Space, read_space
 

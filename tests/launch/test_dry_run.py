@@ -9,8 +9,7 @@ from attnlab.configuration.held_out import check_held_out
 from attnlab.errors import ConfigError
 from attnlab.launch import dry_run
 from attnlab.launch.dry_run import DryRun, note
-from attnlab.launch.job import Job
-from attnlab.launch.plan import reasons_of
+from attnlab.launch.job import Job, reasons_of
 
 
 def config(*overrides):
