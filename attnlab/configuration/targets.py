@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from hydra.utils import get_object
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from attnlab.configuration.imported import imported
 from attnlab.configuration.messages import missing, unknown_key, wrong_value
 from attnlab.errors import ConfigError
 
@@ -90,10 +90,7 @@ def target(node: Mapping[str, Any], key: str) -> Callable[..., Any]:
         mine = "." in path and top not in sys.stdlib_module_names
         way = f"; if you trust it, set ATTNLAB_TRUST={top} in the environment" if mine else ""
         raise ConfigError(wrong_value(f"{key}._target_", path, f"a name that begins with {names}") + way)
-    try:
-        found = get_object(path)
-    except Exception as error:
-        raise ConfigError(f"cannot import {key}._target_={path}: {str(error).splitlines()[0]}") from error
+    found = imported(path, f"{key}._target_")
     fits, kind = KINDS.get(key, MODULE)
     if not fits(found, own) or not _within(found.__module__, packages):
         raise ConfigError(wrong_value(f"{key}._target_", path, kind))
