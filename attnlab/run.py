@@ -16,7 +16,9 @@ import attnlab
 from attnlab.configuration.cli import EXPECTED, command_line
 from attnlab.configuration.compose import check
 from attnlab.configuration.groups import CONF, LAUNCHER_PACKAGES, choices, groups, own_folder
+from attnlab.configuration.held_out import check_held_out
 from attnlab.configuration.identity import run_id
+from attnlab.configuration.options import options_first
 from attnlab.configuration.replaced_nodes import spelled_out, typed
 from attnlab.configuration.resolvers import register_resolvers
 from attnlab.configuration.sweep_arguments import for_hydra
@@ -39,6 +41,7 @@ def job(cfg: DictConfig) -> Value | None:
     """One run; returns the value of its objective. Prints the message of a failed run and exits with status 1."""
     try:
         values = check(cfg)
+        check_held_out(values)
         launcher = HydraConfig.get().runtime.choices.get("hydra/launcher")
         if launcher in LAUNCHER_PACKAGES:
             raise ConfigError(
@@ -58,12 +61,19 @@ def job(cfg: DictConfig) -> Value | None:
 
 
 def state(values: dict[str, Any]) -> str:
-    """The run's id, and whether it is recorded or would run: what dry_run=true prints."""
+    """The run's id, and whether it is recorded or would run: what dry_run=true prints. Raises ConfigError if it would
+    fail."""
     name = run_id(values)
     record = None if values["force"] else read_record(Path(values["output_dir"]) / name)
     if record and values.get("code") != "recorded" and (found := doubts(record, values["output_dir"])):
         return f"{name} is {doubts_and_remedies(found)}"
-    return f"{name} {'is recorded' if record else 'would run'}"
+    if record:
+        return f"{name} is recorded"
+    from attnlab.launch.dry_run import DryRun, note
+
+    if fault := DryRun().fault(values):
+        raise ConfigError(fault)
+    return f"{name} would run{note(values)}"
 
 
 def help_text() -> str:
@@ -110,10 +120,7 @@ def main() -> None:
     if "--version" in sys.argv[1:]:  # Hydra would print its own
         print(f"attnlab {attnlab.__version__}")
         return
-    for flag in ("-m", "--multirun"):  # Hydra accepts the flag only before the overrides
-        if flag in sys.argv[1:]:
-            sys.argv.remove(flag)
-            sys.argv.insert(1, flag)
+    sys.argv[1:] = options_first(sys.argv[1:])
     from attnlab.launch import plugins
 
     plugins.register()

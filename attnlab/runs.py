@@ -2,11 +2,13 @@
 
 python -m attnlab.runs                                  all runs, the newest last
 python -m attnlab.runs attention=se seed=0 [...]        those with these names and values, as of attnlab.report
+python -m attnlab.runs state=failed                     state=finished, failed, interrupted or running
 python -m attnlab.runs sort=error                       sort=date, error, time, name or state
 python -m attnlab.runs format=csv > runs.csv            every value, unrounded
 python -m attnlab.runs output_dir=DIR                   of another folder than outputs
 
-A run's state: finished; failed, and why; interrupted, in which epoch; running. Its name: attention, model, dataset and
+A run's state: finished; failed, and why; interrupted, in which epoch; running. A run that was refused before its
+training, since a value does not fit, has no folder and is not listed. Its name: attention, model, dataset and
 seed, and the other values in which the listed runs differ.
 run= of look, judge, evaluate and export, and start_from= of run, name a finished run by its id or the first characters
 of it, as last (the run that finished last), or by values: run="attention=se seed=0".
@@ -24,7 +26,7 @@ from attnlab.machine.terminal import print_wrapped
 from attnlab.tables.run_list import ListedRun, list_runs, rows_of
 
 FORMATS = ("table", "csv")
-OWN = ("sort", "format", "output_dir")
+OWN = ("sort", "format", "output_dir", "state")
 
 
 def runs(arguments: Sequence[str]) -> tuple[list[ListedRun], str]:
@@ -36,7 +38,8 @@ def runs(arguments: Sequence[str]) -> tuple[list[ListedRun], str]:
     if kind not in FORMATS:
         raise ConfigError(unknown_choice("format", kind, FORMATS))
     filters = [argument for argument in arguments if argument.split("=", 1)[0] not in OWN]
-    found, notes = list_runs(Path(values.get("output_dir", "outputs")), filters, values.get("sort", "date"))
+    folder, sort = Path(values.get("output_dir", "outputs")), values.get("sort", "date")
+    found, notes = list_runs(folder, filters, sort, values.get("state"))
     print_wrapped(*notes, file=sys.stderr)
     return found, kind
 

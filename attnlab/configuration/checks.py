@@ -6,7 +6,7 @@ from typing import Any
 
 from attnlab.configuration import removed
 from attnlab.configuration.keys import every_key
-from attnlab.configuration.messages import missing, unknown_choice, unknown_key, wrong_value
+from attnlab.configuration.messages import missing, unknown_choice, unknown_key, whole_group, wrong_value
 from attnlab.configuration.recipe_checks import check_recipe
 from attnlab.configuration.schema import CHECKS, KEYS, MAY_LACK, NO_ATTENTION
 from attnlab.configuration.secrets import first_secret
@@ -43,6 +43,9 @@ def _check_sections(values: Mapping[str, Any]) -> None:
             raise ConfigError(unknown_choice(section, str(node or "null")))
         if section in CHOSEN and not isinstance(node.get("_target_"), str):
             raise ConfigError(unknown_choice(section, "null"))
+    mask = values["attention"].get("mask")
+    if mask is not None and not isinstance(mask, Mapping):
+        raise ConfigError(whole_group("attention/mask", mask))
     for name in ("classes", "image_size"):
         if name not in values["dataset"]:
             raise ConfigError(missing(f"dataset.{name}", CHECKS[f"dataset.{name}"][1]))
@@ -57,7 +60,9 @@ def _check_keys(values: Mapping[str, Any]) -> None:
         if node is None and section.split(".")[-1] in MAY_LACK:
             continue
         if not isinstance(node, Mapping):
-            raise ConfigError(wrong_value(section, node, f"a group with {', '.join(known)}"))
+            raise ConfigError(
+                wrong_value(section, node, f"a group with {', '.join(known)}; {section}.{known[0]}=... sets one")
+            )
         above = f"{section}." if section else ""
         lacking = [name for name in known if name not in node and not {name, above + name} & set(MAY_LACK)]
         if lacking and section != "tracker":

@@ -12,6 +12,28 @@ SYNONYMS = {
     "num_epochs": "epochs",
     "bs": "batch_size",
     "wd": "weight_decay",
+    "num_workers": "workers",
+}
+#: names that other libraries give to something, or that the chosen config lacks -> what to type in attnlab
+ELSEWHERE = {
+    "amp": "machine.precision=bf16-mixed",
+    "cuda": "machine=gpu",
+    "data_dir": "dataset.root",
+    "device": "machine.accelerator",
+    "gpu": "machine=gpu",
+    "gpus": "machine.devices",
+    "momentum": "recipe.optimizer.momentum with recipe.optimizer=sgd",
+    "n_trials": "hydra.sweeper.n_trials, of a search (hparams=NAME)",
+    "pretrained": "model.pretrained with model=timm or model=torchvision",
+    "reduction": "attention.reduction with attention=se",
+    "val_split": "recipe.validation.images",
+}
+#: a section of the recipe -> its key that most users mean
+MAIN_KEYS = {
+    "recipe.augment": "recipe.augment.policy or recipe.mixup",
+    "recipe.early_stopping": "recipe.early_stopping.patience",
+    "recipe.validation": "recipe.validation.images",
+    "recipe.weight_averaging": "recipe.weight_averaging.kind",
 }
 MOST = 3  # keys that one message suggests
 CLOSE, LOOSE = 0.85, 0.6  # similarities of two names, of difflib: nearly equal; perhaps meant
@@ -25,7 +47,10 @@ def meant(key: str, beside: Sequence[str], everywhere: Sequence[str]) -> list[st
     *above, last = key.split(".")
     last = SYNONYMS.get(last, last)
     others = [other for other in everywhere if other != key]
+    elsewhere = ELSEWHERE.get(last, "")
     named = [other for other in others if other.rpartition(".")[2] == last]
+    if not named and ((elsewhere and not above) or elsewhere.startswith(f"{key} with ")):
+        return [elsewhere]
     below = [other for other in named if _in_order(above, other.split("."))]
     found = (
         below
@@ -60,6 +85,8 @@ def _misspelt_anywhere(last: str, others: Sequence[str]) -> list[str]:
 
 def _settable(key: str, everywhere: Sequence[str]) -> str:
     """What one types to choose a group or to set the main value of a section, for a key that has keys below it."""
+    if key in MAIN_KEYS:
+        return MAIN_KEYS[key]
     if is_group(group := key.replace(".", "/")):
         return group
     return next((f"{key}.{name}" for name in ("_target_", "default") if f"{key}.{name}" in everywhere), key)

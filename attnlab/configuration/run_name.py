@@ -7,6 +7,7 @@ from attnlab.configuration.digest import canonical
 from attnlab.configuration.keys import leaves
 from attnlab.configuration.names import name_of
 
+IN_NAME = ("attention", "model", "dataset", "seed")  # parts of a config that the name of its run shows
 MOST_LISTED = 8  # runs that one message lists
 
 
@@ -20,6 +21,23 @@ def run_name(config: Mapping[str, Any], room: int | None = None) -> str:
     while room is not None and len(" ".join(parts)) > room and len(parts) > 2:
         del parts[-2]
     return " ".join(parts)
+
+
+def trial_name(config: Mapping[str, Any], overrides: Sequence[str], searched: Sequence[str]) -> str:
+    """The name of a trial: that of its run, and the values that a search has drawn beside those which the name has.
+
+    overrides: of the run;  searched: the keys whose values were drawn. Numbers have four digits.
+    """
+    pairs = [(key, value) for key, _, value in (override.partition("=") for override in overrides) if key in searched]
+    extra = [(key, value) for key, value in pairs if key.replace("/", ".").split(".")[0] not in IN_NAME]
+    return " ".join([run_name(config), *(f"{key}={_four_digits(value)}" for key, value in extra)])
+
+
+def _four_digits(text: str) -> str:
+    try:
+        return f"{float(text):.4g}" if not text.lstrip("-").isdigit() else text
+    except ValueError:
+        return text
 
 
 def names_of(configs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -11,6 +11,10 @@ ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true", "16-true")
 #: the `_target_` of attention=none
 NO_ATTENTION = "torch.nn.Identity"
+SCHEDULES = (
+    "attnlab.schedules.warmup_cosine, attnlab.schedules.multistep, attnlab.schedules.constant, or "
+    "torch.optim.lr_scheduler.NAME"
+)
 #: what a search may minimise: the validation error in percent, and costs; the test images never decide
 OBJECTIVES = ("val/top1_error", "params", "macs", "seconds", "peak_memory")
 
@@ -64,9 +68,13 @@ def _or_null(rule: Rule) -> Rule:
     return lambda value: value is None or test(value), f"{words}, or null"
 
 
-def _named(key: str) -> Rule:
-    words = f"a group with _target_; {key}._target_=NAME changes only that"
+def _named(key: str, names: str) -> Rule:
+    words = f"a group with _target_; {key}._target_=NAME changes only that, NAME as {names}"
     return lambda value: isinstance(value, Mapping) and "_target_" in value, words
+
+
+def _path(names: str) -> Rule:
+    return lambda value: isinstance(value, str) and "." in value, names
 
 
 _seed: Rule = (lambda value: _is_integer(value, 0) and value < 2**32, "an integer from 0 to 4294967295")
@@ -123,10 +131,15 @@ CHECKS: dict[str, Rule] = {
     "recipe.stochastic_depth": _or_null(_share),
     "recipe.early_stopping.patience": _or_null(_integer(1, " (epochs)")),
     "recipe.early_stopping.min_delta": _or_null(_from_zero),
-    "recipe.optimizer": _named("recipe.optimizer"),
-    "recipe.schedule": _named("recipe.schedule"),
+    "recipe.optimizer": _named("recipe.optimizer", "torch.optim.SGD"),
+    "recipe.optimizer._target_": _path("a class, as torch.optim.SGD; recipe.optimizer=NAME takes sgd, adamw or lion"),
+    "recipe.schedule": _named("recipe.schedule", SCHEDULES),
+    "recipe.schedule._target_": _path(SCHEDULES),
     "recipe.optimizer.lr": _above_zero,
-    "recipe.augment": _or_null((lambda value: isinstance(value, Mapping), "a group")),
+    "recipe.augment": (
+        lambda value: value is None or isinstance(value, Mapping),
+        "a group, or null; recipe.augment.policy=trivial sets a key of it, recipe.mixup and cutmix are beside it",
+    ),
     "recipe.augment.flip": _or_null(_boolean),
     "recipe.augment.crop": _or_null(_integer(0, " (pixels)")),
     "recipe.augment.shift": _or_null(_number(lambda value: 0 <= value < 1, "a number from 0 to below 1")),

@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from hydra.utils import get_object
-from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from attnlab.configuration.imported import imported
 from attnlab.configuration.messages import missing, unknown_key, wrong_value
 from attnlab.errors import ConfigError
 
@@ -34,6 +33,13 @@ def _is(found: Any, kind: type) -> bool:
     return inspect.isclass(found) and issubclass(found, kind)
 
 
+def _is_lightning(found: Any, name: str) -> bool:
+    """Whether it is a class below Lightning's `name`. Its own module has imported Lightning; nothing else needs it to
+    build a net, and it takes seconds."""
+    lightning = sys.modules.get("lightning.pytorch")
+    return lightning is not None and _is(found, getattr(lightning, name))
+
+
 def _is_schedule_of_torch(found: Any) -> bool:
     """Whether it is a class of schedules; ReduceLROnPlateau is none here, since it follows a metric."""
     return _is(found, LRScheduler) and not _is(found, ReduceLROnPlateau)
@@ -51,7 +57,7 @@ def _within(module: str, packages: tuple[str, ...]) -> bool:
 #: object of a trusted package is allowed: torch.load and torch.hub.load would run code that a config brings.
 KINDS: dict[str, tuple[Callable[[Any, tuple[str, ...]], bool], str]] = {
     "dataset": (
-        lambda found, own: _is(found, LightningDataModule) and _within(found.__module__, DATASETS + own),
+        lambda found, own: _is_lightning(found, "LightningDataModule") and _within(found.__module__, DATASETS + own),
         f"a dataset of attnlab.data{OR_TRUSTED}",
     ),
     "recipe.optimizer": (lambda found, own: _is(found, Optimizer), "an optimizer class, as torch.optim.SGD"),
@@ -62,7 +68,7 @@ KINDS: dict[str, tuple[Callable[[Any, tuple[str, ...]], bool], str]] = {
 }
 MODULE = (
     lambda found, own: (
-        (_is(found, nn.Module) and not _is(found, LightningModule))
+        (_is(found, nn.Module) and not _is_lightning(found, "LightningModule"))
         or (_function_of(found, ATTENTIONS + own) and not _function_of(found, BUILDERS))
     ),
     f"a network module, or a function of attnlab.attention{OR_TRUSTED}",
@@ -84,10 +90,7 @@ def target(node: Mapping[str, Any], key: str) -> Callable[..., Any]:
         mine = "." in path and top not in sys.stdlib_module_names
         way = f"; if you trust it, set ATTNLAB_TRUST={top} in the environment" if mine else ""
         raise ConfigError(wrong_value(f"{key}._target_", path, f"a name that begins with {names}") + way)
-    try:
-        found = get_object(path)
-    except Exception as error:
-        raise ConfigError(f"cannot import {key}._target_={path}: {str(error).splitlines()[0]}") from error
+    found = imported(path, f"{key}._target_")
     fits, kind = KINDS.get(key, MODULE)
     if not fits(found, own) or not _within(found.__module__, packages):
         raise ConfigError(wrong_value(f"{key}._target_", path, kind))

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from attnlab.configuration.held_out import count_held_out
 from attnlab.configuration.messages import wrong_value
 from attnlab.data.base import ImageData
 from attnlab.data.batches import stratified
@@ -31,23 +32,11 @@ def choose_parts(data: ImageData, images: float, fraction: float | None = None) 
     draw = data.held_out
 
     def held_out(labels: Tensor) -> tuple[Tensor, Tensor]:
-        data.validation["images"] = _count(images, len(labels), data.classes)
+        data.validation["images"] = count_held_out(images, len(labels), data.classes)
         rest, drawn = draw(labels)
         return (rest if fraction is None else _part(rest, labels, fraction, data.seed)), drawn
 
     data.held_out = held_out  # type: ignore[method-assign]
-
-
-def _count(images: float, total: int, classes: int) -> int:
-    """The number of images to hold out of `total`."""
-    count = round(images * total) if isinstance(images, float) else images
-    most = total - classes
-    if count > most or (images and not count):
-        least = "a share of at least one image" if images and not count else f"0 to {most}, or a share, as 0.1"
-        raise ConfigError(
-            f"wrong value recipe.validation.images={images}; allowed is {least}; the training set has {total} images"
-        )
-    return count
 
 
 def _part(rest: Tensor, labels: Tensor, fraction: float, seed: int) -> Tensor:

@@ -34,13 +34,11 @@ def answer_of_table(arguments: Sequence[str]) -> TableReport | None:
 
 
 def answer_of_sweep(configs: Sequence[Mapping[str, Any]], arguments: Sequence[str]) -> TableReport | None:
-    """Print the answer of a plain sweep; None if it has one run, which has printed its own result, or none recorded.
+    """Print the answer of a plain sweep; None if no run is recorded.
 
     configs: of its jobs, checked;  arguments: as typed, without -m.
     """
     by_id = {run_id(config): config for config in configs}
-    if len(by_id) < 2:
-        return None
     output_dir = Path(configs[0]["output_dir"])
     found, left_out = gather(output_dir)
     mine = [record for record in found if record["id"] in by_id]

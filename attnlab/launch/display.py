@@ -41,18 +41,19 @@ def end(jobs: Sequence[Job], n_jobs: int) -> str:
 
 
 class Lines:
-    """Prints a line after each job, for logs."""
+    """Prints a line after each job, for logs. tally: False prints none; a search has lines of its own."""
 
     captures = False  # jobs print to the launcher's stdout themselves
 
-    def __init__(self, jobs: Sequence[Job], n_jobs: int) -> None:
-        self.jobs, self.n_jobs = jobs, n_jobs
+    def __init__(self, jobs: Sequence[Job], n_jobs: int, *, tally: bool = True) -> None:
+        self.jobs, self.n_jobs, self.tally = jobs, n_jobs, tally
 
     def show(self, lines: Sequence[str]) -> None:
         """Nothing: jobs print themselves."""
 
     def ended(self, job: Job) -> None:
-        print(f"sweep: {tally(self.jobs, self.n_jobs)}", flush=True)
+        if self.tally:
+            print(f"sweep: {tally(self.jobs, self.n_jobs)}", flush=True)
 
     def close(self) -> None:
         """Nothing: there are no bars to remove."""

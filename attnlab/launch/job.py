@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,16 +13,16 @@ from typing import Any
 from omegaconf import DictConfig
 
 from attnlab.configuration.compose import Checked
-from attnlab.configuration.run_name import run_name
+from attnlab.configuration.run_name import MOST_LISTED, run_name
 from attnlab.launch.objective import Value
-from attnlab.launch.one_run import print_failure
+from attnlab.launch.one_run import failure_of
 from attnlab.machine import terminal
 from attnlab.machine.processes import INTERRUPTED, STOPS, die_with
 
 BROKEN_PIPE = 128 + signal.SIGPIPE  # exit status of a job whose output nobody reads
 LAST_READS = 64  # reads of an ended job's pipes, at most: far more than a pipe holds
 
-Report = Callable[..., None]  # sends keyword arguments to the launcher: share, rate, value, error
+Report = Callable[..., None]  # sends keyword arguments to the launcher: share, rate, value, error, printed
 
 
 class Pipe:
@@ -146,7 +146,7 @@ class Job:
             code = BROKEN_PIPE
         except Exception as error:
             with suppress(OSError):
-                report(error=print_failure(error, self.title))
+                report(error=failure_of(error))
         finally:  # whatever happens, the job must not go on as a second launcher
             try:
                 sys.stdout.flush()
@@ -182,9 +182,23 @@ class Job:
         elif stopping:
             self.state = "waiting"
         else:
-            self.state, self.printed_reason = "failed", "error" in self._reported
-            self.reason = self._reported.get("error") or _how_it_ended(code)
+            self.state, self.reason = "failed", self._reported.get("error") or _how_it_ended(code)
+            self.printed_reason = self._reported.get("printed", False)
         return printed
+
+
+def reasons_of(jobs: Iterable[Job]) -> list[str]:
+    """A line for each reason why jobs failed, with the job, or with the number of jobs where several failed alike."""
+    alike: dict[str, list[Job]] = {}
+    for job in jobs:
+        alike.setdefault(job.reason, []).append(job)
+    return [f"  {_called(those)}: {reason}" for reason, those in alike.items()]
+
+
+def _called(jobs: Sequence[Job]) -> str:
+    numbers = [f"#{job.number}" for job in jobs]
+    more = [f"and {len(numbers) - MOST_LISTED} more"] if len(numbers) > MOST_LISTED else []
+    return jobs[0].title if len(jobs) == 1 else f"{len(jobs)} jobs ({', '.join([*numbers[:MOST_LISTED], *more])})"
 
 
 def _how_it_ended(code: int) -> str:

@@ -37,12 +37,17 @@ def run_one(
     return value_of(record, values.get("objective"))
 
 
-def print_failure(error: Exception, title: str = "") -> str:
-    """Print a failed run's message to stderr, after its title, and return the message, without secrets.
+def print_failure(error: Exception) -> str:
+    """Print a failed run's message to stderr, and return it, without secrets."""
+    message = failure_of(error)
+    print(f"attnlab: {message}", file=sys.stderr, flush=True)
+    return message
 
-    title: of a job of a sweep, since the lines of several jobs are mixed.
 
-    The traceback precedes the message for errors that attnlab does not expect, and with ATTNLAB_TRACEBACK=1.
+def failure_of(error: Exception) -> str:
+    """A failed run's message, without secrets.
+
+    Prints the traceback of an error that attnlab does not expect, and with ATTNLAB_TRACEBACK=1 of every one.
     """
     expected = isinstance(error, EXPECTED)
     message = hide(explain(error) if expected else f"{type(error).__name__}: {error}")
@@ -50,6 +55,5 @@ def print_failure(error: Exception, title: str = "") -> str:
         time.sleep(FIRST_RANK_TIME)
         message = f"{ranks.name()}: {message}"
     if os.environ.get("ATTNLAB_TRACEBACK") or not expected:
-        print(hide("".join(traceback.format_exception(error))), end="", file=sys.stderr)
-    print(f"attnlab: {f'{title}: ' if title else ''}{message}", file=sys.stderr, flush=True)
+        print(hide("".join(traceback.format_exception(error))), end="", file=sys.stderr, flush=True)
     return message

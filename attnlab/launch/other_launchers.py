@@ -13,11 +13,12 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from attnlab.configuration.compose import Checked, check
+from attnlab.configuration.compose import check
 from attnlab.configuration.groups import LAUNCHER_PACKAGES
 from attnlab.configuration.replaced_nodes import spelled_out
 from attnlab.configuration.resolvers import register_resolvers
 from attnlab.errors import AttnlabError, ConfigError
+from attnlab.launch.job import Job
 from attnlab.launch.objective import Value, value_of
 from attnlab.launch.one_run import print_failure
 from attnlab.launch.plan import Plan
@@ -27,12 +28,13 @@ class OtherLauncher(Launcher):
     """Plans a sweep and submits its jobs to `inner`, a launcher of Hydra's.
 
     name: its name in the group hydra/launcher.  failed: whether a job has failed;  refused: whether a record was;
-    configs: of all jobs, checked.
+    jobs, searched: see AttnlabLauncher.
     """
 
     def __init__(self, inner: Launcher, name: str) -> None:
         self.inner, self.failed, self.refused = inner, False, False
-        self.configs: list[Checked] = []
+        self.jobs: list[Job] = []
+        self.searched: list[str] | None = None
         #: as the user named it: launcher=slurm, or hydra/launcher=basic
         self.title = f"launcher={LAUNCHER_PACKAGES[name][1]}" if name in LAUNCHER_PACKAGES else f"hydra/launcher={name}"
 
@@ -42,7 +44,7 @@ class OtherLauncher(Launcher):
         self.inner.setup(hydra_context=hydra_context, task_function=work, config=config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        plan = Plan(self.context, self.config, job_overrides, initial_job_idx)
+        plan = Plan(self.context, self.config, job_overrides, initial_job_idx, self.searched)
         for job in plan.waiting:
             self._check(job.config)
         if self.config.dry_run:
@@ -52,7 +54,7 @@ class OtherLauncher(Launcher):
             plan.print_summary()
         self.failed |= plan.failed
         self.refused |= bool(plan.refused)
-        self.configs += [job.values for job in plan.jobs]
+        self.jobs += plan.jobs
         return plan.returned()
 
     def _submit(self, plan: Plan, initial_job_idx: int) -> None:

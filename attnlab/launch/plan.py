@@ -12,12 +12,14 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from attnlab.configuration.compose import check
+from attnlab.configuration.held_out import check_held_out
 from attnlab.configuration.identity import run_id
 from attnlab.configuration.replaced_nodes import spelled_out
-from attnlab.configuration.run_name import title_of
+from attnlab.configuration.run_name import title_of, trial_name
 from attnlab.configuration.sweep_arguments import Composed, compose_jobs, left_out
+from attnlab.launch.dry_run import DryRun, note
 from attnlab.launch.expected_time import SOURCE, Estimate
-from attnlab.launch.job import Job
+from attnlab.launch.job import Job, reasons_of
 from attnlab.launch.objective import Value, value_of
 from attnlab.records.provenance import doubts, doubts_and_remedies, read_made_by, recorded_line
 from attnlab.records.record import is_recorded, read_record
@@ -27,13 +29,19 @@ from attnlab.tables.progress import duration
 class Plan:
     """The jobs of one sweep with their states, and the report of how they ended.
 
-    first: the number of the first job.
+    first: the number of the first job.  searched: keys of which a search draws the values; None: it is no search, whose
+    ends are reported here.
 
     Raises ConfigError, before anything runs, for a job whose config cannot be composed or has a wrong value.
     """
 
     def __init__(
-        self, context: HydraContext, config: DictConfig, job_overrides: Sequence[Sequence[str]], first: int = 0
+        self,
+        context: HydraContext,
+        config: DictConfig,
+        job_overrides: Sequence[Sequence[str]],
+        first: int = 0,
+        searched: Sequence[str] | None = None,
     ) -> None:
         setup_globals()
         composed = compose_jobs(
@@ -42,9 +50,14 @@ class Plan:
         self.jobs = [_make_job(number, job) for number, job in enumerate(composed, first)]
         if line := left_out(composed):
             print(line, flush=True)
-        common = set.intersection(*(set(job.overrides) for job in self.jobs)) if len(self.jobs) > 1 else set()
-        for job in self.jobs:
-            job.differs = [override for override in filter_overrides(job.overrides) if override not in common]
+        self.searched = searched
+        if searched is not None:
+            for job in self.jobs:
+                job.differs = trial_name(job.values, job.overrides, searched).split()
+        elif len(self.jobs) > 1:
+            common = set.intersection(*(set(job.overrides) for job in self.jobs))
+            for job in self.jobs:
+                job.differs = [override for override in filter_overrides(job.overrides) if override not in common]
         self._skip_known_runs(dry_run=config.dry_run)
         #: one line for each reason for which recorded runs are neither accepted nor run again
         self.refused = _refusals(self.jobs)
@@ -58,8 +71,8 @@ class Plan:
 
     @property
     def failed(self) -> bool:
-        """Whether a job failed, or its record was refused."""
-        return any(job.state in ("failed", "other code") for job in self.jobs)
+        """Whether a job failed, or would, or its record was refused."""
+        return any(job.state in ("failed", "other code", "would fail") for job in self.jobs)
 
     def _skip_known_runs(self, *, dry_run: bool) -> None:
         """Set the state of jobs that repeat another job or have a record."""
@@ -82,23 +95,30 @@ class Plan:
 
         seconds_of: of expected_time.estimate;  n_jobs: jobs at a time.
         """
+        check = DryRun()
+        for job in self.waiting:
+            if fault := check.fault(job.values):
+                job.state, job.reason = "would fail", fault
         for job in self.jobs:
-            print(f"{'would run' if job.state == 'waiting' else job.state:9} {job.title}")
+            state, more = ("would run", note(job.values)) if job.state == "waiting" else (job.state, "")
+            print(f"{state:9} {job.title}{more}")
         seconds = [seconds_of(job.values) for job in self.waiting]
         known = [each for each in seconds if each is not None]
         time = f", about {duration(sum(known) / n_jobs)} {SOURCE}" if known and len(known) == len(seconds) else ""
-        print(f"dry run: {len(self.jobs)} jobs, {len(self.waiting)} would run{time}")
+        print(f"dry run: {len(self.jobs)} jobs, {len(self.waiting)} would run{time}", flush=True)
+        for line in reasons_of(job for job in self.jobs if job.state == "would fail"):
+            print(f"attnlab: {line.strip()}", file=sys.stderr, flush=True)
 
     def print_summary(self) -> None:
-        """Print the failed and unfinished jobs, when there are any."""
+        """Print the failed and unfinished jobs, when there are any; a search prints those of all its batches itself."""
         for job in self.jobs:  # another launcher may have finished the run meanwhile
             if job.state == "failed" and _is_recorded(job):
                 job.state, job.value = "recorded", _recorded_value(job)
-        failed = [f"  {job.title}: {job.reason}" for job in self.jobs if job.state == "failed"]
+        failed = [job for job in self.jobs if job.state == "failed"]
         left = sum(job.state in ("waiting", "running") for job in self.jobs)
-        if failed or left:
+        if (failed or left) and self.searched is None:
             summary = f"attnlab: {len(failed)} failed, {left} not finished; the same command runs them"
-            print(summary, *failed, sep="\n", file=sys.stderr, flush=True)
+            print(summary, *reasons_of(failed), sep="\n", file=sys.stderr, flush=True)
 
     def returned(self) -> Sequence[JobReturn]:
         """Every job as Hydra's sweepers want it.
@@ -125,6 +145,7 @@ def _make_job(number: int, composed: Composed) -> Job:
     with open_dict(own):
         del own["hydra"]
     values = check(own)
+    check_held_out(values)
     read_made_by(values)  # before the first fork: code that is edited later is noticed, not run
     return Job(number, composed.overrides, config, run_id(values), values)
 

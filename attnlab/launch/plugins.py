@@ -14,7 +14,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from attnlab.configuration.compose import Checked
+from attnlab.launch.job import Job
 
 Plugins.instance()  # executes Hydra's own plugins again, so a BasicSweeper imported before it would be another class
 
@@ -25,12 +25,14 @@ class AttnlabLauncher(Launcher):
     """Runs every job of a sweep in its own process, forked from this one (attnlab.launch.sweep).
 
     n_jobs: jobs at a time; null: as many as the GPUs have place for, or the CPU has cores.  failed: whether a job
-    failed;  refused: whether a record was;  configs: of all jobs, checked.
+    failed;  refused: whether a record was;  jobs: all of them;  searched: keys of which a search draws the values;
+    None: it is no search.
     """
 
     def __init__(self, n_jobs: int | None = None) -> None:
         self.n_jobs, self.failed, self.refused = n_jobs, False, False
-        self.configs: list[Checked] = []
+        self.jobs: list[Job] = []
+        self.searched: list[str] | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what `launch` needs. Jobs call attnlab.launch.one_run, not Hydra's task function."""
@@ -42,7 +44,7 @@ class AttnlabLauncher(Launcher):
         from attnlab.launch.sweep import Sweep
 
         sweep = Sweep(self.config, self.n_jobs)
-        plan = Plan(self.hydra_context, self.config, job_overrides, initial_job_idx)
+        plan = Plan(self.hydra_context, self.config, job_overrides, initial_job_idx, self.searched)
         if self.config.dry_run:
             sharing = sweep.sharing(plan)
             plan.print_jobs(estimate(sharing, sweep.n_jobs), sweep.n_jobs)
@@ -50,7 +52,7 @@ class AttnlabLauncher(Launcher):
             sweep.run(plan)
         self.failed |= plan.failed
         self.refused |= bool(plan.refused)
-        self.configs += [job.values for job in plan.jobs]
+        self.jobs += plan.jobs
         return plan.returned()
 
 
@@ -90,7 +92,8 @@ class AttnlabSweeper(BasicSweeper):
             from attnlab.launch.answer import answer_of_sweep, answer_of_table
             from attnlab.launch.sweep_report import report_to_tracker
 
-            configs = self.launcher.configs  # type: ignore[attr-defined]  # an AttnlabLauncher or an OtherLauncher
+            # An AttnlabLauncher or an OtherLauncher.
+            configs = [job.values for job in self.launcher.jobs]  # type: ignore[attr-defined]
             report = answer_of_table(arguments) if is_table else answer_of_sweep(configs, arguments)
             report_to_tracker(self.config, report)
         if self.launcher.failed:  # type: ignore[attr-defined]

@@ -18,12 +18,15 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from attnlab.configuration.identity import science
 from attnlab.configuration.messages import unknown_choice
 from attnlab.configuration.schema import OBJECTIVES
 from attnlab.configuration.sweep_arguments import of_jobs
 from attnlab.errors import ConfigError
+from attnlab.launch.job import reasons_of
 from attnlab.launch.objective import run_of
-from attnlab.launch.search_space import read_space
+from attnlab.launch.search_results import REASON, REPEATED, RUN, drawn, file_of, result, smallest, write_trials
+from attnlab.launch.search_space import Space, read_space
 
 #: with n_jobs=null; a constant, so that a search is the same on every machine
 TRIALS_AT_A_TIME = 4
@@ -32,7 +35,7 @@ SAMPLERS = {
     "tpe": "TPESampler", "random": "RandomSampler", "nsgaii": "NSGAIISampler", "gp": "GPSampler", "qmc": "QMCSampler",
 }  # fmt: skip
 AT_THE_START = "only validation images and costs decide, no test image"
-AT_THE_END = "the best of many validation errors is too good; compare its values with others on new seeds"
+MOST_DRAWS = 20  # of one trial, while they give points that have failed
 
 
 class SearchSweeper(Sweeper):
@@ -56,6 +59,7 @@ class SearchSweeper(Sweeper):
         self.n_trials, self.at_a_time = n_trials, n_jobs or TRIALS_AT_A_TIME
         self.sampler, self.seed, self.storage, self.study_name = sampler, seed, storage, study_name
         self.job_arguments = list(arguments)
+        self.failed: set[tuple[str, ...]] = set()  # points
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Make the launcher."""
@@ -77,24 +81,33 @@ class SearchSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         """Run the trials, then print the best one, or the Pareto front of several objectives."""
         space = read_space(self.params, [*arguments, *of_jobs(self.job_arguments)])
+        self.launcher.searched = list(space.distributions)
         print(f"search: {self.n_trials} trials, smallest {' and '.join(self.objectives)}; {AT_THE_START}", flush=True)
         study = self._study()
         if self.composed.dry_run:
             trials = [study.ask(space.distributions) for _ in range(min(self.at_a_time, self.n_trials))]
             self.launcher.launch([_overrides(trial, space.fixed) for trial in trials], initial_job_idx=0)
             print(f"dry run: the first {len(trials)} of {self.n_trials} trials; their values decide on the others")
+            if self.launcher.failed:
+                sys.exit(1)
             return
         finished = done = 0
         while done < self.n_trials:
-            trials = [study.ask(space.distributions) for _ in range(min(self.at_a_time, self.n_trials - done))]
+            trials = self._draw(study, space, min(self.at_a_time, self.n_trials - done))
             finished += self._run(study, trials, space.fixed, done)
             done += len(trials)
-            smallest = f"; smallest {self._smallest(study)}" if finished else ""
-            print(f"search: {done} of {self.n_trials} trials, {done - finished} failed{smallest}", flush=True)
+            best = f"; smallest {smallest(study, self.objectives)}" if finished else ""
+            print(f"search: {done} of {self.n_trials} trials, {done - finished} failed{best}", flush=True)
+        path = self._file(space)
+        write_trials(study, self.objectives, path)
+        print(f"all trials: {path}", flush=True)
+        if failed := [job for job in self.launcher.jobs if job.state == "failed"]:
+            heading = f"attnlab: {done - finished} of {done} trials failed; the same command tries them again"
+            print(heading, *reasons_of(failed), sep="\n", file=sys.stderr, flush=True)
         if not finished:
             print(f"attnlab: none of the search's {done} trials finished", file=sys.stderr, flush=True)
             sys.exit(1)
-        print("\n".join(self._result(study)), flush=True)
+        print("\n".join(result(study, self.objectives)), flush=True)
 
     def _study(self) -> Any:
         import optuna
@@ -108,6 +121,24 @@ class SearchSweeper(Sweeper):
             load_if_exists=True,
         )
 
+    def _draw(self, study: Any, space: Space, number: int) -> list[Any]:
+        """The next trials. A point that has failed in this search is drawn again only if MOST_DRAWS draws give no
+        other: Optuna learns nothing from a failure."""
+        from optuna.trial import TrialState
+
+        trials = []
+        for _ in range(number):
+            for _ in range(MOST_DRAWS):
+                trial = study.ask(space.distributions)
+                if tuple(drawn(trial)) not in self.failed:
+                    break
+                trial.set_user_attr(REPEATED, True)
+                study.tell(trial, state=TrialState.FAIL)
+            else:
+                trial = study.ask(space.distributions)
+            trials.append(trial)
+        return trials
+
     def _run(self, study: Any, trials: Sequence[Any], fixed: Sequence[str], first: int) -> int:
         """Run some trials and tell their values; returns how many finished. first: the number of the first one."""
         from optuna.trial import TrialState
@@ -116,48 +147,30 @@ class SearchSweeper(Sweeper):
         if self.launcher.refused:
             sys.exit(1)
         values = [one.return_value for one in returned]
+        reasons = {job.id: job.reason for job in self.launcher.jobs}
         for trial, one, value in zip(trials, returned, values, strict=True):
-            trial.set_user_attr("run", run_of(one))
+            run = run_of(one)
+            trial.set_user_attr(RUN, run)
             if value is None:
+                self.failed.add(tuple(drawn(trial)))
+                trial.set_user_attr(REASON, reasons.get(run, ""))
                 study.tell(trial, state=TrialState.FAIL)
             else:
                 study.tell(trial, value)
         return sum(value is not None for value in values)
 
-    def _smallest(self, study: Any) -> str:
-        columns = zip(*(trial.values for trial in study.trials if trial.values), strict=True)
-        pairs = zip(self.objectives, columns, strict=True)
-        return ", ".join(f"{objective} {_text(min(column))}" for objective, column in pairs)
-
-    def _result(self, study: Any) -> list[str]:
-        """The lines at the end, of which the first names a file with all trials."""
-        name = self.composed.hydra.runtime.choices["hparams"]
-        path = Path(self.composed.output_dir) / "tables" / f"search_{name}.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        study.trials_dataframe(("number", "state", "value", "params", "user_attrs")).to_csv(path, index=False)
-        trials = f"all trials: {path}"
-        if len(self.objectives) == 1:
-            return [trials, f"best: {self._line(study.best_trial)}", AT_THE_END]
-        front = sorted(study.best_trials, key=lambda trial: trial.values)
-        lines = dict.fromkeys(f"  {self._line(trial)}" for trial in front)  # trials may repeat a run
-        return [trials, f"Pareto front of {' and '.join(self.objectives)}: {len(lines)} runs", *lines, AT_THE_END]
-
-    def _line(self, trial: Any) -> str:
-        """`val/top1_error 12.3, macs 4,000,000: run 0123456789ab, recipe.optimizer.lr=0.1`."""
-        measured = zip(self.objectives, trial.values, strict=True)
-        texts = ", ".join(f"{objective} {_text(value)}" for objective, value in measured)
-        return f"{texts}: run {trial.user_attrs.get('run')}, {' '.join(_drawn(trial))}"
-
-
-def _drawn(trial: Any) -> list[str]:
-    """The overrides that Optuna has drawn for a trial."""
-    return [f"{key}={value}" for key, value in trial.params.items()]
+    def _file(self, space: Space) -> Path:
+        """The file of this search; another search has another one, and more trials of this one have the same."""
+        config = self.composed
+        of_runs = science(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
+        distributions = {key: str(item) for key, item in space.distributions.items()}
+        fixed = {
+            "objectives": self.objectives, "space": distributions, "runs": of_runs,
+            "arguments": of_jobs(self.job_arguments), "sampler": [self.sampler, self.seed, self.at_a_time],
+        }  # fmt: skip
+        return file_of(config.output_dir, config.hydra.runtime.choices["hparams"], fixed)
 
 
 def _overrides(trial: Any, fixed: Sequence[str]) -> list[str]:
     """All overrides of a trial's run. hydra.mode: the further ranks of a DDP job repeat them, and are no search."""
-    return [*_drawn(trial), *fixed, "hydra.mode=RUN"]
-
-
-def _text(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) else f"{value:.6g}"
+    return [*drawn(trial), *fixed, "hydra.mode=RUN"]

@@ -83,7 +83,7 @@ class Sweep:
         waiting = plan.waiting
         if self.given_n_jobs is None:  # fewer jobs than places: each job gets more cores
             self.n_jobs = max(1, min(self.n_jobs, len(waiting)))
-            if len(waiting) > 1:
+            if len(waiting) > 1 and plan.searched is None:
                 print(f"sweep: {self.n_jobs} of {len(waiting)} jobs at a time", flush=True)
         if waiting:
             import attnlab.training.train  # noqa: F401  every job inherits the imports of torch and lightning
@@ -91,8 +91,14 @@ class Sweep:
             import_all(job.values)
         if any(job.values["tracker"].get("kind") == "wandb" for job in waiting):
             import wandb  # noqa: F401  hundreds of modules, which every job would import again
-        self.display: Bars | Lines = (Bars if sys.stdout.isatty() else Lines)(plan.jobs, self.n_jobs)
+        self.display: Bars | Lines = (
+            Bars(plan.jobs, self.n_jobs)
+            if sys.stdout.isatty()
+            else Lines(plan.jobs, self.n_jobs, tally=plan.searched is None)
+        )
         self.running: dict[int, Job] = {}
+        self.searched = plan.searched
+        self.printed_reasons: set[str] = set()  # one message of several jobs is printed once
         previous = signal.signal(signal.SIGTERM, raise_interrupt)
         try:
             while waiting or self.running:
@@ -140,17 +146,24 @@ class Sweep:
         shared = {"n_jobs": self.n_jobs, "runs_per_gpu": self.runs_per_gpu}
         values = Checked(job.values | shared | {"machine": job.values["machine"] | share})
         overrides = typed(HydraConfig.get().overrides.task)
+        if self.searched is not None:  # the others are those of the search
+            overrides = [each for each in overrides if each.partition("=")[0] in self.searched]
         on_progress = (lambda done, rate: report(share=done, rate=rate)) if self.display.captures else None
         with gpus.held(gpus.wanted(values["machine"]), values["runs_per_gpu"]):
             return run_one(
-                values, overrides, on_progress=on_progress, on_lost_rank=lambda reason: report(error=reason),
-                name=" ".join(job.differs) or None,
+                values, overrides, on_progress=on_progress, name=" ".join(job.differs) or None,
+                on_lost_rank=lambda reason: report(error=reason, printed=True),
             )  # fmt: skip
 
     def _ended(self, job: Job, status: int) -> None:
         self.display.show(job.end(status, stopping=self.stopping))
-        if job.state == "failed" and not job.printed_reason:
-            print(f"attnlab: {job.title}: {job.reason}", file=sys.stderr, flush=True)
+        if job.state == "failed" and not job.printed_reason and job.reason not in self.printed_reasons:
+            self.printed_reasons.add(job.reason)
+            line = f"attnlab: {job.title}: {job.reason}"
+            if self.display.captures and sys.stderr.isatty():
+                self.display.show([line])  # above the bars
+            else:
+                print(line, file=sys.stderr, flush=True)
         if job.state != "waiting":
             self.display.ended(job)
 

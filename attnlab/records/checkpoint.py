@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from attnlab.errors import ConfigError
 from attnlab.records.atomic import atomic_write
@@ -18,16 +17,6 @@ from attnlab.records.atomic import atomic_write
 SCORE = "val/top1_error"
 #: what best.ckpt leaves out: only training needs it
 TRAINING_STATE = ("optimizer_states", "lr_schedulers", "callbacks", "current_model_state", "averaging_state")
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """A Lightning checkpoint plugin that writes atomically (attnlab.records.atomic) and adds the id of the run."""
-
-    def __init__(self, run: str) -> None:
-        self.run = run
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        save(checkpoint | {"run": self.run}, Path(path))
 
 
 def save(checkpoint: dict[str, Any], path: Path) -> None:

@@ -9,7 +9,7 @@ from attnlab.configuration.messages import unknown_choice
 from attnlab.configuration.names import name_of
 from attnlab.configuration.run_name import names_of
 from attnlab.errors import ConfigError
-from attnlab.records.run_state import RunState, run_states
+from attnlab.records.run_state import STATES, RunState, run_states
 from attnlab.tables.selection import select
 
 
@@ -30,24 +30,30 @@ SORTS: dict[str, Callable[[ListedRun], Any]] = {
 }
 
 
-def list_runs(output_dir: Path, filters: Sequence[str], sort: str = "date") -> tuple[list[ListedRun], list[str]]:
+def list_runs(
+    output_dir: Path, filters: Sequence[str], sort: str = "date", state: str | None = None
+) -> tuple[list[ListedRun], list[str]]:
     """(the runs below output_dir that have the values of `filters`, in order; lines about what is mixed among them).
 
-    filters: as of record_filter.py.  sort: a key of SORTS, the smallest or oldest first.
-    Raises ConfigError if no run is left, for an unknown order, and for values that cannot select runs.
+    filters: as of record_filter.py.  sort: a key of SORTS, the smallest or oldest first.  state: one of STATES; None:
+    all. Raises ConfigError if no run is left, for an unknown order or state, and for values that cannot select runs.
     """
     if sort not in SORTS:
         raise ConfigError(unknown_choice("sort", sort, SORTS))
-    states = run_states(output_dir)
-    known = {state.id: {"id": state.id, "config": dict(state.config)} for state in states if state.config is not None}
+    if state is not None and state not in STATES:
+        raise ConfigError(unknown_choice("state", state, STATES))
+    states = [each for each in run_states(output_dir) if state in (None, each.state)]
+    if not states and state is not None:
+        raise ConfigError(f"output_dir={output_dir}: holds no run with state={state}")
+    known = {each.id: {"id": each.id, "config": dict(each.config)} for each in states if each.config is not None}
     chosen, notes, reason = select(list(known.values()), filters)
     kept = {record["id"] for record in chosen}
-    states = [state for state in states if state.id in kept or (state.config is None and not filters)]
+    states = [each for each in states if each.id in kept or (each.config is None and not filters)]
     if not states:
         why = f" that these values select: {reason}" if filters else ""
         raise ConfigError(f"output_dir={output_dir}: holds no run{why}")
-    names = iter(names_of([state.config for state in states if state.config is not None]))
-    runs = [ListedRun(next(names) if state.config is not None else "", state) for state in states]
+    names = iter(names_of([each.config for each in states if each.config is not None]))
+    runs = [ListedRun(next(names) if each.config is not None else "", each) for each in states]
     return sorted(runs, key=SORTS[sort]), notes
 
 

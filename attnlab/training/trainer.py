@@ -13,7 +13,7 @@ from attnlab.configuration.identity import cell
 from attnlab.machine import hardware
 from attnlab.machine.compiler import compile_turn
 from attnlab.machine.graphs import Graphs
-from attnlab.records.checkpoint import AtomicCheckpointIO
+from attnlab.training.checkpoint_io import AtomicCheckpointIO
 from attnlab.training.chunk_classifier import ChunkClassifier
 from attnlab.training.classifier import Classifier
 from attnlab.training.ddp import DDP, RankWatch

@@ -1,5 +1,6 @@
 """Composition: every yaml composes, aliases are one science, bad input gives one message."""
 
+import re
 import resource
 import subprocess
 import sys
@@ -9,12 +10,14 @@ from omegaconf import OmegaConf
 from warm import warm
 
 import attnlab
+from attnlab import schedules
 from attnlab.configuration import removed
 from attnlab.configuration.compose import check, compose_file, plain
 from attnlab.configuration.groups import CONF, choices
 from attnlab.configuration.identity import cell, run_id, science
 from attnlab.configuration.messages import unknown_choice
 from attnlab.configuration.names import name_of, read_choice
+from attnlab.configuration.schema import SCHEDULES
 from attnlab.errors import ConfigError
 
 GROUPS = {path.parent.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml")} - {"."}
@@ -156,7 +159,36 @@ def test_every_attention_yaml_is_named_by_itself_or_something_shorter():
 
 
 BAD = [
-    (["attention=sse"], r"^unknown choice attention=sse; did you mean se\? allowed are a2, gc, se, .*, triplet, "),
+    (
+        ["attention=sse"],
+        r"^unknown choice attention=sse; did you mean se\? allowed are se, sk, ese, ise, .* and \d\d more; ",
+    ),
+    (
+        ["attention=SE"],
+        r"^unknown choice attention=SE; did you mean se\? allowed are se, sk, .* and \d\d more; python -m ",
+    ),
+    (
+        ["dataset=CIFAR10"],
+        r"^unknown choice dataset=CIFAR10; did you mean cifar10\? allowed are svhn, folder, cifar10, ",
+    ),
+    (
+        ["attention=se", "attention.mask=ignore"],
+        r"^wrong value attention\.mask=ignore; did you mean attention/mask=ignore\?$",
+    ),
+    (
+        ["attention=se", "attention.mask=ignroe"],
+        r"=ignroe; did you mean ignore\? allowed is attention/mask=NAME, of attend, ",
+    ),
+    (
+        ["recipe.augment=mixup"],
+        r"^wrong value recipe\.augment=mixup; allowed is a group, or null; .*recipe\.mixup and ",
+    ),
+    (["recipe.early_stopping=5"], r"with patience, min_delta; recipe\.early_stopping\.patience=\.\.\. sets one$"),
+    (
+        ["recipe.schedule._target_=cosine"],
+        r"^wrong value recipe\.schedule\._target_=cosine; allowed is attnlab\.schedules",
+    ),
+    (["recipe.optimizer._target_=SGD"], r"allowed is a class, as torch\.optim\.SGD; recipe\.optimizer=NAME takes "),
     (
         ["model=resnet21"],
         r"^unknown choice model=resnet21; did you mean resnet20\? allowed are own, timm, .*densenet40, ",
@@ -376,3 +408,8 @@ def test_the_sweep_flag_may_stand_anywhere():
         outs.append(done.stdout)
     assert outs[0] == outs[1] == outs[2]
     assert "dry run: 2 jobs" in outs[0]
+
+
+def test_the_message_about_schedules_names_them_all():
+    own = {name for name, found in vars(schedules).items() if getattr(found, "__module__", "") == schedules.__name__}
+    assert set(re.findall(r"attnlab\.schedules\.(\w+)", SCHEDULES)) == own

@@ -45,12 +45,17 @@ def jobs(*overrides, seeds):
             for one in ("attention=none", "attention=se") for seed in seeds]  # fmt: skip
 
 
-def test_one_run_and_no_record_have_no_answer(tmp_path, capsys):
+def test_no_record_has_no_answer_and_one_run_has_its_row(tmp_path, capsys):
     configs = jobs(f"output_dir={tmp_path}", seeds=[0])
-    answer_of_sweep(configs[:1], [])
     answer_of_sweep(configs, [])
     assert capsys.readouterr().out == ""
     assert not (tmp_path / "tables").exists()
+    write(tmp_path, of_config(configs[1], 20.0))
+    answer_of_sweep(configs[1:], ["attention=se", "seed=0"])
+    printed = capsys.readouterr().out
+    assert "20.00" in printed
+    assert "page: " in printed
+    assert "next: python -m attnlab.run -m attention=se seed=0,1,2,3,4 " in printed
 
 
 def test_the_answer_is_of_this_sweep_only(tmp_path, capsys):

@@ -158,7 +158,7 @@ def test_a_failed_trial_counts_as_failed_and_several_objectives_give_their_front
     front = {
         run for (e, m), run in points.items() if not any(a <= e and b <= m and (a, b) != (e, m) for a, b in points)
     }
-    assert f"Pareto front of val/top1_error and macs: {len(front)} runs\n" in out
+    assert f"Pareto front of val/top1_error and macs: {len(front)} run{'s' * (len(front) > 1)}\n" in out
     assert sorted(re.findall(r"^  val/top1_error \S+, macs [\d,]+: run (\w+), ", out, re.MULTILINE)) == sorted(front)
 
 

@@ -110,6 +110,8 @@ def test_dry_run_lists_and_ends(tiny):
     assert "dry run: 3 jobs, 1 would run" in out
     states = [line.split()[0] for line in out.splitlines() if "#" in line]
     assert states == ["would", "recorded", "double"]
+    code, out, err = finish(*tiny, "attention=se", "attention.place=before,pre", "seed=0,1", "dry_run=true")
+    assert (code, out.count("would fail #"), err.count("wrong value attention.place=before;")) == (1, 2, 1)
     code, out, _ = finish(*tiny, "seed=1,1")
     assert "the same run as #0, trained once" in out
     assert len(attnlab.load_results(folder(tiny).parent)) == 1
@@ -120,6 +122,8 @@ def test_a_bad_choice_stops_the_sweep_before_it_starts(tiny):
     assert code == 1
     assert "unknown choice attention=sse; did you mean se? allowed are" in err
     assert "starts" not in out
+    code, out, err = finish(*tiny, "seed=0,1", "recipe.validation.images=400")
+    assert (code, out, len(err.splitlines())) == (1, "", 1)
     code, _, err = finish(*tiny, "seed=0,null")
     assert code == 1
     assert "wrong value seed=null; allowed is an integer from 0" in err
@@ -180,7 +184,7 @@ def test_a_job_never_goes_on_as_a_second_launcher(tiny):
 def test_an_error_before_the_task_is_told(tiny):
     code, _, err = finish(*tiny, "attention=se", "seed=0,1", "machine.accelerator=gpu", "n_jobs=2")
     assert code == 1
-    assert err.count("machine.accelerator=gpu: torch sees no GPU here") == 4
+    assert err.count("machine.accelerator=gpu: torch sees no GPU here") == 2  # at once, and at the end
 
 
 @pytest.mark.slow

@@ -53,6 +53,8 @@ def test_the_selection(outputs):
     assert attentions(where, "attention=se") == ["se"]
     assert attentions(where, "attention=se", "seed=0", "recipe=quick") == ["se"]
     assert attentions(where, "seed=0") == ["none", "se", "cbam"]  # not one whose config is not known
+    assert attentions(where, "state=failed") == [""]
+    assert attentions(where, "state=finished", "attention=se") == ["se"]
 
 
 @pytest.mark.parametrize(
@@ -64,6 +66,8 @@ def test_the_selection(outputs):
         ),
         ("sort=size", r"^unknown choice sort=size; .*allowed are date, name, time, error, state$"),
         ("format=json", r"^unknown choice format=json; allowed are csv, table$"),
+        ("state=broken", r"^unknown choice state=broken; allowed are failed, running, finished, interrupted$"),
+        ("state=running", r"^output_dir=.*: holds no run with state=running$"),
         ("last", r"^wrong argument last; allowed is KEY=VALUE, as attention=se$"),
         ("recipe.epoch=3", r"^unknown key recipe\.epoch; did you mean recipe\.epochs\?"),
         ("machine.threads=1", r"^machine\.threads: cannot select records"),
