@@ -7,19 +7,23 @@ from attnlab.configuration.digest import canonical
 from attnlab.configuration.identity import SECTIONS
 from attnlab.configuration.keys import leaves
 from attnlab.configuration.names import name_of
-from attnlab.configuration.run_name import run_name
 
 
 def named(words: Sequence[str], configs: Sequence[Mapping[str, Any]]) -> list[int]:
     """The numbers of the configs that a printed name, in words, fits.
 
-    A name fits a config that has all its words. Of several such configs, those count whose whole name it has: `se`
+    A name fits a config that has all its words. Of several such configs, those count whose parts it names in full: `se`
     fits `se reduction=8` only where there is no plain `se`.
     """
     wanted = {_rounded(word) for word in words}
     fitting = [number for number, config in enumerate(configs) if wanted <= _words(config)]
-    exact = [number for number in fitting if {_rounded(word) for word in run_name(configs[number]).split()} <= wanted]
-    return exact or fitting
+    return [number for number in fitting if _in_full(configs[number], wanted)] or fitting
+
+
+def _in_full(config: Mapping[str, Any], wanted: set[str]) -> bool:
+    """Whether the words have all that the config changes in the attention and the model that they name."""
+    parts = [name_of(part, config[part], config).split() for part in ("attention", "model")]
+    return all({_rounded(word) for word in part} <= wanted for part in parts if part[0] in wanted)
 
 
 def _words(config: Mapping[str, Any]) -> set[str]:
