@@ -169,7 +169,7 @@ def test_a_sweep_runs_is_skipped_and_reports(tiny):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["attention=sse"], "attnlab: unknown choice attention=sse; did you mean se? allowed are a2"),
+        (["attention=sse"], "attnlab: unknown choice attention=sse; did you mean se? allowed are se, sk, ese"),
         (["recipe=null"], "attnlab: unknown choice recipe=null; allowed are quick, he2016, hu2018"),
         (
             ["attention=se", "attention.reduction=64"],

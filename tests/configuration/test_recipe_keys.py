@@ -47,7 +47,7 @@ def test_an_older_config_is_the_same_run(recipe):
         ("recipe.mixop=0.2", r"^unknown key recipe\.mixop; did you mean recipe\.mixup\? allowed are"),
         (
             "recipe.early_stopping=3",
-            r"^wrong value recipe\.early_stopping=3; allowed is a group with patience, min_delta$",
+            r"^wrong value recipe\.early_stopping=3; allowed is a group with patience, min_delta; ",
         ),
         (
             "recipe.weight_averaging=ema",
