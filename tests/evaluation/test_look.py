@@ -83,7 +83,7 @@ def test_a_table_shows_its_maps(tmp_path):
     assert sum(path.name == "maps.png" for path in paths) == 2
     _, written, _ = report_table(arguments)
     text = next(path for path in written if path.suffix == ".html").read_text()
-    assert text.count("data:image/png;base64,") == 1
+    assert text.count("data:image/png;base64,") == 2  # for light and for dark pages
     assert "demo_part_maps.png" in next(path for path in written if path.suffix == ".md").read_text()
 
 

@@ -15,6 +15,7 @@ from attnlab.records.conflicts import conflict
 from attnlab.records.provenance import append_stretch, changed_settings
 from attnlab.tables.record_groups import tabulate
 from attnlab.tables.table_page import table_page
+from attnlab.training import checkpoint_io
 from attnlab.training.checkpointing import Best
 
 
@@ -38,7 +39,7 @@ class Killed(BaseException):
 
 def killed(monkeypatch, kind, number, overrides):
     """Train until the number-th last.ckpt was written, or the number-th best.ckpt is to be written, and no further."""
-    original, count = checkpoint.save, [0]
+    original, count = checkpoint_io.save, [0]
 
     def save(content, path):
         mine = path.name == f"{kind}.ckpt"
@@ -50,7 +51,7 @@ def killed(monkeypatch, kind, number, overrides):
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save", save)
+        patch.setattr(checkpoint_io, "save", save)
         with pytest.raises(Killed):
             train(*overrides)
 
