@@ -26,9 +26,12 @@ $(READY): pyproject.toml requirements.lock
 
 demo: $(READY)  ## train none, se, ise, cbam, icbam with 3 seeds, judge where they look, print the table
 	@$(BIN)/python -m attnlab.run table=demo
+	@$(MAKE) --silent outputs/tables/demo_maps.png
+	@$(BIN)/python -m attnlab.report table=demo source=outputs notes=false
+
+outputs/tables/demo_maps.png: $(wildcard outputs/*/result.json)  # once for the same runs
 	@$(BIN)/python -m attnlab.judge table=demo parts=localisation,health images=200
 	@$(BIN)/python -m attnlab.look table=demo images=8 > /dev/null
-	@$(BIN)/python -m attnlab.report table=demo source=outputs notes=false
 
 test: $(READY)  ## run the tests, but for the slow ones
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow"
