@@ -20,7 +20,7 @@ from attnlab.tables.metric_names import metric_name
 from attnlab.tables.noise_floor import NoiseFloor
 from attnlab.tables.number_text import DASH, mean_and_interval
 from attnlab.tables.provenance_notes import made_on
-from attnlab.tables.style import BAND, BLUE, GREY, INK, STYLE, plt
+from attnlab.tables.style import BAND, BLUE, GREY, INK, LINE, STYLE, plt
 from attnlab.tables.write import compare_table
 
 HERE = Path(__file__).parent
@@ -153,15 +153,18 @@ def draw_latency(tables: Iterable[Comparison], path: Path) -> None:
                 points.append((latency.median, error, result.cell.row, result.runs.sd(result.metric), bare))
                 plain += [(latency.median, error)] * bare
             axis.plot(*zip(*sorted(plain), strict=True), color=GREY, lw=1.1, ls=(0, (4, 3)), zorder=1)
-            gap = 0.045 * (max(point[1] for point in points) - min(point[1] for point in points))
-            above = float("-inf")  # the height of the label below, so that labels do not cover each other
+            heights = [point[1] for point in points]
+            gap, placed = 0.045 * (max(heights) - min(heights)), []  # of the labels, which shall not cover each other
             for x, y, row, sd, bare in sorted(points, key=lambda point: point[1]):
                 colour = GREY if bare else INK
-                above = max(y, above + gap)
                 axis.errorbar(x, y, yerr=sd, fmt="o", color=colour, markersize=5, lw=1, capsize=2)
+                beside = [height for other, height in placed if abs(other - x) < 0.15]
+                height = max([y, *(height + gap for height in beside)])
+                placed.append((x, height))
                 axis.annotate(
-                    row, (x, above), (7, 0), textcoords="offset points", fontsize=8.5, color=colour, va="center"
-                )
+                    row, (x, y), (x + 0.06, height), fontsize=8.5, color=colour, va="center",
+                    arrowprops={"arrowstyle": "-", "color": LINE, "shrinkB": 3} if height > y + gap / 2 else None,
+                )  # fmt: skip
             axis.margins(x=0.2)
             axis.grid()
             axis.set_axisbelow(True)
