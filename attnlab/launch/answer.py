@@ -28,9 +28,13 @@ EFFECT = 0.5
 def answer_of_table(arguments: Sequence[str]) -> TableReport | None:
     """Print the answer of a declared table, of which runs may be missing; None if none is recorded.
 
-    arguments: of `run table=NAME`.
+    arguments: of `run table=NAME`. The records are those of output_dir alone, where all runs of the command are; those
+    in ./results may come from another machine.
     """
-    return _print(compare_table(arguments), output_dir_of(arguments), arguments)
+    output_dir = output_dir_of(arguments)
+    if not output_dir.is_dir():
+        return None
+    return _print(compare_table([*arguments, f"source={output_dir}"]), output_dir, arguments)
 
 
 def answer_of_sweep(configs: Sequence[Mapping[str, Any]], arguments: Sequence[str]) -> TableReport | None:

@@ -8,7 +8,7 @@ from warm import warm
 
 import attnlab
 from attnlab.configuration.compose import check
-from attnlab.launch.answer import answer_of_sweep, next_command
+from attnlab.launch.answer import answer_of_sweep, answer_of_table, next_command
 from attnlab.tables.comparison import compare
 from attnlab.tables.grid import read_grid
 from attnlab.tables.undeclared import grid_of
@@ -56,6 +56,23 @@ def test_no_record_has_no_answer_and_one_run_has_its_row(tmp_path, capsys):
     assert "20.00" in printed
     assert "page: " in printed
     assert "next: python -m attnlab.run -m attention=se seed=0,1,2,3,4 " in printed
+
+
+def test_the_answer_of_a_table_is_of_its_own_folder(tmp_path, monkeypatch, capsys):
+    """./results holds the same runs from another machine, with other errors."""
+    monkeypatch.chdir(tmp_path)
+    arguments = ["table=demo", "attention=none,se", "seed=0,1", "output_dir=outputs"]
+    assert answer_of_table(arguments) is None
+    for cell in read_grid(arguments).cells:
+        for seed in (0, 1):
+            config = dict(cell.config) | {"seed": seed}
+            write(tmp_path / "outputs", of_config(config, 20.0 + seed))
+            write(tmp_path / "results" / "demo", of_config(config, 30.0 + seed))
+    answer_of_table(arguments)
+    printed = capsys.readouterr().out
+    assert "20.50 ± 0.71" in printed
+    assert "30.50" not in printed
+    assert "Left out" not in printed
 
 
 def test_the_answer_is_of_this_sweep_only(tmp_path, capsys):
