@@ -48,7 +48,7 @@ def print_runs(runs: Sequence[ListedRun]) -> None:
         date = f"{state.date:%Y-%m-%d %H:%M}" if wide else f"{state.date:%Y-%m-%d}"
         texts = (state.id[:digits], name or DASH, state.text, number(state.error), time, date)
         drawn.add_row(*(Text(text) for text in texts))
-    console = Console(width=width or UNLIMITED)
+    console = _console(UNLIMITED)
     console.print(drawn)
     for run in runs:
         if run.state.state == FAILED:
@@ -63,7 +63,7 @@ def digits_of(ids: Sequence[str]) -> int:
 
 def _console(width: int) -> Console:
     """A console as wide as the terminal; `width` columns where the output goes to a file or a pipe."""
-    return Console(width=terminal.width() or width)
+    return Console(width=terminal.width() or width, height=25)  # without a height, rich takes 80 columns if TERM=dumb
 
 
 def print_line(text: str) -> None:
@@ -81,7 +81,7 @@ def print_section(section: Section, words: Collection[str] = ()) -> None:
         drawn.add_column(Text(name), justify="left" if left else "right", width=width, overflow="fold")
     for row in found.section.rows:
         drawn.add_row(*(Text(cell, style="bold" if isinstance(cell, Bold) else "") for cell in row))
-    Console(width=terminal.width() or UNLIMITED).print(drawn)
+    _console(UNLIMITED).print(drawn)
     if found.left_out:
         text = f"No place in {terminal.width()} columns, but in the files: {', '.join(found.left_out)}."
         _console(160).print(Text(text, style="dim"))

@@ -6,7 +6,7 @@ import synthetic
 from attnlab.report import report
 from attnlab.tables.fitted import fitted
 from attnlab.tables.page import Bold, Page, Section
-from attnlab.tables.terminal import print_page
+from attnlab.tables.terminal import print_page, print_section
 
 HEADER = ["", "top-1 error %", "n", "minus none [95 %]", "verdict", "params"]
 ROWS = [
@@ -83,6 +83,18 @@ def test_a_page_names_the_columns_that_it_leaves_out(columns, capsys, monkeypatc
     assert "10.22 ± 0.20" in text
     shown, left_out = ("270.81 k" in text), (f"No place in {columns} columns, but in the files: " in text)
     assert shown != left_out
+
+
+def test_a_dumb_terminal_is_as_wide_as_it_says(capsys, monkeypatch):
+    """In notebooks and editors TERM is dumb, where rich takes 80 columns for any width; numbers were cut then."""
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # what makes rich believe in a terminal
+    monkeypatch.setenv("COLUMNS", "110")
+    numbers = [f"{number}.25" for number in range(100, 113)]
+    print_section(Section("", ["row", *(f"column {i}" for i in range(13))], [["first", *numbers]]))
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) > 80
+    assert all(number in printed for number in numbers[:8])
 
 
 def test_the_overview_at_80_columns_and_in_a_file(tmp_path, capsys, monkeypatch):
