@@ -82,10 +82,10 @@ def test_it_runs_and_writes_nothing_into_the_checkout(name, tmp_path):
     before = files(lab)
     ended = subprocess.run(
         [
-            sys.executable, "-m", "pytest", "--nbmake", "--nbmake-timeout=240", "-p", "no:cacheprovider",
+            sys.executable, "-m", "pytest", "--nbmake", "--nbmake-timeout=500", "-p", "no:cacheprovider",
             "--rootdir", str(lab), str(lab / "notebooks" / f"{name}.ipynb"),
         ],
-        cwd=lab, capture_output=True, text=True, timeout=600,
+        cwd=lab, capture_output=True, text=True, timeout=1200,
         env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         | {"PYTHONPATH": str(lab), "IPYTHONDIR": str(profile.parent)},
     )  # fmt: skip
