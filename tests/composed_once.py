@@ -41,6 +41,13 @@ def share():
     hydra_compose.compose = _compose_once(hydra_compose.compose)
 
 
+def read_all():
+    """Read every file of conf/, for the processes that are forked from this one."""
+    source = SourcesRegistry.instance().resolve("file")("main", f"file://{CONF}")
+    for path in sorted(CONF.rglob("*.yaml")):
+        source.load_config(path.relative_to(CONF).with_suffix("").as_posix())
+
+
 def _state():
     """Of what a composition reads: the files of conf/ with their times, and how much the ConfigStore holds."""
     files = tuple(entry for folder in folders() for entry in _files(str(folder)))

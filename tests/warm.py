@@ -1,8 +1,8 @@
 """`warm([sys.executable, "-m", "attnlab.run", ...])`: subprocess.run without the ten seconds that imports take.
 
-The command runs in a process forked from a server that has imported torch and Lightning and done nothing else, as jobs
-of a sweep are; arguments, environment, exit status, output, folder and session are its own. With ATTNLAB_COLD=1 each is
-a Python of its own. What a test sends signals to, or times, is started cold.
+The command runs in a process forked from a server that has imported what commands import and has read the files of
+conf/ (composed_once.py), as jobs of a sweep are; arguments, environment, exit status, output, folder and session are
+its own. With ATTNLAB_COLD=1 each is a Python of its own. What a test sends signals to, or times, is started cold.
 """
 
 import atexit
@@ -47,8 +47,16 @@ def warm(command, env=None, timeout=400):
 
 
 def _serve():
+    import composed_once
+    import statsmodels.stats.multitest
+    import statsmodels.stats.weightstats  # noqa: F401
+
+    import attnlab.evaluation.suite
+    import attnlab.tables.figures
     import attnlab.training.train  # noqa: F401
 
+    composed_once.share()
+    composed_once.read_all()
     for line in sys.stdin:
         pid = os.fork()
         if not pid:
