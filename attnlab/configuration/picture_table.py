@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from attnlab.configuration.image_tree import MOST_READ
 from attnlab.configuration.secrets import hide
 from attnlab.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import numpy as np  # takes a sixth of the time of `attnlab.run --help`, which imports this module
 
 TEST = ("test", "validation", "valid", "val")  # splits that may be the test set, in this order
 KEYS = ("root", "name", "subset", "revision", "train_split", "test_split", "image_column", "label_column")
@@ -29,7 +30,7 @@ class Table:
 
     split: str
     rows: Any
-    labels: np.ndarray
+    labels: "np.ndarray"
     names: tuple[str, ...] | None
 
     def encoded(self, number: int) -> bytes:
@@ -176,7 +177,7 @@ def _table(splits: Mapping[str, Any], key: str, split: str, image: str | None, l
         raise DataError(f"dataset.image_column={image}: {missing} rows of split {split} have no picture")
     labels = rows.select_columns(label).with_format("arrow")[:].column(0).fill_null(-1).to_numpy()
     names = tuple(kinds[label].names) if label in classes else None
-    return Table(split, encoded, labels.astype(np.int64), names)
+    return Table(split, encoded, labels.astype("int64"), names)
 
 
 def _column(key: str, what: str, wanted: str | None, found: list[str]) -> str:
