@@ -35,6 +35,7 @@ RUNS = {
     "model": "resnet20", "dataset": "cluttered_digits", "recipe": "modern", "recipe.batch_size": "128",
     "recipe.validation.images": "1000", "tracker": "csv", "machine.graph": "true", "force": "true",
 }  # fmt: skip
+REHEARSAL = "machine=cpu model=resnet8 steps=4 runs=2 parts=correct,alone,together"
 AHEAD_SECONDS = 60.0  # that compiling may take longer than the checks
 BATCHES = (96, 256)  # of ResNet-50
 
@@ -74,7 +75,7 @@ class GpuBench:
 
     def _check(self, name: str, check: Callable[[], Check]) -> Check:
         if self.clock.left < 0:
-            return Check(name, False, "not run: out of time")
+            return Check(name, None, "not run: out of time")
         try:
             with self.log.open("a") as log, redirect_stdout(log):
                 return check()
@@ -167,7 +168,9 @@ class GpuBench:
 
 
 def gpu(options: BenchOptions) -> dict[str, Any]:
-    """All checks and bars, as JSON data."""
+    """All checks and bars, as JSON data. Raises ConfigError without a GPU, unless machine= chooses another device."""
+    if not torch.cuda.is_available() and not any(key.startswith("machine") for key in options.overrides):
+        raise ConfigError(f"bench gpu: needs a GPU, and this machine has none; {REHEARSAL} rehearses it on the CPU")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA starts: deterministic matrix products
     quiet()
     with tempfile.TemporaryDirectory(prefix="attnlab-bench-") as folder:

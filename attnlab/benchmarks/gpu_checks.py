@@ -29,10 +29,10 @@ LAST = 10  # steps whose losses are averaged
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison: its name, whether it holds, and what was found."""
+    """One comparison: its name, whether it holds (None: not run), and what was found."""
 
     name: str
-    holds: bool
+    holds: bool | None
     found: str
 
 

@@ -6,12 +6,13 @@ from typing import Any
 
 from attnlab.benchmarks.report import machine_line
 
+HOLDS = {True: "yes", False: "NO", None: "-"}
 CHECKS, BARS = ("check", "holds", "found"), ("bar", "asked", "found", "verdict")
 
 
 def check_rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """The cells of CHECKS, a row for each check."""
-    return [(check["name"], "yes" if check["holds"] else "NO", check["found"]) for check in found["checks"]]
+    return [(check["name"], HOLDS[check["holds"]], check["found"]) for check in found["checks"]]
 
 
 def bar_rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:

@@ -34,7 +34,7 @@ def _is_stages(value: Any) -> bool:
 
 def _is_patterns(value: Any) -> bool:
     names = value if isinstance(value, list) else [value]
-    return bool(names) and all(isinstance(name, str) and name for name in names)
+    return bool(names) and all((isinstance(name, str) and name) or _is_integer(name, 0) for name in names)
 
 
 def _is_layer_decays(value: Any) -> bool:
@@ -108,7 +108,9 @@ CHECKS: dict[str, Rule] = {
     "model.norm_momentum": _number(lambda value: 0 < value <= 1, "a number above 0, to 1"),
     "attention.start": _or_null(_one_of("identity")),
     "attention.draw": _or_null(_integer(1)),
-    "attention.after": _or_null((_is_patterns, "a module's name, where * stands for one part, or a list of names")),
+    "attention.after": _or_null(
+        (_is_patterns, "a module's name, where * stands for one part (0.1 in quotes), or a list of names")
+    ),
     "attention.stages": _or_null((_is_stages, "increasing integers from 1, e.g. [2,3]")),
     "recipe.epochs": _or_null(_integer(1)),
     "recipe.steps": _or_null(_integer(1)),

@@ -56,12 +56,13 @@ def inserted(net: nn.Module) -> list[str]:
 def matching(net: nn.Module, patterns: str | Sequence[str], key: str) -> list[str]:
     """The names of the modules that fit one of the patterns, in the order of the network.
 
-    `*` stands for any text within one part of a dotted name: `layer*.*.bn2`.  key: the name of the argument or config
+    `*` stands for any text within one part of a dotted name: `layer*.*.bn2`. YAML makes an integer of the name `1`,
+    which the second module of an nn.Sequential has.  key: the name of the argument or config
     key, for messages. Raises ConfigError for a pattern that fits no module.
     """
     names = [name for name, _ in net.named_modules() if name]
     found: dict[str, None] = {}
-    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+    for pattern in [patterns] if isinstance(patterns, (str, int)) else patterns:
         parts = str(pattern).split(".")
         fitting = [name for name in names if _fits(name.split("."), parts)]
         if not fitting:

@@ -2,12 +2,15 @@
 
 import json
 import sys
+from dataclasses import asdict
 
 import pytest
+import torch
 from warm import warm
 
-from attnlab.benchmarks.gpu import OWN, GpuBench
-from attnlab.benchmarks.gpu_bars import ALONE, Bar, rate_bars, run_sweep
+from attnlab.benchmarks import gpu_table
+from attnlab.benchmarks.gpu import OWN, GpuBench, gpu
+from attnlab.benchmarks.gpu_bars import ALONE, Bar, Clock, rate_bars, run_sweep
 from attnlab.benchmarks.gpu_checks import resumed, same_weights, within_noise
 from attnlab.benchmarks.options import BenchOptions
 from attnlab.errors import AttnlabError, ConfigError
@@ -65,6 +68,19 @@ def test_rates_are_those_of_the_records(tmp_path):
     assert bench.rates("alone", attention="sse") == bench.log.read_text().strip().split("\n")[-1]
     with pytest.raises(AttnlabError, match="out of time"):
         run_sweep({**RUN, "attention": "none"}, tmp_path / "late", 0.0, tmp_path / "log")
+
+
+def test_a_check_that_was_not_run_is_none_that_fails(tmp_path):
+    bench = GpuBench(BenchOptions(TINY), tmp_path)
+    bench.clock = Clock(-1)
+    check = bench._check("late", lambda: pytest.fail("it was run"))
+    assert gpu_table.check_rows({"checks": [asdict(check)]}) == [("late", "-", "not run: out of time")]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_without_a_gpu_nothing_is_run_on_the_cpu_unasked():
+    with pytest.raises(ConfigError, match=r"^bench gpu: needs a GPU, and this machine has none; machine=cpu .* rehea"):
+        gpu(BenchOptions(("model=resnet8",)))
 
 
 @pytest.mark.parametrize("argument", ["parts=alone,fast", "steps=0", "seconds=soon"])

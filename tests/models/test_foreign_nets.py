@@ -41,6 +41,10 @@ class Fixed(nn.Sequential):
 
 def make(width):
     return Net(width)
+
+def stack():
+    pooled = nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    return nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), *pooled, nn.Linear(16, 10))
 '''
 
 
@@ -183,6 +187,13 @@ def test_a_net_of_ones_own(mine):
     followed = build("model=own", "model.net._target_=minelab.Convolutional")
     assert followed.head.linear.in_features == 10
     assert "minelab.py" in digests(attnlab.config(mine))["model"]
+
+
+def test_the_number_in_a_sequential_is_a_name(mine):
+    net = build("model=own", "model.net._target_=minelab.stack", "attention=se", "attention.after=1")
+    assert inside(net) == ["backbone.net.1.at_end"]
+    with pytest.raises(ConfigError, match=r"^wrong value attention.after=0.1; .* \(0.1 in quotes\)"):
+        attnlab.config(["model=own", "model.net._target_=minelab.stack", "attention=se", "attention.after=0.1"])
 
 
 @pytest.mark.parametrize(
