@@ -25,14 +25,17 @@ def zoo(overrides: Sequence[str] = (), names: Sequence[str] = ()) -> list[dict[s
     names: rows for these attentions instead. An attention that does not fit the model or the overrides has `not here`
     in the column parameters; if attention=NAME is among the overrides, ConfigError says why it does not fit.
     """
+    import torch
+
     from attnlab.models.costs import count_macs
     from attnlab.models.network import build
 
     named = [name for o in overrides if o.startswith("attention=") for name in o.partition("=")[2].split(",")]
     rest = [o for o in overrides if not o.startswith("attention=")]
     base = check(compose_file("run", [*(o for o in rest if not o.startswith("attention")), "attention=none"]))
-    bare = build(base)
-    params, macs = _parameters(bare), count_macs(bare, base)
+    with torch.device("meta"):  # computes shapes alone
+        bare = build(base)
+        params, macs = _parameters(bare), count_macs(bare, base)
     every = sorted((n for n in choices("attention") if "_laakom" not in n), key=lambda n: (n != "none", n))
     rows = []
     for name in names or named or every:
@@ -42,8 +45,10 @@ def zoo(overrides: Sequence[str] = (), names: Sequence[str] = ()) -> list[dict[s
             node = values["attention"]
             row["source"] = source(name)
             row |= {"inverse": "yes" if "mask" in node else "no", "place": node.get("place") or ""}
-            net = build(values)
-            row |= {"parameters": _parameters(net) - params, "MACs": count_macs(net, values) - macs, "kind": kind(node)}
+            with torch.device("meta"):
+                net = build(values)
+                row |= {"parameters": _parameters(net) - params, "MACs": count_macs(net, values) - macs}
+            row["kind"] = kind(node)
         except ConfigError:
             if name in named:
                 raise

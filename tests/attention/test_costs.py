@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 import attnlab
 from attnlab.bench import COLUMNS, zoo
@@ -207,6 +208,16 @@ def test_macs_of_the_papers(overrides, added):
     with torch.device("meta"):
         ours, bare = (count_macs(attnlab.build(v), v) for v in values)
     assert f"{(ours - bare) / 1e9:.2f}" == added
+
+
+def test_products_within_fused_attention_are_counted():
+    """SCSA of 64 channels on 32x32: convs of 27,648 MACs, and q k^T and its product with v in 8 heads of 8 channels
+    over 4x4 windows, 2 * 8 * 8 * 8 * 16 = 16,384, which a CPU computes in one fused operation."""
+    values = plain(compose_file("run", ["attention=scsa"]))
+    net = nn.Sequential(nn.Conv2d(3, 64, 1), attnlab.create_attention("scsa", 64))
+    for device in ("cpu", "meta"):
+        with torch.device(device):
+            assert count_macs(net.to(device), values) == 3 * 64 * 32 * 32 + 27_648 + 16_384
 
 
 def test_what_a_model_has_no_place_for_is_not_here():
