@@ -11,10 +11,10 @@ import time
 
 import pytest
 import torch
+import warm
 from lightning.pytorch import Trainer
 from omegaconf import OmegaConf
 from PIL import Image
-from warm import warm
 
 import attnlab
 from attnlab.configuration.compose import check
@@ -30,7 +30,7 @@ METRICS = {"test/top1_error", "test/top5_error", "test/loss", "test/calibration_
 
 
 def command(*overrides, **environment):
-    done = warm([sys.executable, "-m", "attnlab.run", *overrides], env=os.environ | environment)
+    done = warm.warm([sys.executable, "-m", "attnlab.run", *overrides], env=os.environ | environment)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -122,7 +122,7 @@ def test_force_keeps_the_old_run(tiny, capsys):
 
 
 def kill_after_first_epoch(overrides):
-    process = subprocess.Popen([sys.executable, "-m", "attnlab.run", *overrides], stdout=subprocess.PIPE, text=True)
+    process = warm.start([sys.executable, "-m", "attnlab.run", *overrides])
     for line in process.stdout:
         if "epoch 1/" in line:
             break
@@ -288,15 +288,7 @@ def test_what_was_trained_is_kept_when_the_test_fails(tiny, monkeypatch):
 @pytest.mark.parametrize("blow", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_an_interrupted_run_says_so(tiny, blow):
     overrides = [*tiny, "dataset.train_size=2000", "recipe.epochs=30"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "attnlab.run", *overrides],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.default_int_handler
-        ),  # a CI may start tests with it ignored
-    )
+    process = warm.start([sys.executable, "-m", "attnlab.run", *overrides])
     for line in process.stdout:
         if "epoch 1/" in line:
             break

@@ -1,13 +1,11 @@
 """What the tests of faults share: how long they are, a run's command, and whether two runs are equal to the bit."""
 
 import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import torch
-from warm import warm
+import warm
 
 import attnlab
 from attnlab.configuration.identity import run_id
@@ -26,22 +24,14 @@ def folder_of(overrides):
     return Path(cfg.output_dir) / run_id(cfg)
 
 
-def start(*overrides, **popen):
+def start(*overrides):
     """A command, in a process group of its own, with Ctrl-C as a terminal gives it."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "attnlab.run", *overrides],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        **popen,
-    )
+    return warm.start([sys.executable, "-m", "attnlab.run", *overrides])
 
 
 def finish(*overrides, seconds=300):
     """(exit status, stdout, stderr) of a command."""
-    done = warm([sys.executable, "-m", "attnlab.run", *overrides], timeout=seconds)
+    done = warm.warm([sys.executable, "-m", "attnlab.run", *overrides], timeout=seconds)
     return done.returncode, done.stdout, done.stderr
 
 

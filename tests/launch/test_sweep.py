@@ -4,34 +4,24 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from warm import warm
+import warm
 
 import attnlab
 from attnlab.configuration.identity import run_id
 from attnlab.machine import cpu
 
 
-def start(*overrides, **popen):
-    return subprocess.Popen(
-        [sys.executable, "-m", "attnlab.run", "-m", *overrides],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.default_int_handler
-        ),  # a CI may start tests with it ignored
-        **popen,
-    )
+def start(*overrides, env=None):
+    return warm.start([sys.executable, "-m", "attnlab.run", "-m", *overrides], env)
 
 
 def finish(*overrides):
-    done = warm([sys.executable, "-m", "attnlab.run", "-m", *overrides])
+    done = warm.warm([sys.executable, "-m", "attnlab.run", "-m", *overrides])
     return done.returncode, done.stdout, done.stderr
 
 

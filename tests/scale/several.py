@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from warm import warm
+import warm
 
 from attnlab.records.record import gather
 
@@ -39,11 +39,9 @@ def environment(**more):
 
 
 def start(*command, env=None):
-    """A command in a session of its own."""
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        env=env or environment(), preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
+    """A command in a session of its own. Its further ranks are Pythons of their own, as torchrun is."""
+    cold = command[1:3] != ("-m", "attnlab.run")
+    return (warm.start_cold if cold else warm.start)(command, env or environment())
 
 
 def finish(*command, seconds=240, env=None):
@@ -79,7 +77,7 @@ def run(*overrides, **kwargs):
 
 def refused(*overrides, **more):
     """(exit status, stderr) of a command that trains nothing; `more`: of its environment."""
-    done = warm([sys.executable, "-m", "attnlab.run", *overrides], env=environment(**more), timeout=100)
+    done = warm.warm([sys.executable, "-m", "attnlab.run", *overrides], env=environment(**more), timeout=100)
     return done.returncode, done.stderr
 
 
@@ -109,14 +107,15 @@ def folders(folder):
 
 
 def left_behind(folder, seconds=10):
-    """Processes whose command line names the folder, once they had time to end."""
+    """Processes whose command line names the folder, or that tests/warm.py started, once they had time to end."""
     deadline = time.monotonic() + seconds
     while True:
         found = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
-                if str(folder) in path.read_bytes().decode(errors="replace") and int(path.parent.name) != os.getpid():
-                    found.append(int(path.parent.name))
+                pid, ours = int(path.parent.name), path.with_name("comm").read_text().strip() == warm.name(os.getpid())
+                if ours or (str(folder) in path.read_bytes().decode(errors="replace") and pid != os.getpid()):
+                    found.append(pid)
             except OSError:
                 continue
         if not found or time.monotonic() > deadline:
