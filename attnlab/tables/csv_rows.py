@@ -7,6 +7,7 @@ from pathlib import Path
 from attnlab.tables.cell_result import CellResult
 from attnlab.tables.comparison import Comparison
 from attnlab.tables.metric_names import ERROR
+from attnlab.tables.reproduction import minus_paper, reproduction
 from attnlab.tables.same_setup import most_common_setup, with_setup
 
 
@@ -47,6 +48,14 @@ def _csv_row(comparison: Comparison, metric: str, result: CellResult) -> dict[st
         "images_per_second": timed.median("images_per_second"), "seconds": timed.median("seconds"),
         "seeds": " ".join(str(run["config"]["seed"]) for run in runs.runs),
         "runs": " ".join(run["id"] for run in runs.runs),
-    } | {
+    } | (_of_paper(comparison, result) if comparison.grid.table["paper"] else {}) | {
         name: (found := comparison.latency(name, result.cell)) and found.median for name in comparison.latency_columns
+    }  # fmt: skip
+
+
+def _of_paper(comparison: Comparison, result: CellResult) -> dict[str, object]:
+    d = minus_paper(result, comparison)
+    return {
+        "minus_paper": d and d.mean, "minus_paper_low": d and d.low, "minus_paper_high": d and d.high,
+        "p_reproduced": d and d.p_equivalent, "against_paper": reproduction(result, comparison),
     }  # fmt: skip

@@ -12,6 +12,7 @@ from attnlab.tables.number_text import mean_and_interval, number_of_runs
 from attnlab.tables.page_warnings import in_column
 from attnlab.tables.power_analysis import ALPHA, POWER
 from attnlab.tables.provenance_notes import made_on, provenance_notes
+from attnlab.tables.reproduction import reproduction_notes
 from attnlab.tables.same_setup import speed_note
 from attnlab.tables.statistics import CONFIDENCE, WILCOXON_FROM
 
@@ -144,6 +145,7 @@ def _papers(comparison: Comparison) -> Iterator[str]:
         elif block["chosen"] == "unknown":
             text += ". It is not known on which images the paper chose its epoch"
         yield f"{text}. {block.get('missing') or ''}".strip()
+        yield from reproduction_notes(comparison, metric)
     if not comparison.grid.table["paper"] and comparison.grid.origin == "table":
         yield "Paper: not available."
 

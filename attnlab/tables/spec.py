@@ -13,10 +13,11 @@ KEYS = ("title", "about", "rows", "columns", "seeds", "metrics", "margin", "base
 PAPER_COLUMNS = ("params", "macs", "n", "difference", "p", "paper")
 ABOUT = ("source", "protocol", "departures", "cost")
 METRICS = ("test/top1_error", "test/top5_error", "test/loss", "test/calibration_error")
-#: what a paper's numbers are: error or accuracy, and on which images the paper chose the epoch that it prints
+#: what a paper's numbers are: error or accuracy, and on which images the paper chose the epoch that it prints;
+#: margin: within it they count as reproduced
 PAPER: dict[str, tuple[str, ...]] = {
     "source": (), "gives": ("error", "accuracy"), "chosen": ("test", "validation", "last", "unknown"), "runs": (),
-    "values": (), "missing": (),
+    "values": (), "missing": (), "margin": (),
 }  # fmt: skip
 
 
@@ -52,7 +53,7 @@ def check_table(name: str, table: Any) -> dict[str, Any]:
         )
     check_paper_columns(declared.get("paper_columns"), metrics)
     margin = declared.get("margin")
-    if margin is not None and (type(margin) not in (int, float) or not 0 < margin < float("inf")):
+    if margin is not None and not _is_margin(margin):
         raise ConfigError(
             f"wrong value table.margin={margin}; allowed is a number above 0, in the units of {metrics[0]} (points "
             "of error, say), "
@@ -84,6 +85,10 @@ def check_table(name: str, table: Any) -> dict[str, Any]:
     return dict(declared)
 
 
+def _is_margin(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < float("inf")
+
+
 def check_paper_columns(chosen: Any, metrics: Sequence[str]) -> list[str] | None:
     """The columns of a paper's table, checked. metrics: those of the table. Raises ConfigError."""
     columns = (*PAPER_COLUMNS, *(name for name in metrics if not latency.is_latency(name)))
@@ -104,6 +109,11 @@ def _check_paper(metric: str, block: Any, table: Mapping[str, Any]) -> dict[str,
             raise ConfigError(
                 f"wrong value {where}.{key}={block.get(key) or 'null'}; allowed are {', '.join(PAPER[key])}"
             )
+    margin = block.get("margin")
+    if margin is not None and not _is_margin(margin):
+        raise ConfigError(
+            f"wrong value {where}.margin={margin}; allowed is a number above 0, in the units of {metric}, or null"
+        )
     values = {}
     for row, given in (block.get("values") or {}).items():
         values[row] = given if isinstance(given, Mapping) else {"": given}

@@ -126,12 +126,17 @@ def welch(row: Sequence[float], baseline: Sequence[float], margin: float | None 
     return Difference(False, n, m, mean, sd, low, high, float(test.pvalue), None, equivalent)
 
 
-def against_published(values: Sequence[float], mean: float, sd: float | None, n: int | None) -> Difference:
-    """Runs against the mean and sample sd of n runs that a paper prints; Welch's interval if it prints all three."""
+def against_published(
+    values: Sequence[float], mean: float, sd: float | None, n: int | None, margin: float | None = None
+) -> Difference:
+    """Runs against the mean and sample sd of n runs that a paper prints; Welch's interval if it prints all three.
+
+    margin: for p_equivalent.
+    """
     if sd is None or n is None or n < 2:
         return Difference(False, len(values), n or 1, float(np.mean(values)) - mean)
     shape = np.linspace(-1, 1, n)  # Welch's t depends on mean and sd only, so any n numbers with these do
-    return welch(values, list(mean + sd * shape / np.std(shape, ddof=1)))
+    return welch(values, list(mean + sd * shape / np.std(shape, ddof=1)), margin)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -12,9 +12,9 @@ from attnlab.tables.number_text import DASH, count, interval, mean_and_interval,
 from attnlab.tables.page import Bold, Page, Section
 from attnlab.tables.page_notes import page_notes
 from attnlab.tables.page_warnings import page_warnings
+from attnlab.tables.reproduction import minus_paper, reproduction
 from attnlab.tables.same_setup import most_common_setup, with_setup
 from attnlab.tables.spec import ABOUT
-from attnlab.tables.statistics import Difference, against_published
 
 OVER_IMAGES = "over images [95 %]"
 
@@ -63,7 +63,8 @@ def _column(comparison: Comparison, column: str) -> Section:
         "detectable [90 %]": _detectable,
         "p (Wilcoxon)": lambda result: p_value(result.difference.wilcoxon if result.difference else None),
         "paper": _paper,
-        "minus paper [95 %]": lambda result: mean_and_interval(_from_paper(result, comparison)),
+        "minus paper [95 %]": lambda result: mean_and_interval(minus_paper(result, comparison)),
+        "against the paper": lambda result: reproduction(result, comparison) or DASH,
     }
     for metric in others:
         of_metric = comparison.results(metric)
@@ -123,11 +124,3 @@ def _paper(result: CellResult) -> str:
     if paper is None:
         return DASH
     return f"{paper.error:.2f}" + (f" ± {paper.sd:.2f}" if paper.sd is not None else "") + "*" * paper.chosen_on_test
-
-
-def _from_paper(result: CellResult, comparison: Comparison) -> Difference | None:
-    """Our runs minus the paper's number; None for a table whose protocol was changed."""
-    paper, values = result.paper, result.runs.values(result.metric)
-    if paper is None or not values or comparison.grid.changed:
-        return None
-    return against_published(values, paper.error, paper.sd, paper.runs)

@@ -137,6 +137,10 @@ def test_a_wrong_argument_is_one_message(arguments, message):
             r"paper\.test/loss\.gives=loss; allowed are error, accuracy",
         ),
         (
+            table(paper={"test/loss": {"source": "Table 1", "gives": "error", "chosen": "last", "margin": -1}}),
+            r"wrong value table\.paper\.test/loss\.margin=-1; allowed is a number above 0",
+        ),
+        (
             table(
                 paper={"test/loss": {"source": "Table 1", "gives": "error", "chosen": "last", "values": {"ECA": 7.5}}}
             ),
