@@ -151,7 +151,11 @@ def of_doors(*doors):
 def test_every_command_is_one_that_is_checked():
     doors = ("run", "runs", "report", "look", "judge", "evaluate", "bench", "export")
     for page, words in commands():
-        if words[0] in ("python", "torchrun"):
+        if words[:2] == ["python", "results/lent_machine.py"]:
+            assert (ROOT / words[1]).is_file()
+            assert [word.partition("=")[0] for word in words[2:4]] == ["seconds", "archives"]
+            config(words[4:])
+        elif words[0] in ("python", "torchrun"):
             assert "-m" in words, (page, words)
             assert words[words.index("-m") + 1] in {f"attnlab.{door}" for door in doors}, (page, words)
         else:

@@ -33,8 +33,8 @@ def test_several_loans_end_with_the_records_of_one(lent, tmp_path, monkeypatch):
     once = tmp_path / "once"
     assert lent.main(["seconds=400", f"archives={tmp_path / 'of_once'}", *SWEEP, f"output_dir={once}"]) == 0
     assert len(metrics(once)) == 2
-    loans, archives = 0, tmp_path / "archives"
-    while loans == 0 or len(metrics(folder)) < 2:
+    folder, loans, archives = tmp_path, 0, tmp_path / "archives"
+    while len(metrics(folder)) < 2:
         assert loans < 6
         folder = tmp_path / f"machine{loans}"  # a bare one each time
         seconds = f"seconds={22 + 20 * loans}"
@@ -42,8 +42,12 @@ def test_several_loans_end_with_the_records_of_one(lent, tmp_path, monkeypatch):
         loans += 1
     assert loans > 1
     assert metrics(folder) == metrics(once)
-    with tarfile.open(archives / "records.tar") as archive:
-        assert sum(name.endswith("/result.json") for name in archive.getnames()) == 2
+    assert sum(name.endswith("/result.json") for name in names_in(archives / "records.tar")) == 2
+
+
+def names_in(path):
+    with tarfile.open(path) as archive:
+        return set(archive.getnames())
 
 
 def made(folder, run, **sizes):
@@ -63,8 +67,7 @@ def test_unfinished_runs_are_packed_first_and_what_finds_no_place_is_named(lent,
     made(outputs, "d4", **{"last.ckpt": 2_000_000})
     made(outputs, "e5")  # it has begun, and has no checkpoint
     lent.pack(outputs, archives)
-    contents = {path.name: set(tarfile.open(path).getnames()) for path in archives.iterdir()}
-    assert contents == {
+    assert {path.name: names_in(path) for path in archives.iterdir()} == {
         "records.tar": {"a1/result.json", "a1/config.yaml", "a1/log.csv"},
         "runs_1.tar": {f"b2/{name}" for name in ("config.yaml", "log.csv", "best.ckpt", "last.ckpt")},
         "runs_2.tar": {f"c3/{name}" for name in ("config.yaml", "log.csv", "best.ckpt", "last.ckpt")},
@@ -81,11 +84,6 @@ def test_unfinished_runs_are_packed_first_and_what_finds_no_place_is_named(lent,
 
 
 def test_wrong_arguments_are_one_line(lent, capsys, tmp_path):
-    for arguments in (
-        [],
-        ["seconds=soon", "archives=x", "-m"],
-        ["seconds=500", "archives=x"],
-        ["seconds=5", "archives=x", "-m"],
-    ):
-        assert lent.main(arguments) == 2
+    for arguments in ("", "seconds=soon archives=x -m", "seconds=500 archives=x", "seconds=5 archives=x -m"):
+        assert lent.main(arguments.split()) == 2
         assert capsys.readouterr().err == "needs seconds=N, more than 30, archives=DIR, and arguments of attnlab.run\n"
