@@ -17,6 +17,8 @@ from attnlab.configuration.digest import digest
 from attnlab.configuration.groups import CONF, choices
 from attnlab.configuration.identity import run_id
 from attnlab.configuration.names import name_of
+from attnlab.machine.gpu_rates import training_images
+from attnlab.models.costs import count_macs
 from attnlab.records.record import gather
 from attnlab.tables.comparison import compare
 from attnlab.tables.grid import Grid, read_grid
@@ -43,6 +45,7 @@ ON_ONE_GPU = [
     if name not in (*ABLATIONS, "ltpa_svhn") and "imagenet" not in name and "arrangement" not in name
     if not (name.endswith("100") and name.replace("100", "10") in TABLES)
 ]
+IMAGENET = 1_281_167  # its training images
 TOP1, TOP5 = "test/top1_error", "test/top5_error"
 
 
@@ -62,6 +65,26 @@ def declared(name: str) -> dict:
 
 def papers(name: str) -> list[tuple[str, dict]]:
     return list(grid(name).table["paper"].items())
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_says_what_it_costs(name):
+    cost = " ".join(str(grid(name).table["about"]["cost"]).split())
+    expected = re.match(r"expected, not measured; (\d+) runs, ", cost)
+    assert expected or re.search(r"\d (min|s)\b|minutes?\b", cost)
+    if expected:
+        assert int(expected[1]) == len(grid(name).cells) * len(grid(name).seeds)
+
+
+@pytest.mark.parametrize("name", ["saoyan_cifar100", "se_excitation", "se_stage_cifar", "unt_se_placement"])
+def test_the_expected_cost_is_that_of_its_nets(name):
+    total = 0
+    for cell in grid(name).cells:
+        values = cell.config
+        images = training_images(values) or IMAGENET * values["recipe"]["epochs"]
+        with torch.device("meta"):
+            total += 3 * count_macs(attnlab.build(values), values) * images * len(grid(name).seeds)
+    assert f", {total:.3g} ".replace("e+", "e") in grid(name).table["about"]["cost"]
 
 
 def test_the_papers_tables_are_there():
