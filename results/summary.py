@@ -8,6 +8,7 @@ Everything is computed from the records by the functions of `python -m attnlab.r
 
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -29,6 +30,7 @@ TABLES = ("cifar10_cpu", "cifar100_cpu")
 #: tables whose answer stands in results/README.md, and which the figures leave out: they are not about photographs
 OTHERS = ("placebo",)
 BATCH_1 = "cost/latency_b1"
+WIDTH = 120  # of lines
 
 
 def main() -> None:
@@ -64,7 +66,7 @@ def answered(compared: Comparison | None) -> list[str]:
         return ["Not run."]
     floors = compared.noise_floors(compared.metrics[0])
     lines = [*answer(compared), *map(floor_line, floors), made_on(compared.records)]
-    return [f"- {line}" for line in lines]
+    return [textwrap.fill(f"- {line}", WIDTH, subsequent_indent="  ", break_on_hyphens=False) for line in lines]
 
 
 def floor_line(floor: NoiseFloor) -> str:

@@ -1,4 +1,4 @@
-"""Gate: y = apply(x, mask(score(x))). Only here a score meets a mask."""
+"""Gate: y = apply(x, mask(score(x))). Scores and masks know nothing of each other; a gate joins them."""
 
 from collections.abc import Callable
 

@@ -109,6 +109,11 @@ def _check_together(values: Mapping[str, Any]) -> None:
         raise ConfigError("no length: recipe.epochs=null and recipe.steps=null; one must be an integer from 1")
     draw_seed(recipe["validation"], values["dataset"].get("seed", 0), values["seed"])  # raises for seed=run, order=file
     check_recipe(recipe)
+    tracker = values["tracker"]
+    if tracker.get("report") and tracker["kind"] not in ("wandb", "mlflow"):
+        raise ConfigError(
+            f"wrong value tracker.report=true; tracker={tracker['kind']} takes no report; allowed with wandb and mlflow"
+        )
     objective = values.get("objective")
     if "val/top1_error" in (objective or ()) and recipe["validation"]["images"] == 0:
         raise ConfigError(

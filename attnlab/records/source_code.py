@@ -22,10 +22,10 @@ from attnlab.records.syntax import syntax, syntax_digest
 
 #: parts of attnlab that compute nothing of a run: they compose, check, record and report it. Their imports are not
 #: followed. Those of all other modules are, including new ones.
-NOT_SCIENCE = (
+COMPUTES_NOTHING = (
     "attnlab.records", "attnlab.machine", "attnlab.errors", "attnlab.models.costs", "attnlab.training.checkpointing",
     *(f"attnlab.configuration.{name}" for name in ("schema", "compose", "targets", "digest", "identity", "secrets",
-      "messages", "removed")),
+      "messages", "removed", "groups", "names")),
 )  # fmt: skip
 #: the module of attnlab that wraps a part's own module
 AROUND = {
@@ -47,8 +47,8 @@ def digests(config: Mapping[str, Any]) -> Code:
     """{part: {file: digest}} of what computes a config: attention, mask, model, head, dataset, schedule, optimizer,
     training; and of the parts of recipe_code, where they are used.
 
-    A part is the module that defines its `_target_` and all that it imports, within attnlab (except NOT_SCIENCE) and
-    from modules that are not installed packages. An installed package is identified by its version. Not covered:
+    A part is the module that defines its `_target_` and all that it imports, within attnlab (except COMPUTES_NOTHING)
+    and from modules that are not installed packages. An installed package is identified by its version. Not covered:
     imports by a computed name, data files, C sources. A file is read once per process, as Python reads a module once;
     nothing is imported. A digest covers the syntax only: comments, docstrings, layout and annotations do not count,
     nor does the folder from which a module of one's own is imported.
@@ -84,16 +84,21 @@ def differences(recorded: Code, today: Code) -> list[str]:
     """The files that differ. A file that was only moved or renamed does not differ."""
     files = []
     for part in recorded.keys() | today.keys():
-        before, now = _counted(recorded.get(part, {})), _counted(today.get(part, {}))
+        before, now = counted(recorded.get(part, {})), counted(today.get(part, {}))
         files += [name for name, digest in now.items() if digest not in before.values()]
         files += [name for name, digest in before.items() if digest not in now.values() and name not in now]
     return sorted(set(files))
 
 
-def _counted(files: Mapping[str, str]) -> dict[str, str]:
-    """The files without those of ONLY_NAMES, whose digests older records hold."""
+def counted(files: Mapping[str, str]) -> dict[str, str]:
+    """The files of a part without those of ONLY_NAMES and COMPUTES_NOTHING, of which older records hold digests."""
     names_only = {f"{name.replace('.', '/')}/__init__.py" for name in ONLY_NAMES}
-    return {name: digest for name, digest in files.items() if name not in names_only}
+    return {name: digest for name, digest in files.items() if name not in names_only and not _computes_nothing(name)}
+
+
+def _computes_nothing(file: str) -> bool:
+    module = _module(file)
+    return any(_is_within(module, other) for other in COMPUTES_NOTHING)
 
 
 def changed_since(record: Mapping[str, Any]) -> list[str]:
@@ -160,7 +165,7 @@ def _module(file: str) -> str:
 
 @cache
 def _closure(module: str, packages: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """A module and all that it imports, except installed packages and NOT_SCIENCE.
+    """A module and all that it imports, except installed packages and COMPUTES_NOTHING.
 
     packages: if given, imports from attnlab are followed only within these.
     """
@@ -172,7 +177,7 @@ def _closure(module: str, packages: tuple[str, ...] = ()) -> tuple[str, ...]:
         if (
             not name
             or name in found
-            or (ours and any(_is_within(name, other) for other in NOT_SCIENCE))
+            or any(_is_within(name, other) for other in COMPUTES_NOTHING)
             or not is_own(name.split(".")[0])
         ):
             continue

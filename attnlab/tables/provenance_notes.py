@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from attnlab.records.provenance import changed_settings
-from attnlab.records.source_code import changed_since
+from attnlab.records.source_code import changed_since, counted
 from attnlab.tables.number_text import number_of_runs
 
 #: files that one line names
@@ -24,12 +24,13 @@ def provenance_warnings(
     """
     versions: dict[str, Counter[str]] = {}
     for record in records:
-        for file, digest in {file: d for part in record.get("code", {}).values() for file, d in part.items()}.items():
+        parts = map(counted, record.get("code", {}).values())
+        for file, digest in {file: d for part in parts for file, d in part.items()}.items():
             versions.setdefault(file, Counter())[digest] += 1
-    for file, counted in sorted(versions.items()):
-        if len(counted) > 1:
-            shares = ", ".join(number_of_runs(n) for _, n in counted.most_common())
-            yield f"Mixed code: {file} in {len(counted)} versions ({shares})."
+    for file, found in sorted(versions.items()):
+        if len(found) > 1:
+            shares = ", ".join(number_of_runs(n) for _, n in found.most_common())
+            yield f"Mixed code: {file} in {len(found)} versions ({shares})."
     total = number_of_runs(len(records))
     changed = [files for record in records if (files := changed_since(record))]
     if changed:

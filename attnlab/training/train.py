@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from attnlab.configuration.compose import check
 from attnlab.data.build import make_datamodule
@@ -76,26 +77,10 @@ def train(
             hardware.keep_memory(machine)
             quiet()
 
-            net = build(values)
-            costs: dict[str, Any] = {"params": sum(p.numel() for p in net.parameters() if p.requires_grad)}
-            costs["macs"] = count_macs(net, values)
-            if values["recipe"].get("stochastic_depth"):
-                from attnlab.models.stochastic_depth import add_stochastic_depth  # part of the code of runs that use it
-
-                add_stochastic_depth(net, values["recipe"]["stochastic_depth"])
-
-            data = make_datamodule(values)
-            data.setup()
-            for note in getattr(data, "notes", ()):
-                print_once(f"{run.title}: {note}")
-            if getattr(data, "workers", 0):
-                tracker.wait()  # the loader's workers are forked, which must not happen while the tracker starts
-
+            net, costs = _build_net(values)
+            data = _set_up_data(run, tracker)
             resume = find_checkpoint(run)
-            parent = None
-            if values.get("start_from") and resume is None:
-                parent = parent_of(values)
-                print_once(f"{run.title}: {start_from(net, values)}")
+            parent = _start_from_parent(run, net) if resume is None else None
             graphs = choose_graphs(values, net, run.title)
             if graphs:
                 load_in_chunks(data, machine.get("checkpoint_minutes"))
@@ -103,31 +88,20 @@ def train(
             classifier = make_classifier(
                 values, net, graphs, compiled=compiled, on_failure=run_eagerly(values, run.title)
             )
-            if machine["channels_last"]:
-                net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            if compiled:
-                net.compile(dynamic=False if graphs else None)
-            else:  # a compiler fuses the plain form itself
-                accelerate(
-                    net,
-                    device=hardware.accelerator(machine),
-                    precision=hardware.precision(machine),
-                    channels_last=machine["channels_last"],
-                )
+            _make_fast(net, machine, compiled=compiled, fixed_shapes=bool(graphs))
 
             log = EpochLog(run.folder / "log.csv", run.title)
             last = Last(
                 run.folder, machine.get("checkpoint_minutes"), hardware.batch_statistics(net, machine), data.data_hash,
                 run.made_by.code, stretch(run.made_by, machine), parent, accept_code=values.get("code") == "recorded",
             )  # fmt: skip
-            averaging, stopping = averaging_of(values["recipe"]), stopping_of(values["recipe"], run.title)
-            best = None
-            if values["recipe"]["validation"]["images"] > 0:
-                best = BestAverage(run.folder, averaging) if averaging else Best(run.folder)
-            slow_steps = SlowSteps(run.title) if hardware.accelerator(machine) == "cpu" else None
-            bar, maps = progress_callback(log, on_progress, run.title), _maps_callback(run)
-            optional = filter(None, [averaging, stopping, best, bar, slow_steps, maps])
-            callbacks = [Draws(values["seed"]), log, last, *optional]
+            averaging = averaging_of(values["recipe"])
+            best = _best_callback(run, averaging)
+            optional = [
+                averaging, stopping_of(values["recipe"], run.title), best,
+                progress_callback(log, on_progress, run.title), _slow_steps_callback(run), _maps_callback(run),
+            ]  # fmt: skip
+            callbacks = [Draws(values["seed"]), log, last, *filter(None, optional)]
             trainer = make_trainer(values, run.folder, callbacks, tracker.loggers(), rank_watch)
             if trainer.is_global_zero:
                 write_text(run.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(without_paths(values))))
@@ -155,6 +129,63 @@ def train(
             error, seconds = record["metrics"]["test/top1_error"], record["seconds"]
             print_once(f"{run.title}: finished, test error {error:.2f} %, {seconds:.0f} s")
             return record
+
+
+def _build_net(values: Mapping[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
+    """(the network, its parameters and MACs)."""
+    net = build(values)
+    costs: dict[str, Any] = {"params": sum(p.numel() for p in net.parameters() if p.requires_grad)}
+    costs["macs"] = count_macs(net, values)
+    if values["recipe"].get("stochastic_depth"):
+        from attnlab.models.stochastic_depth import add_stochastic_depth  # part of the code of runs that use it
+
+        add_stochastic_depth(net, values["recipe"]["stochastic_depth"])
+    return net, costs
+
+
+def _set_up_data(run: OpenRun, tracker: Tracker) -> Any:
+    """The datamodule, its images read or found; prints what it has to say."""
+    data = make_datamodule(run.values)
+    data.setup()
+    for note in getattr(data, "notes", ()):
+        print_once(f"{run.title}: {note}")
+    if getattr(data, "workers", 0):
+        tracker.wait()  # the loader's workers are forked, which must not happen while the tracker starts
+    return data
+
+
+def _start_from_parent(run: OpenRun, net: nn.Module) -> Any:
+    """Give the network the weights of `start_from`; returns what the checkpoint keeps of the parent, or None."""
+    if not run.values.get("start_from"):
+        return None
+    parent = parent_of(run.values)
+    print_once(f"{run.title}: {start_from(net, run.values)}")
+    return parent
+
+
+def _make_fast(net: nn.Module, machine: Mapping[str, Any], *, compiled: bool, fixed_shapes: bool) -> None:
+    """channels_last, and the compiler or our own kernels: a compiler fuses the plain form itself."""
+    if machine["channels_last"]:
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if compiled:
+        net.compile(dynamic=False if fixed_shapes else None)
+        return
+    accelerate(
+        net, device=hardware.accelerator(machine), precision=hardware.precision(machine),
+        channels_last=machine["channels_last"],
+    )  # fmt: skip
+
+
+def _best_callback(run: OpenRun, averaging: Any) -> Best | BestAverage | None:
+    """What keeps the best checkpoint; None where no images are held out."""
+    if run.values["recipe"]["validation"]["images"] == 0:
+        return None
+    return BestAverage(run.folder, averaging) if averaging else Best(run.folder)
+
+
+def _slow_steps_callback(run: OpenRun) -> SlowSteps | None:
+    """On a CPU: what says that other programs slow the run down."""
+    return SlowSteps(run.title) if hardware.accelerator(run.values["machine"]) == "cpu" else None
 
 
 def _maps_callback(run: OpenRun) -> Callback | None:

@@ -194,6 +194,7 @@ BAD = [
         r"^unknown choice model=resnet21; did you mean resnet20\? allowed are own, timm, .*densenet40, ",
     ),
     (["model=resnet50"], r"^unknown choice model=resnet50; use resnet50_stem3 .*, or model=timm model.name=resnet50 "),
+    (["tracker=csv", "+tracker.report=true"], r"^wrong value tracker.report=true; tracker=csv takes no report"),
     (["attention=se", "attention.after=bn1"], r"^wrong value attention.after=bn1; this model names its places"),
     (["model=own"], r"^missing value model.net._target_; add model.net._target_=..."),
     (["model=timm", "model.checkpoint=x.pt"], r"^model.checkpoint=x.pt without model.pretrained=true; set both"),

@@ -355,3 +355,15 @@ def test_a_record_holds_no_digest_of_a_package_that_only_hands_names_on():
     assert differences(older, {"attention": found["attention"]}) == []
     assert differences({"attention": found["attention"]}, older) == []
     assert differences(older | {"model": {"gone.py": "0" * 12}}, found | {"model": {}})[-1] == "gone.py"
+
+
+def test_files_that_compute_nothing_do_not_count_in_older_records():
+    """Records of before hold attnlab/configuration/groups.py and names.py, which find yamls for messages."""
+    config = plain(attnlab.config(["attention=cbam"]))
+    found = digests(config)
+    named = {"attnlab/configuration/groups.py", "attnlab/configuration/names.py"}
+    assert not any(named & files.keys() for files in found.values())
+    older = found | {"attention": found["attention"] | dict.fromkeys(named, "0" * 12)}
+    assert differences(older, found) == differences(found, older) == []
+    records = [{"id": name, "config": config, "code": code} for name, code in (("a", older), ("b", found))]
+    assert [line for line in provenance_warnings(records) if line.startswith("Mixed code")] == []
