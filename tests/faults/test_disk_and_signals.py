@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
 import pytest
 from survival import SMALL, SOAK, curves, equal, finish, folder_of, half_written, start, weights
@@ -140,7 +141,8 @@ def test_folders_that_vanish_or_cannot_be_written(tmp_path, monkeypatch, record_
 def stop(process, blows):
     """Send each signal to the whole group, as a terminal does, a moment apart."""
     for blow in blows:
-        os.killpg(process.pid, blow)
+        with suppress(ProcessLookupError):  # it may have ended at the first
+            os.killpg(process.pid, blow)
         time.sleep(0.3)
 
 
