@@ -6,11 +6,11 @@ It unpacks the archives in DIR, which an earlier machine packed, into output_dir
 `python -m attnlab.run` with all other arguments, and asks it to stop, as Ctrl-C does, STOP seconds before the time is
 up. Then it packs what to take along into DIR again, in files that can be carried one by one:
 
-    records.tar        of every finished run: record, config, log and predictions
+    records.tar        of every finished run: record, config, log and predictions; about 30 kB a run
     runs_1.tar, ...    checkpoints: first of the unfinished runs, with all that they need to go on, then of the others
 
-These are at most FILES files of at most MEBIBYTES MiB. What finds no place is named; an unfinished run among it begins
-anew. The exit status is that of the run, or 0 if it was asked to stop.
+These are at most FILES files, those of checkpoints of at most MEBIBYTES MiB. What finds no place is named; an
+unfinished run among it begins anew. The exit status is that of the run, or 0 if it was asked to stop.
 """
 
 import os
