@@ -8,6 +8,7 @@ failed, and the search goes on. Only validation images and costs decide; no test
 """
 
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -113,8 +114,11 @@ class SearchSweeper(Sweeper):
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        with warnings.catch_warnings():  # qmc: Optuna may still change its interface, which we do not show
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler = getattr(optuna.samplers, SAMPLERS[self.sampler])(seed=self.seed)
         return optuna.create_study(
-            sampler=getattr(optuna.samplers, SAMPLERS[self.sampler])(seed=self.seed),
+            sampler=sampler,
             directions=["minimize"] * len(self.objectives),
             storage=None if self.composed.dry_run else self.storage,
             study_name=self.study_name,

@@ -170,9 +170,10 @@ def test_a_search_in_which_nothing_finishes_fails(tiny):
     assert "best" not in out
 
 
-def test_a_dry_run_shows_the_first_trials(tiny):
-    code, out, err = search(*tiny, "hparams=lr", "dry_run=true", "n_jobs=2")
-    assert code == 0, err
+@pytest.mark.parametrize("sampler", ["tpe", "qmc"])
+def test_a_dry_run_shows_the_first_trials(tiny, sampler):
+    code, out, err = search(*tiny, "hparams=lr", "dry_run=true", "n_jobs=2", f"hydra.sweeper.sampler={sampler}")
+    assert (code, err) == (0, "")
     assert out.count("would run") == 3  # two trials and their sum
     assert "dry run: the first 2 of 20 trials; their values decide on the others" in out
     assert not records(tiny)
