@@ -46,7 +46,7 @@ def test_each_verdict_is_a_sentence():
 def test_an_unfinished_table_says_so():
     lines = answer(comparison({"none": NONE, "SE": near(-0.5)}))
     assert lines[0] == "No verdict yet: 8 of 20 runs are recorded."
-    assert lines[1].startswith("So far, minus none: SE -0.50")
+    assert lines[1].startswith("So far, top-1 error % minus that of none: SE -0.50")
 
 
 def test_nothing_to_compare_and_nothing_to_test():
