@@ -13,9 +13,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from scipy import stats
 
 from attnlab.tables.answer import answer
+from attnlab.tables.cell_result import CellResult
 from attnlab.tables.comparison import Comparison
 from attnlab.tables.metric_names import metric_name
 from attnlab.tables.noise_floor import NoiseFloor
@@ -26,10 +31,12 @@ from attnlab.tables.write import compare_table
 
 HERE = Path(__file__).parent
 #: the declared tables on photographs, each with its records in a folder of its name
-TABLES = ("cifar10_cpu", "cifar100_cpu")
+TABLES = ("cifar10_cpu", "cifar10_tuned", "cifar100_cpu")
 #: tables whose answer stands in results/README.md, and which the figures leave out: they are not about photographs
 OTHERS = ("placebo",)
 BATCH_1 = "cost/latency_b1"
+#: columns of results/bench/latency.json
+RUNTIMES = {BATCH_1: "PyTorch", f"{BATCH_1}_compiled": "torch.compile", f"{BATCH_1}_onnx": "ONNX Runtime"}
 WIDTH = 120  # of lines
 
 
@@ -38,7 +45,8 @@ def main() -> None:
     found = {name: compared for name in TABLES if (compared := comparison(name)).records}
     draw_differences(found.values(), HERE / "differences.png")
     draw_latency(found.values(), HERE / "latency.png")
-    blocks = {"verdicts": verdicts(found.values())} | {name: answered(found.get(name)) for name in TABLES}
+    blocks = {"headline": headline(found.values()), "verdicts": verdicts(found.values())}
+    blocks |= {name: evidence(found.get(name)) for name in TABLES}
     blocks |= {name: answered(comparison(name)) for name in OTHERS}
     for page in (HERE / "README.md", HERE.parent / "README.md"):
         page.write_text(with_blocks(page.read_text(), {name: "\n".join(lines) for name, lines in blocks.items()}))
@@ -60,25 +68,75 @@ def with_blocks(text: str, blocks: Mapping[str, str]) -> str:
     return re.sub(r"<!-- (\w+) -->\n.*?<!-- end -->", replaced, text, flags=re.DOTALL)
 
 
-def answered(compared: Comparison | None) -> list[str]:
-    """What a table answers, in words; chance; where it was run."""
+def headline(tables: Iterable[Comparison]) -> list[str]:
+    """A list item a table: what more layers do, what the best module does, and the verdicts, if the table has any."""
+    return [item(f"**{images(compared)}:** {' '.join(findings(compared))}") for compared in tables]
+
+
+def findings(compared: Comparison) -> list[str]:
+    """The sentences of headline about one table."""
+    found = [r for r in compared.results(compared.metrics[0]).values() if r.difference]
+    modules = [r for r in found if not is_plain(r) and r.cell.row not in repeats(compared)]
+    best = min(modules, key=lambda r: r.difference.mean)
+    lines = [
+        f"{r.cell.row.removeprefix('none, ')} without attention changes the error by {change(r)}."
+        for r in found
+        if is_plain(r)
+    ]
+    lines.append(f"Of {len(modules)} modules {best.cell.row} does best: it changes the error by {change(best)}.")
+    if not compared.is_complete:
+        total = len(set(compared.grid.run_ids.values()))
+        return [*lines, f"No verdict yet: {total - compared.missing} of {total} runs are recorded."]
+    verdicts: dict[str, list[str]] = {}
+    for r in modules:
+        verdicts.setdefault(r.verdict or "not tested", []).append(r.cell.row)
+    return [*lines, *(f"{verdict.capitalize()}: {', '.join(rows)}." for verdict, rows in verdicts.items())]
+
+
+def change(result: CellResult) -> str:
+    """`-3.95 points [-4.75, -3.15]`."""
+    return mean_and_interval(result.difference).replace(" [", " points [")
+
+
+def item(line: str) -> str:
+    """A list item of Markdown, in lines of WIDTH characters."""
+    return textwrap.fill(f"- {line}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def evidence(compared: Comparison | None) -> list[str]:
+    """What lies under a table's verdicts: chance, what its seeds can detect, which epochs were chosen, where it ran."""
     if compared is None:
         return ["Not run."]
+    results = compared.results(compared.metrics[0]).values()
+    detectable = [r.detectable for r in results if r.detectable is not None]
+    last = compared.grid.cells[0].config["recipe"]["epochs"]
+    chosen = sum(record["best_epoch"] == last - 1 for record in compared.records)
+    lines = [floor_line(floor) for floor in compared.noise_floors(compared.metrics[0])]
+    if detectable:
+        lines.append(
+            f"The recorded seeds would detect differences of {min(detectable):.2f} to {max(detectable):.2f} points "
+            "(80 % power, after Holm's correction)."
+        )
+    lines.append(f"The validation images chose the last epoch in {chosen} of {len(compared.records)} runs.")
+    return [item(line) for line in [*lines, made_on(compared.records)]]
+
+
+def answered(compared: Comparison) -> list[str]:
+    """What a table answers, in words; chance; where it was run."""
     floors = compared.noise_floors(compared.metrics[0])
-    lines = [*answer(compared), *map(floor_line, floors), made_on(compared.records)]
-    return [textwrap.fill(f"- {line}", WIDTH, subsequent_indent="  ", break_on_hyphens=False) for line in lines]
+    return [item(line) for line in [*answer(compared), *map(floor_line, floors), made_on(compared.records)]]
 
 
 def floor_line(floor: NoiseFloor) -> str:
     """One pair of rows that are one model."""
     row, other = floor.rows
-    return f"Chance, measured: {row} minus {other}, one model, is {mean_and_interval(floor.difference)}."
+    return f"{row} and {other} are one model. They differ by {mean_and_interval(floor.difference)} points: by chance."
 
 
 def verdicts(tables: Iterable[Comparison]) -> list[str]:
     """A Markdown table: each row of the tables with its difference from none and its verdict."""
     tables = list(tables)
-    lines = ["| | " + " | ".join(f"{dataset(c)}: minus none, points | verdict" for c in tables) + " |"]
+    lines = ["| | " + " | ".join(f"{images(c)}: minus none, points | verdict" for c in tables) + " |"]
     lines.append("|---|" + "---:|---|" * len(tables))
     rows = dict.fromkeys(row for compared in tables for row in compared.grid.rows if row != compared.baseline)
     for row in rows:
@@ -86,14 +144,16 @@ def verdicts(tables: Iterable[Comparison]) -> list[str]:
         for compared in tables:
             result = next((r for r in compared.results(compared.metrics[0]).values() if r.cell.row == row), None)
             cells.append(mean_and_interval(result.difference) if result else DASH)
-            cells.append((result.verdict or f"none yet (n = {result.runs.n})") if result else DASH)
-        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+            cells.append(
+                (result.verdict or f"open ({result.runs.n} of {len(compared.grid.seeds)} seeds)") if result else DASH
+            )
+        lines.append(f"| {label(row)} | " + " | ".join(cells) + " |")
     return lines
 
 
-def dataset(compared: Comparison) -> str:
-    """CIFAR-10, from the title of its table."""
-    return re.search(r"CIFAR-\d+", compared.grid.table["title"])[0]
+def images(compared: Comparison) -> str:
+    """`CIFAR-10, 8 epochs`, from the title of its table, `ResNet-8 on CIFAR-10, 8 epochs, ratio 4`."""
+    return str(compared.grid.table["title"]).partition(" on ")[2].removesuffix(", ratio 4")
 
 
 def chance(compared: Comparison) -> float | None:
@@ -116,69 +176,115 @@ def draw_differences(tables: Iterable[Comparison], path: Path) -> None:
     heights = [0.6 + 0.3 * len(rows) for rows in found]
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
-            len(tables), 1, figsize=(7.5, sum(heights) + 0.5), squeeze=False, height_ratios=heights, sharex=True
+            len(tables), 1, figsize=(7.5, sum(heights) + 1), squeeze=False, height_ratios=heights, sharex=True
         )
         for axis, compared, rows in zip(axes[:, 0], tables, found, strict=True):
             if half := chance(compared):
                 axis.axvspan(-half, half, color=BAND, lw=0, zorder=0)
+            for edge in (-compared.margin, compared.margin):
+                axis.axvline(edge, color=GREY, lw=0.9, ls=":", zorder=1)
+            axis.axvline(0, color=GREY, lw=0.9, zorder=1)
             for position, result in enumerate(rows):
-                d, colour = result.difference, BLUE if result.bold else INK
+                d, colour, face, marker = result.difference, *style(result, compared)
                 if d.low is not None:
-                    axis.plot([d.low, d.high], [position] * 2, color=colour, lw=1.6, marker="|", markersize=5)
-                axis.plot(d.mean, position, "o", color=colour, markersize=5.5)
-            axis.axvline(0, color=GREY, lw=0.9, ls=(0, (3, 3)), zorder=1)
-            axis.set_yticks(range(len(rows)), [f"{r.cell.row}  (n={r.difference.n})" for r in rows])
+                    axis.plot([d.low, d.high], [position] * 2, color=colour, lw=1.6)
+                axis.plot(d.mean, position, marker, color=colour, markerfacecolor=face, markersize=5.5)
+            axis.set_yticks(range(len(rows)), [f"{label(r.cell.row)}  ({r.difference.n} seeds)" for r in rows])
             axis.set_ylim(len(rows) - 0.5, -0.5)
             axis.grid(axis="x")
             axis.set_axisbelow(True)
             axis.set_title(compared.grid.table["title"])
         axes[-1, 0].set_xlabel(
-            "test error, percentage points: difference from none with its 95 % interval, left is better\n"
-            "blue: significant at 5 % after Holm; shaded: where 95 % of such differences lie by chance alone,\n"
-            "measured on rows of the table that are one model"
+            f"\N{LEFTWARDS ARROW} better      {metric_name(tables[0].metrics[0])} minus that of the network without "
+            "attention, points, 95 % interval"
         )
+        marks = [
+            Line2D([], [], color=INK, marker="o", lw=1.6, label="a module"),
+            Line2D([], [], color=INK, marker="o", lw=1.6, markerfacecolor="white", label="the model above once more"),
+            Line2D([], [], color=GREY, marker="s", lw=1.6, label="more layers, no attention"),
+            Line2D([], [], color=BLUE, marker="o", lw=1.6, label="significant (5 %, Holm)"),
+            Patch(color=BAND, label="95 % of chance differences"),
+            Line2D([], [], color=GREY, ls=":", lw=0.9, label="declared margin"),
+        ]
         figure.tight_layout(h_pad=1.2)
+        figure.legend(handles=marks, loc="upper center", bbox_to_anchor=(0.5, 0), ncol=3, frameon=False, fontsize=9)
         figure.savefig(path, metadata={"Software": None})
         plt.close(figure)
+
+
+def style(result: CellResult, compared: Comparison) -> tuple[str, str, str]:
+    """Colour, fill and marker of a row: of a module, of a second row of one model, of a net without attention."""
+    if is_plain(result):
+        return GREY, GREY, "s"
+    colour = BLUE if result.bold else INK
+    return colour, "white" if result.cell.row in repeats(compared) else colour, "o"
+
+
+def is_plain(result: CellResult) -> bool:
+    """Whether a row has no attention."""
+    return result.cell.row.startswith("none")
+
+
+def repeats(compared: Comparison) -> set[str]:
+    """The rows that are the model of another row: twins, and inverses that are the same function."""
+    return {floor.rows[1] for floor in compared.noise_floors(compared.metrics[0])}
+
+
+def label(row: str) -> str:
+    """`ResNet-14, no attention` for `none, ResNet-14`."""
+    return f"{row.removeprefix('none, ')}, no attention" if row.startswith("none, ") else row
 
 
 def draw_latency(tables: Iterable[Comparison], path: Path) -> None:
-    """A panel a table with measured latencies: error against the latency of one image; a line through the nets without
-    attention."""
-    tables = [compared for compared in tables if compared.latencies]
+    """The difference from none over the latency of one image: a row of panels a table, a panel a runtime.
+
+    Rows that are the model of another row are left out. The dashed line joins the nets without attention.
+    """
+    tables = [compared for compared in tables if compared.latencies and BATCH_1 in compared.latency_columns]
     with plt.rc_context(STYLE | {"axes.spines.left": True}):
-        figure, axes = plt.subplots(1, len(tables), figsize=(4.6 * len(tables), 3.8), squeeze=False)
-        for axis, compared in zip(axes[0], tables, strict=True):
-            points, plain = [], []
-            for result in compared.results(compared.metrics[0]).values():
-                latency, error = compared.latency(BATCH_1, result.cell), result.runs.mean(result.metric)
-                if latency is None or error is None:
-                    continue
-                bare = result.cell.row.startswith("none")
-                points.append((latency.median, error, result.cell.row, result.runs.sd(result.metric), bare))
-                plain += [(latency.median, error)] * bare
-            axis.plot(*zip(*sorted(plain), strict=True), color=GREY, lw=1.1, ls=(0, (4, 3)), zorder=1)
-            heights = [point[1] for point in points]
-            gap, placed = 0.045 * (max(heights) - min(heights)), []  # of the labels, which shall not cover each other
-            for x, y, row, sd, bare in sorted(points, key=lambda point: point[1]):
-                colour = GREY if bare else INK
-                axis.errorbar(x, y, yerr=sd, fmt="o", color=colour, markersize=5, lw=1, capsize=2)
-                beside = [height for other, height in placed if abs(other - x) < 0.15]
-                height = max([y, *(height + gap for height in beside)])
-                placed.append((x, height))
-                axis.annotate(
-                    row, (x, y), (x + 0.06, height), fontsize=8.5, color=colour, va="center",
-                    arrowprops={"arrowstyle": "-", "color": LINE, "shrinkB": 3} if height > y + gap / 2 else None,
-                )  # fmt: skip
-            axis.margins(x=0.2)
-            axis.grid()
-            axis.set_axisbelow(True)
-            axis.set_title(compared.grid.table["title"])
-            axis.set_xlabel("latency of one image on one core, none = 1")
-        axes[0, 0].set_ylabel(metric_name(tables[0].metrics[0]) + ", mean ± sd over seeds")
+        figure, axes = plt.subplots(
+            len(tables), len(RUNTIMES), figsize=(10.5, 3.6 * len(tables)), squeeze=False, sharex=True, sharey=True
+        )
+        for row, compared in zip(axes, tables, strict=True):
+            for axis, (column, runtime) in zip(row, RUNTIMES.items(), strict=True):
+                draw_runtime(axis, compared, column)
+                axis.set_title(f"{images(compared)}: {runtime}")
+            row[0].set_ylabel("error minus none, points\n95 % interval;  lower is better")
+        for axis in axes[-1]:
+            axis.set_xlabel("latency of one image over none's")
+        axes[0, 0].margins(x=0.25)
         figure.tight_layout()
         figure.savefig(path, metadata={"Software": None})
         plt.close(figure)
+
+
+def draw_runtime(axis: Axes, compared: Comparison, column: str) -> None:
+    """One panel of draw_latency. column: of the file of latencies."""
+    plain, placed = [], []
+    for result in compared.results(compared.metrics[0]).values():
+        latency, d = compared.latency(column, result.cell), result.difference
+        if latency is not None and result.cell.row not in repeats(compared):
+            placed.append((result, latency, d.mean if d else 0.0))
+    for result, latency, y in placed:
+        d = result.difference
+        if is_plain(result):
+            plain.append((latency.median, y))
+        beside = any(0 < other.median - latency.median < 0.35 and abs(height - y) < 0.5 for _, other, height in placed)
+        left = beside or d is None  # of its point, where a label to the right would cover the next point's
+        colour, face, marker = style(result, compared)
+        if d and d.low is not None:
+            axis.plot([latency.median] * 2, [d.low, d.high], color=colour, lw=1.2)
+        axis.plot([latency.low, latency.high], [y, y], color=colour, lw=1.2)
+        axis.plot(latency.median, y, marker, color=colour, markerfacecolor=face, markersize=5)
+        axis.annotate(
+            label(result.cell.row).replace(", ", "\n"), (latency.median, y), (-5 if left else 5, 4), fontsize=8.5,
+            textcoords="offset points", color=colour, va="bottom", ha="right" if left else "left",
+            path_effects=[withStroke(linewidth=2, foreground="white")],
+        )  # fmt: skip
+    axis.plot(*zip(*sorted(plain), strict=True), color=GREY, lw=1.1, ls=(0, (4, 3)), zorder=1)
+    axis.axhline(0, color=LINE, lw=0.9, zorder=0)
+    axis.grid()
+    axis.set_axisbelow(True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from attnlab.tables.number_text import mean_and_interval, number_of_runs, size
 from attnlab.tables.page_warnings import in_column
 
 #: one sentence names so many rows
-MOST_ROWS = 6
+MOST_ROWS = 10
 
 
 def answer(comparison: Comparison) -> list[str]:
@@ -21,7 +21,8 @@ def answer(comparison: Comparison) -> list[str]:
     if not comparison.is_complete:
         runs = len(set(comparison.grid.run_ids.values()))
         recorded = f"{runs - comparison.missing} of {number_of_runs(runs)} are recorded"
-        return [f"No verdict yet: {recorded}.", f"So far, minus {comparison.baseline}: {_rows(compared)}."]
+        so_far = f"So far, {metric_name(comparison.metrics[0])} minus that of {comparison.baseline}"
+        return [f"No verdict yet: {recorded}.", f"{so_far}: {_rows(compared)}."]
     by_verdict: dict[str, list[CellResult]] = {}
     for result in compared:
         by_verdict.setdefault(_kind(result), []).append(result)

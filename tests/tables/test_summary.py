@@ -34,7 +34,7 @@ def test_the_pages_and_the_figures_are_those_of_the_records(summary, tmp_path, m
     for name in (*summary.TABLES, *summary.OTHERS):
         if (ROOT / "results" / name).is_dir():
             shutil.copytree(ROOT / "results" / name, copy / name)
-    emptied = dict.fromkeys(("verdicts", *summary.TABLES, *summary.OTHERS), "to be written")
+    emptied = dict.fromkeys(("headline", "verdicts", *summary.TABLES, *summary.OTHERS), "to be written")
     for page in ("README.md", "results/README.md"):
         (tmp_path / page).write_text(summary.with_blocks((ROOT / page).read_text(), emptied))
     monkeypatch.setattr(summary, "HERE", copy)
