@@ -3,13 +3,14 @@
     python results/summary.py
 
 Everything is computed from the records by the functions of `python -m attnlab.report`. A block begins with
-`<!-- NAME -->` and ends with `<!-- end -->`; NAME is `verdicts`, or a table's name.
+`<!-- NAME -->` and ends with `<!-- end -->`; NAME is `headline`, `verdicts`, or a table's name.
 """
 
 import re
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,10 @@ from attnlab.tables.answer import answer
 from attnlab.tables.cell_result import CellResult
 from attnlab.tables.comparison import Comparison
 from attnlab.tables.metric_names import metric_name
-from attnlab.tables.noise_floor import NoiseFloor
-from attnlab.tables.number_text import DASH, mean_and_interval
+from attnlab.tables.noise_floor import NoiseFloor, are_one_model
+from attnlab.tables.number_text import DASH, mean_and_interval, size
 from attnlab.tables.provenance_notes import made_on
-from attnlab.tables.style import BAND, BLUE, GREY, INK, LINE, STYLE, plt
+from attnlab.tables.style import BLUE, GREY, INK, LINE, STYLE, plt
 from attnlab.tables.write import compare_table
 
 HERE = Path(__file__).parent
@@ -38,6 +39,7 @@ BATCH_1 = "cost/latency_b1"
 #: columns of results/bench/latency.json
 RUNTIMES = {BATCH_1: "PyTorch", f"{BATCH_1}_compiled": "torch.compile", f"{BATCH_1}_onnx": "ONNX Runtime"}
 WIDTH = 120  # of lines
+SHADE = "#dce6f1"
 
 
 def main() -> None:
@@ -69,33 +71,21 @@ def with_blocks(text: str, blocks: Mapping[str, str]) -> str:
 
 
 def headline(tables: Iterable[Comparison]) -> list[str]:
-    """A list item a table: what more layers do, what the best module does, and the verdicts, if the table has any."""
+    """A list item a table: how far it is, and its verdicts once it is complete."""
     return [item(f"**{images(compared)}:** {' '.join(findings(compared))}") for compared in tables]
 
 
 def findings(compared: Comparison) -> list[str]:
     """The sentences of headline about one table."""
-    found = [r for r in compared.results(compared.metrics[0]).values() if r.difference]
-    modules = [r for r in found if not is_plain(r) and r.cell.row not in repeats(compared)]
-    best = min(modules, key=lambda r: r.difference.mean)
-    lines = [
-        f"{r.cell.row.removeprefix('none, ')} without attention changes the error by {change(r)}."
-        for r in found
-        if is_plain(r)
-    ]
-    lines.append(f"Of {len(modules)} modules {best.cell.row} does best: it changes the error by {change(best)}.")
     if not compared.is_complete:
-        total = len(set(compared.grid.run_ids.values()))
-        return [*lines, f"No verdict yet: {total - compared.missing} of {total} runs are recorded."]
-    verdicts: dict[str, list[str]] = {}
-    for r in modules:
-        verdicts.setdefault(r.verdict or "not tested", []).append(r.cell.row)
-    return [*lines, *(f"{verdict.capitalize()}: {', '.join(rows)}." for verdict, rows in verdicts.items())]
+        return [f"{progress(compared)}. Verdicts follow when all are."]
+    return answer(compared)
 
 
-def change(result: CellResult) -> str:
-    """`-3.95 points [-4.75, -3.15]`."""
-    return mean_and_interval(result.difference).replace(" [", " points [")
+def progress(compared: Comparison) -> str:
+    """`38 of 60 runs are recorded`."""
+    total = len(set(compared.grid.run_ids.values()))
+    return f"{total - compared.missing} of {total} runs are recorded"
 
 
 def item(line: str) -> str:
@@ -112,10 +102,13 @@ def evidence(compared: Comparison | None) -> list[str]:
     last = compared.grid.cells[0].config["recipe"]["epochs"]
     chosen = sum(record["best_epoch"] == last - 1 for record in compared.records)
     lines = [floor_line(floor) for floor in compared.noise_floors(compared.metrics[0])]
+    if not compared.has_noise_floor:
+        lines.append("No two rows are one model, so this table does not measure chance between equal models.")
     if detectable:
+        low, high = (size(value, compared.metrics[0]) for value in (min(detectable), max(detectable)))
         lines.append(
-            f"The recorded seeds would detect differences of {min(detectable):.2f} to {max(detectable):.2f} points "
-            "(80 % power, after Holm's correction)."
+            f"These seeds would detect differences of {low} to {high} points (80 % power, after Holm's correction), "
+            "as estimated from their own spread."
         )
     lines.append(f"The validation images chose the last epoch in {chosen} of {len(compared.records)} runs.")
     return [item(line) for line in [*lines, made_on(compared.records)]]
@@ -130,7 +123,7 @@ def answered(compared: Comparison) -> list[str]:
 def floor_line(floor: NoiseFloor) -> str:
     """One pair of rows that are one model."""
     row, other = floor.rows
-    return f"{row} and {other} are one model. They differ by {mean_and_interval(floor.difference)} points: by chance."
+    return f"{row} minus {other}: {mean_and_interval(floor.difference)} points. They are one model, so this is chance."
 
 
 def verdicts(tables: Iterable[Comparison]) -> list[str]:
@@ -143,12 +136,20 @@ def verdicts(tables: Iterable[Comparison]) -> list[str]:
         cells = []
         for compared in tables:
             result = next((r for r in compared.results(compared.metrics[0]).values() if r.cell.row == row), None)
-            cells.append(mean_and_interval(result.difference) if result else DASH)
-            cells.append(
-                (result.verdict or f"open ({result.runs.n} of {len(compared.grid.seeds)} seeds)") if result else DASH
-            )
+            cells += [mean_and_interval(result.difference), verdict(result, compared)] if result else [DASH, DASH]
         lines.append(f"| {label(row)} | " + " | ".join(cells) + " |")
     return lines
+
+
+def verdict(result: CellResult, compared: Comparison) -> str:
+    """The verdict of a row, or why it has none."""
+    if result.verdict:
+        return result.verdict
+    if result.key in compared.other_setup:
+        return f"not tested: {compared.other_setup[result.key]}"
+    if compared.is_complete:
+        return "not tested"
+    return f"open ({result.difference.n if result.difference else 0} of {len(compared.grid.seeds)} seeds)"
 
 
 def images(compared: Comparison) -> str:
@@ -180,7 +181,7 @@ def draw_differences(tables: Iterable[Comparison], path: Path) -> None:
         )
         for axis, compared, rows in zip(axes[:, 0], tables, found, strict=True):
             if half := chance(compared):
-                axis.axvspan(-half, half, color=BAND, lw=0, zorder=0)
+                axis.axvspan(-half, half, color=SHADE, lw=0, zorder=0)
             for edge in (-compared.margin, compared.margin):
                 axis.axvline(edge, color=GREY, lw=0.9, ls=":", zorder=1)
             axis.axvline(0, color=GREY, lw=0.9, zorder=1)
@@ -193,19 +194,20 @@ def draw_differences(tables: Iterable[Comparison], path: Path) -> None:
             axis.set_ylim(len(rows) - 0.5, -0.5)
             axis.grid(axis="x")
             axis.set_axisbelow(True)
-            axis.set_title(compared.grid.table["title"])
+            axis.set_title(title(compared, compared.grid.table["title"]))
         axes[-1, 0].set_xlabel(
-            f"\N{LEFTWARDS ARROW} better      {metric_name(tables[0].metrics[0])} minus that of the network without "
-            "attention, points, 95 % interval"
+            f"{metric_name(tables[0].metrics[0])} minus that of ResNet-8 without attention, points, 95 % interval\n"
+            "\N{LEFTWARDS ARROW} better"
         )
         marks = [
             Line2D([], [], color=INK, marker="o", lw=1.6, label="a module"),
-            Line2D([], [], color=INK, marker="o", lw=1.6, markerfacecolor="white", label="the model above once more"),
+            Line2D([], [], color=INK, marker="o", lw=1.6, markerfacecolor="white", label="the model of a row above"),
             Line2D([], [], color=GREY, marker="s", lw=1.6, label="more layers, no attention"),
-            Line2D([], [], color=BLUE, marker="o", lw=1.6, label="significant (5 %, Holm)"),
-            Patch(color=BAND, label="95 % of chance differences"),
-            Line2D([], [], color=GREY, ls=":", lw=0.9, label="declared margin"),
+            Patch(color=SHADE, label="95 % of differences within pairs of one model"),
+            Line2D([], [], color=GREY, ls=":", lw=0.9, label="margin of equivalence"),
         ]
+        if any(result.bold for rows in found for result in rows):
+            marks.append(Line2D([], [], color=BLUE, marker="o", lw=1.6, label="significant (5 %, Holm)"))
         figure.tight_layout(h_pad=1.2)
         figure.legend(handles=marks, loc="upper center", bbox_to_anchor=(0.5, 0), ncol=3, frameon=False, fontsize=9)
         figure.savefig(path, metadata={"Software": None})
@@ -215,9 +217,14 @@ def draw_differences(tables: Iterable[Comparison], path: Path) -> None:
 def style(result: CellResult, compared: Comparison) -> tuple[str, str, str]:
     """Colour, fill and marker of a row: of a module, of a second row of one model, of a net without attention."""
     if is_plain(result):
-        return GREY, GREY, "s"
+        return (BLUE, BLUE, "s") if result.bold else (GREY, GREY, "s")
     colour = BLUE if result.bold else INK
     return colour, "white" if result.cell.row in repeats(compared) else colour, "o"
+
+
+def title(compared: Comparison, text: str) -> str:
+    """The text, with how far an unfinished table is."""
+    return text if compared.is_complete else f"{text}  ({progress(compared)}: no verdict)"
 
 
 def is_plain(result: CellResult) -> bool:
@@ -226,8 +233,9 @@ def is_plain(result: CellResult) -> bool:
 
 
 def repeats(compared: Comparison) -> set[str]:
-    """The rows that are the model of another row: twins, and inverses that are the same function."""
-    return {floor.rows[1] for floor in compared.noise_floors(compared.metrics[0])}
+    """The rows that are the model of a row above them: twins, and inverses that are the same function."""
+    pairs = combinations(compared.grid.cells, 2)
+    return {other.row for cell, other in pairs if are_one_model(cell.config, other.config)}
 
 
 def label(row: str) -> str:
@@ -238,9 +246,12 @@ def label(row: str) -> str:
 def draw_latency(tables: Iterable[Comparison], path: Path) -> None:
     """The difference from none over the latency of one image: a row of panels a table, a panel a runtime.
 
-    Rows that are the model of another row are left out. The dashed line joins the nets without attention.
+    Only tables whose nets were measured are drawn. Rows that are the model of a row above them are left out. The dashed
+    line joins the nets without attention.
     """
-    tables = [compared for compared in tables if compared.latencies and BATCH_1 in compared.latency_columns]
+    tables = [c for c in tables if any(c.latency(BATCH_1, cell) for cell in c.grid.cells)]
+    if not tables:
+        return
     with plt.rc_context(STYLE | {"axes.spines.left": True}):
         figure, axes = plt.subplots(
             len(tables), len(RUNTIMES), figsize=(10.5, 3.6 * len(tables)), squeeze=False, sharex=True, sharey=True
@@ -248,12 +259,16 @@ def draw_latency(tables: Iterable[Comparison], path: Path) -> None:
         for row, compared in zip(axes, tables, strict=True):
             for axis, (column, runtime) in zip(row, RUNTIMES.items(), strict=True):
                 draw_runtime(axis, compared, column)
-                axis.set_title(f"{images(compared)}: {runtime}")
-            row[0].set_ylabel("error minus none, points\n95 % interval;  lower is better")
+                axis.set_title(runtime)
+            row[0].set_ylabel("test error minus that of ResNet-8,\npoints; lower is better")
         for axis in axes[-1]:
-            axis.set_xlabel("latency of one image over none's")
-        axes[0, 0].margins(x=0.25)
-        figure.tight_layout()
+            axis.set_xlabel("latency of one image over that of ResNet-8")
+        axes[0, 0].margins(x=0.18)
+        figure.tight_layout(h_pad=4)
+        for row, compared in zip(axes, tables, strict=True):
+            corner = row[0].get_position()
+            heading = title(compared, str(compared.grid.table["title"]))
+            figure.text(corner.x0, corner.y1 + 0.09 / len(tables), heading, fontsize=11)
         figure.savefig(path, metadata={"Software": None})
         plt.close(figure)
 
@@ -263,7 +278,8 @@ def draw_runtime(axis: Axes, compared: Comparison, column: str) -> None:
     plain, placed = [], []
     for result in compared.results(compared.metrics[0]).values():
         latency, d = compared.latency(column, result.cell), result.difference
-        if latency is not None and result.cell.row not in repeats(compared):
+        known = d is not None or result.cell.row == compared.baseline
+        if latency is not None and known and result.cell.row not in repeats(compared):
             placed.append((result, latency, d.mean if d else 0.0))
     for result, latency, y in placed:
         d = result.difference
@@ -271,13 +287,14 @@ def draw_runtime(axis: Axes, compared: Comparison, column: str) -> None:
             plain.append((latency.median, y))
         beside = any(0 < other.median - latency.median < 0.35 and abs(height - y) < 0.5 for _, other, height in placed)
         left = beside or d is None  # of its point, where a label to the right would cover the next point's
+        name = result.cell.row.removeprefix("none, ") if d else "ResNet-8"
         colour, face, marker = style(result, compared)
         if d and d.low is not None:
             axis.plot([latency.median] * 2, [d.low, d.high], color=colour, lw=1.2)
         axis.plot([latency.low, latency.high], [y, y], color=colour, lw=1.2)
         axis.plot(latency.median, y, marker, color=colour, markerfacecolor=face, markersize=5)
         axis.annotate(
-            label(result.cell.row).replace(", ", "\n"), (latency.median, y), (-5 if left else 5, 4), fontsize=8.5,
+            name, (latency.median, y), (-5 if left else 5, 4), fontsize=8.5,
             textcoords="offset points", color=colour, va="bottom", ha="right" if left else "left",
             path_effects=[withStroke(linewidth=2, foreground="white")],
         )  # fmt: skip

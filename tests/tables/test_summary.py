@@ -2,9 +2,15 @@
 
 import importlib.util
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from synthetic import of_config
+
+from attnlab.tables.comparison import compare
+from attnlab.tables.grid import read_grid
+from attnlab.tables.latency import read_latencies
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,6 +32,75 @@ def test_blocks_are_replaced_and_an_unknown_one_is_named(summary):
     assert summary.with_blocks(found, {"x": "new", "y": "two\nlines"}) == found
     with pytest.raises(SystemExit, match=r"^unknown block <!-- y -->; allowed are x$"):
         summary.with_blocks(text, {"x": "new"})
+
+
+NONE = [20.0, 20.6, 19.7, 20.3, 20.1, 19.9]
+
+
+def compared(table, errors, **changes):
+    """A table on photographs with these errors of its rows, seed by seed; changes: {row: of its records}."""
+    grid = read_grid([f"table={table}"])
+    made = [
+        of_config(cell.config | {"seed": seed}, error) | changes.get(cell.row, {})
+        for cell in grid.cells
+        for seed, error in enumerate(errors.get(cell.row, []))
+    ]
+    return compare(grid, made)
+
+
+def shifted(by, wobble=0.02):
+    return [error + by + wobble * (-1) ** seed for seed, error in enumerate(NONE)]
+
+
+def test_an_unfinished_table_says_how_far_it_is_and_nothing_else(summary):
+    for errors in ({"none": NONE}, {"none": NONE, "SE": shifted(-1)[:1]}, {"none": NONE, "SE": shifted(-1)}):
+        table = compared("cifar10_tuned", errors)
+        recorded = sum(map(len, errors.values()))
+        (line,) = summary.headline([table])
+        text = f"{recorded} of 18 runs are recorded. Verdicts follow when all are."
+        assert line == f"- **CIFAR-10, 3 epochs, tuned learning rates:** {text}"
+    assert summary.verdicts([table])[2:] == [
+        "| SE | -1.00 [-1.02, -0.98] | open (6 of 6 seeds) |", "| CBAM | – | open (0 of 6 seeds) |"
+    ]  # fmt: skip
+    assert "this table does not measure chance" in summary.evidence(table)[0]
+
+
+def test_a_complete_table_gives_its_verdicts(summary):
+    table = compared("cifar10_tuned", {"none": NONE, "SE": shifted(0.01), "CBAM": shifted(1)})
+    text = " ".join(" ".join(summary.headline([table])).split())
+    assert "Worse than none in top-1 error %: CBAM +1.00 [+0.98, +1.02]." in text
+    assert "Equivalent to none within ±0.5: SE +0.01 [-0.01, +0.03]." in text
+    assert [line.rsplit(" | ", 1)[1] for line in summary.verdicts([table])[2:]] == [
+        "equivalent within ±0.5 |",
+        "worse |",
+    ]
+
+
+def test_a_row_of_another_setup_is_not_judged(summary):
+    errors = {"none": NONE, "SE": shifted(-1), "CBAM": shifted(1)}
+    table = compared("cifar10_tuned", errors, SE={"precision": "bf16-mixed"})
+    assert "not tested: precision (bf16-mixed, not 32-true)" in summary.verdicts([table])[2]
+
+
+def test_repeated_models_are_known_before_they_are_recorded(summary):
+    assert summary.repeats(compared("cifar10_cpu", {"none": NONE})) == {"SE twin", "ISE", "ICBAM"}
+    assert summary.repeats(compared("cifar10_tuned", {"none": NONE})) == set()
+
+
+def test_the_figures_leave_out_what_is_not_known(summary, tmp_path):
+    errors = {"none": NONE, "none, ResNet-14": shifted(-4), "SE": shifted(0.4), "BAM": shifted(1)[:1]}
+    tables = [compared("cifar10_cpu", errors), compared("cifar100_cpu", {"none": NONE, "SE": shifted(1)})]
+    summary.draw_differences(tables, tmp_path / "differences.png")
+    drawn = []
+    original = summary.draw_runtime
+    summary.draw_runtime = lambda axis, table, column: (original(axis, table, column), drawn.append(axis))
+    latencies = read_latencies(ROOT / "results")
+    summary.draw_latency([replace(table, latencies=latencies) for table in tables], tmp_path / "latency.png")
+    assert len(drawn) == 3  # of CIFAR-10 alone: the nets of CIFAR-100 were not measured
+    for axis in drawn:
+        assert {text.get_text() for text in axis.texts} == {"ResNet-8", "ResNet-14", "SE", "BAM"}
+    summary.draw_latency(tables[1:], tmp_path / "nothing.png")
+    assert not (tmp_path / "nothing.png").exists()
 
 
 @pytest.mark.slow

@@ -1,4 +1,7 @@
-"""table=cifar10_tuned: the learning rate of each row is the best of its search, and all searches had one budget."""
+"""table=cifar10_tuned: the learning rate of each row is the best of its search, and the searches had one budget.
+
+A first search of none, over another range, is kept as well.
+"""
 
 import csv
 import json
