@@ -23,6 +23,7 @@ from scipy import stats
 from attnlab.tables.answer import answer
 from attnlab.tables.cell_result import CellResult
 from attnlab.tables.comparison import Comparison
+from attnlab.tables.latency import Latency
 from attnlab.tables.metric_names import metric_name
 from attnlab.tables.noise_floor import NoiseFloor, are_one_model
 from attnlab.tables.number_text import DASH, mean_and_interval, size
@@ -79,7 +80,10 @@ def findings(compared: Comparison) -> list[str]:
     """The sentences of headline about one table."""
     if not compared.is_complete:
         return [f"{progress(compared)}. Verdicts follow when all are."]
-    return answer(compared)
+    text = "\n".join(answer(compared))
+    for row in compared.grid.rows:
+        text = text.replace(row, label(row))
+    return text.split("\n")
 
 
 def progress(compared: Comparison) -> str:
@@ -239,8 +243,8 @@ def repeats(compared: Comparison) -> set[str]:
 
 
 def label(row: str) -> str:
-    """`ResNet-14, no attention` for `none, ResNet-14`."""
-    return f"{row.removeprefix('none, ')}, no attention" if row.startswith("none, ") else row
+    """`ResNet-14 without attention` for `none, ResNet-14`."""
+    return f"{row.removeprefix('none, ')} without attention" if row.startswith("none, ") else row
 
 
 def draw_latency(tables: Iterable[Comparison], path: Path) -> None:
@@ -285,8 +289,7 @@ def draw_runtime(axis: Axes, compared: Comparison, column: str) -> None:
         d = result.difference
         if is_plain(result):
             plain.append((latency.median, y))
-        beside = any(0 < other.median - latency.median < 0.35 and abs(height - y) < 0.5 for _, other, height in placed)
-        left = beside or d is None  # of its point, where a label to the right would cover the next point's
+        left = d is None or any(covers(*other, latency.median, y) for other in placed)
         name = result.cell.row.removeprefix("none, ") if d else "ResNet-8"
         colour, face, marker = style(result, compared)
         if d and d.low is not None:
@@ -302,6 +305,13 @@ def draw_runtime(axis: Axes, compared: Comparison, column: str) -> None:
     axis.axhline(0, color=LINE, lw=0.9, zorder=0)
     axis.grid()
     axis.set_axisbelow(True)
+
+
+def covers(result: CellResult, latency: Latency, mean: float, x: float, y: float) -> bool:
+    """Whether a label to the right of (x, y) would run over a row's point or its vertical bar."""
+    d = result.difference
+    low, high = (d.low, d.high) if d and d.low is not None else (mean, mean)
+    return 0 < latency.median - x < 0.35 and low - 0.5 < y < high + 0.5
 
 
 if __name__ == "__main__":

@@ -19,10 +19,8 @@ def answer(comparison: Comparison) -> list[str]:
     if not compared:
         return [_nothing_compared(comparison)]
     if not comparison.is_complete:
-        runs = len(set(comparison.grid.run_ids.values()))
-        recorded = f"{runs - comparison.missing} of {number_of_runs(runs)} are recorded"
         so_far = f"So far, {metric_name(comparison.metrics[0])} minus that of {comparison.baseline}"
-        return [f"No verdict yet: {recorded}.", f"{so_far}: {_rows(compared)}."]
+        return [f"No verdict yet: {_incomplete(comparison)}.", f"{so_far}: {_rows(compared)}."]
     by_verdict: dict[str, list[CellResult]] = {}
     for result in compared:
         by_verdict.setdefault(_kind(result), []).append(result)
@@ -31,6 +29,15 @@ def answer(comparison: Comparison) -> list[str]:
         if found := by_verdict.get(kind):
             lines.append(f"{text}: {_rows(found)}.{_detectable(found) if kind == 'undecided' else ''}")
     return lines
+
+
+def _incomplete(comparison: Comparison) -> str:
+    """What is missing: runs, or seeds that were not selected."""
+    grid = comparison.grid
+    if not comparison.missing:
+        return f"{len(grid.seeds)} of the {grid.declared_seeds} declared seeds are selected"
+    runs = len(set(grid.run_ids.values()))
+    return f"{runs - comparison.missing} of {number_of_runs(runs)} are recorded"
 
 
 def _kind(result: CellResult) -> str:

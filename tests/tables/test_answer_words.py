@@ -49,6 +49,11 @@ def test_an_unfinished_table_says_so():
     assert lines[1].startswith("So far, top-1 error % minus that of none: SE -0.50")
 
 
+def test_selected_seeds_give_no_verdict_even_if_all_are_recorded():
+    errors = {row: near(offset) for row, offset in zip(("none", "SE", "ISE", "CBAM", "ICBAM"), range(5), strict=True)}
+    assert answer(comparison(errors, "seed=0,2"))[0] == "No verdict yet: 2 of the 4 declared seeds are selected."
+
+
 def test_nothing_to_compare_and_nothing_to_test():
     assert answer(comparison({"SE": near(0)}, "attention=se")) == ["One row, so nothing is compared."]
     cells = read_grid(["table=demo", "attention=none,se"]).cells

@@ -103,6 +103,27 @@ def test_the_figures_leave_out_what_is_not_known(summary, tmp_path):
     assert not (tmp_path / "nothing.png").exists()
 
 
+def test_the_short_answer_is_what_the_tracked_table_says(summary):
+    text = " ".join((ROOT / "results" / "README.md").read_text().partition("**In short.**")[2].split("\n\n")[0].split())
+    assert (
+        "SimAM lowers the test error and CBAM raises it. Six seeds cannot tell SE, ECA and BAM from no attention."
+        in text
+    )
+    table = summary.comparison("cifar10_cpu")
+    found = {result.cell.row: result for result in table.results(table.metrics[0]).values()}
+    rows = {"SimAM": "better", "CBAM": "worse", "SE": "undecided", "ECA": "undecided", "BAM": "undecided"}
+    assert {row: found[row].verdict for row in rows} == rows
+    assert "lowers the error about five times as much as SimAM does" in text
+    deeper = found["none, ResNet-14"]
+    share = found["SimAM"].difference.mean / deeper.difference.mean
+    assert deeper.verdict == "better"
+    assert 4.5 < 1 / share < 5.5
+    assert "costs more time than depth does in PyTorch and in ONNX Runtime, and less with torch.compile." in text
+    for column, runtime in summary.RUNTIMES.items():
+        simam, depth = (table.latency(column, found[row].cell).median - 1 for row in ("SimAM", "none, ResNet-14"))
+        assert (simam > share * depth) == (runtime != "torch.compile")
+
+
 @pytest.mark.slow
 def test_the_pages_and_the_figures_are_those_of_the_records(summary, tmp_path, monkeypatch):
     copy = tmp_path / "results"
