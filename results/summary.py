@@ -25,9 +25,10 @@ from attnlab.tables.cell_result import CellResult
 from attnlab.tables.comparison import Comparison
 from attnlab.tables.latency import Latency
 from attnlab.tables.metric_names import metric_name
-from attnlab.tables.noise_floor import NoiseFloor, are_one_model
+from attnlab.tables.noise_floor import are_one_model
 from attnlab.tables.number_text import DASH, mean_and_interval, size
 from attnlab.tables.provenance_notes import made_on
+from attnlab.tables.statistics import Difference
 from attnlab.tables.style import BLUE, GREY, INK, LINE, STYLE, plt
 from attnlab.tables.write import compare_table
 
@@ -105,7 +106,7 @@ def evidence(compared: Comparison | None) -> list[str]:
     detectable = [r.detectable for r in results if r.detectable is not None]
     last = compared.grid.cells[0].config["recipe"]["epochs"]
     chosen = sum(record["best_epoch"] == last - 1 for record in compared.records)
-    lines = [floor_line(floor) for floor in compared.noise_floors(compared.metrics[0])]
+    lines = floor_lines(compared)
     if not compared.has_noise_floor:
         lines.append("No two rows are one model, so this table does not measure chance between equal models.")
     if detectable:
@@ -120,14 +121,18 @@ def evidence(compared: Comparison | None) -> list[str]:
 
 def answered(compared: Comparison) -> list[str]:
     """What a table answers, in words; chance; where it was run."""
+    return [item(line) for line in [*answer(compared), *floor_lines(compared), made_on(compared.records)]]
+
+
+def floor_lines(compared: Comparison) -> list[str]:
+    """A sentence for each pair of rows that are one model."""
     floors = compared.noise_floors(compared.metrics[0])
-    return [item(line) for line in [*answer(compared), *map(floor_line, floors), made_on(compared.records)]]
-
-
-def floor_line(floor: NoiseFloor) -> str:
-    """One pair of rows that are one model."""
-    row, other = floor.rows
-    return f"{row} minus {other}: {mean_and_interval(floor.difference)} points. They are one model, so this is chance."
+    lines = []
+    for floor in floors:
+        (row, other), d = floor.rows, floor.difference
+        p = f" p = {d.p:.3f}, {floor.p_holm:.3f} after Holm over {len(floors)} pairs." if d.p is not None else ""
+        lines.append(f"{row} minus {other}: {mean_and_interval(d)} points. They are one model, so this is chance.{p}")
+    return lines
 
 
 def verdicts(tables: Iterable[Comparison]) -> list[str]:
@@ -162,16 +167,22 @@ def images(compared: Comparison) -> str:
 
 
 def chance(compared: Comparison) -> float | None:
-    """Half the band in which 95 % of the differences between two rows lie that are one model, by the table's pairs.
+    """Half the band in which 95 % of the differences between two rows lie that are one model.
 
-    t(0.975, sum of n - 1 over the pairs) times their pooled sample sd over sqrt(n), n of the first pair.
+    t(0.975, df) sqrt(v / n): v is the mean sample variance of the paired differences of a group of k such rows over n
+    seeds, pooled over the groups by their degrees of freedom, (k - 1)(n - 1); df is their sum; n is the first pair's.
     """
-    floors = [f.difference for f in compared.noise_floors(compared.metrics[0]) if f.difference.sd]
+    floors = [floor for floor in compared.noise_floors(compared.metrics[0]) if floor.difference.sd]
     if not floors:
         return None
-    df = sum(d.n - 1 for d in floors)
-    pooled = np.sqrt(sum((d.n - 1) * d.sd**2 for d in floors) / df)
-    return float(stats.t.ppf(0.975, df) * pooled / np.sqrt(floors[0].n))
+    groups: dict[frozenset[str], list[Difference]] = {}
+    for floor in floors:
+        group = frozenset(row for other in floors if floor.rows[0] in other.rows for row in other.rows)
+        groups.setdefault(group, []).append(floor.difference)
+    df = [(len(group) - 1) * (pairs[0].n - 1) for group, pairs in groups.items()]
+    variances = [np.mean([d.sd**2 for d in pairs]) for pairs in groups.values()]
+    pooled = np.average(variances, weights=df)
+    return float(stats.t.ppf(0.975, sum(df)) * np.sqrt(pooled / floors[0].difference.n))
 
 
 def draw_differences(tables: Iterable[Comparison], path: Path) -> None:
@@ -194,18 +205,21 @@ def draw_differences(tables: Iterable[Comparison], path: Path) -> None:
                 if d.low is not None:
                     axis.plot([d.low, d.high], [position] * 2, color=colour, lw=1.6)
                 axis.plot(d.mean, position, marker, color=colour, markerfacecolor=face, markersize=5.5)
-            axis.set_yticks(range(len(rows)), [f"{label(r.cell.row)}  ({r.difference.n} seeds)" for r in rows])
+            seeds = ["" if compared.is_complete else f"  ({r.difference.n} seeds)" for r in rows]
+            axis.set_yticks(range(len(rows)), [label(r.cell.row) + n for r, n in zip(rows, seeds, strict=True)])
             axis.set_ylim(len(rows) - 0.5, -0.5)
             axis.grid(axis="x")
             axis.set_axisbelow(True)
             axis.set_title(title(compared, compared.grid.table["title"]))
         axes[-1, 0].set_xlabel(
-            f"{metric_name(tables[0].metrics[0])} minus that of ResNet-8 without attention, points, 95 % interval\n"
-            "\N{LEFTWARDS ARROW} better"
+            f"\N{LEFTWARDS ARROW} better      {metric_name(tables[0].metrics[0])} minus that of ResNet-8,"
+            "\nin points, with its 95 % interval (not corrected)"
         )
         marks = [
             Line2D([], [], color=INK, marker="o", lw=1.6, label="a module"),
-            Line2D([], [], color=INK, marker="o", lw=1.6, markerfacecolor="white", label="the model of a row above"),
+            Line2D(
+                [], [], color=INK, marker="o", lw=1.6, markerfacecolor="white", label="same model as an earlier row"
+            ),
             Line2D([], [], color=GREY, marker="s", lw=1.6, label="more layers, no attention"),
             Patch(color=SHADE, label="95 % of differences within pairs of one model"),
             Line2D([], [], color=GREY, ls=":", lw=0.9, label="margin of equivalence"),
@@ -266,8 +280,8 @@ def draw_latency(tables: Iterable[Comparison], path: Path) -> None:
                 axis.set_title(runtime)
             row[0].set_ylabel("test error minus that of ResNet-8,\npoints; lower is better")
         for axis in axes[-1]:
-            axis.set_xlabel("latency of one image over that of ResNet-8")
-        axes[0, 0].margins(x=0.18)
+            axis.set_xlabel("latency of one image / ResNet-8's")
+        axes[0, 0].margins(x=0.3)
         figure.tight_layout(h_pad=4)
         for row, compared in zip(axes, tables, strict=True):
             corner = row[0].get_position()
@@ -302,6 +316,10 @@ def draw_runtime(axis: Axes, compared: Comparison, column: str) -> None:
             path_effects=[withStroke(linewidth=2, foreground="white")],
         )  # fmt: skip
     axis.plot(*zip(*sorted(plain), strict=True), color=GREY, lw=1.1, ls=(0, (4, 3)), zorder=1)
+    if len(plain) > 1:
+        (x, y), (end, last) = min(plain), max(plain)
+        axis.annotate("depth", ((x + 2 * end) / 3, (y + 2 * last) / 3), (-5, -3), fontsize=8.5, color=GREY, ha="right",
+                      va="top", textcoords="offset points")  # fmt: skip
     axis.axhline(0, color=LINE, lw=0.9, zorder=0)
     axis.grid()
     axis.set_axisbelow(True)

@@ -162,7 +162,8 @@ class Comparison:
             same_setup = not setup_difference(self.runs(cell), self.runs(other))
             if same_setup and (difference := self._difference(cell, other, metric)) is not None:
                 twins = are_twins(cell.config, other.config)
-                found.append(((cell.row, other.row), twins, cell.column, difference))
+                draws = [one.config["attention"].get("draw") for one in (cell, other)]
+                found.append(((cell.row, other.row), twins, draws[0] == draws[1], cell.column, difference))
         adjusted = holm([difference.p for *_, difference in found])
         return [NoiseFloor(*pair, p_holm) for pair, p_holm in zip(found, adjusted, strict=True)]
 

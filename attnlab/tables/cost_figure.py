@@ -1,22 +1,25 @@
-"""The figure of costs: error against parameters, multiply-accumulates and training time."""
+"""The figure of costs: error against parameters, multiply-accumulates, and latency or training time."""
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from attnlab.tables.cell_result import CellResult
 from attnlab.tables.comparison import Comparison
+from attnlab.tables.latency import heading
 from attnlab.tables.metric_names import metric_name
 from attnlab.tables.same_setup import most_common_setup, with_setup
 from attnlab.tables.style import beside, legend, limits, palette, plt
 
-COSTS = {"params": "parameters", "macs": "multiply-accumulates an image", "seconds": "training time a run, s"}
-UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
+COSTS = {"params": "parameters", "macs": "multiply-accumulates an image"}
+UNITS: tuple[tuple[float, str], ...] = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
 
 
 def cost_figure(comparison: Comparison) -> Figure | None:
     """A colour a row, a panel row a column of the table; mean ± sample sd over seeds. None without runs.
 
-    Points of nearly equal cost stand side by side. A point outside the axes is an arrow at the edge with its value.
+    The third panel of a row shows the table's first column of latencies, if it has one that was measured, since
+    training times depend on what else the machine did; otherwise the time of a run. Points of nearly equal cost stand
+    side by side. A point outside the axes is an arrow at the edge with its value.
     """
     metric = comparison.metrics[0]
     results = [result for result in comparison.results(metric).values() if result.runs.mean(metric) is not None]
@@ -24,22 +27,32 @@ def cost_figure(comparison: Comparison) -> Figure | None:
     found = [[result for result in results if result.cell.column == column] for column in columns]
     if not found:
         return None
-    colours, setup = palette(comparison.grid.rows), most_common_setup(comparison.records)
+    colours = palette(comparison.grid.rows)
     figure, axes = plt.subplots(len(found), 3, figsize=(9.5, 2.9 * len(found) + 0.3), squeeze=False, sharey="row")
     for line, of_column in zip(axes, found, strict=True):
-        for axis, (key, name) in zip(line, COSTS.items(), strict=True):
-            runs = {r.cell.row: with_setup(r.runs, setup) if key == "seconds" else r.runs for r in of_column}
-            costs = {row: cost for row, of_row in runs.items() if (cost := of_row.median(key)) is not None}
-            unit, sign = next((u for u in UNITS if max(costs.values(), default=1) >= u[0]), UNITS[-1])
-            unit, sign = (unit, f", {sign}") if key != "seconds" and sign else (1, "")
+        panels = [(name, {r.cell.row: r.runs.median(key) for r in of_column}, UNITS) for key, name in COSTS.items()]
+        panels.append((*_time(comparison, of_column), UNITS[-1:]))
+        for axis, (name, found_costs, units) in zip(line, panels, strict=True):
+            costs = {row: cost for row, cost in found_costs.items() if cost is not None}
+            unit, sign = next((u for u in units if max(costs.values(), default=1) >= u[0]), units[-1])
             there = [result for result in of_column if result.cell.row in costs]
             if there:
                 _panel(axis, there, [costs[result.cell.row] / unit for result in there], colours)
-            axis.set_xlabel(name + sign)
+            axis.set_xlabel(f"{name}, {sign}" if sign else name)
         line[0].set_ylabel(metric_name(metric))
         line[0].set_title(of_column[0].cell.column)
     legend(figure, list(axes.flat), comparison.grid.rows)
     return figure
+
+
+def _time(comparison: Comparison, results: list[CellResult]) -> tuple[str, dict[str, float | None]]:
+    """(name, {row: its latency over the baseline's}); of a table without latencies, the times of runs."""
+    for column in comparison.latency_columns:
+        latencies = {result.cell.row: comparison.latency(column, result.cell) for result in results}
+        if known := {row: latency.median for row, latency in latencies.items() if latency}:
+            return heading(column, comparison.baseline), dict(known)
+    setup = most_common_setup(comparison.records)
+    return "training time a run, s", {r.cell.row: with_setup(r.runs, setup).median("seconds") for r in results}
 
 
 def _panel(axis: plt.Axes, results: list[CellResult], costs: list[float], colours: dict) -> None:

@@ -21,7 +21,8 @@ NARROW, SHRUNK, SHRUNK_WIDE = 580.0, 0.48, 0.75
 #: {name of a figure: what it shows}
 NAMES = {
     "differences": "Differences from the baseline", "numbers": "Error over the number that varies",
-    "costs": "Error against cost", "curves": "Validation error by epoch",
+    "costs": "Error against cost; points of nearly equal cost stand side by side",
+    "curves": "Validation error by epoch",
 }  # fmt: skip
 
 

@@ -23,11 +23,12 @@ class NoiseFloor:
     """Two rows of one column that are one model.
 
     twins: True if only the draw of the attention's initial weights differs; False if they are one model by the
-    identity 1 - s(z) = s(-z).
+    identity 1 - s(z) = s(-z).  same_start: whether at one seed both start from the same weights.
     """
 
     rows: tuple[str, str]
     twins: bool
+    same_start: bool
     column: str
     difference: Difference
     p_holm: float | None
@@ -49,9 +50,12 @@ def are_twins(config: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _are_identical(config: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two configs have a symmetric score and differ only in which of EQUAL_MASKS they have."""
+    """Whether two configs have a symmetric score and differ in which of EQUAL_MASKS they have, perhaps in the draw of
+    the attention's initial weights, and in nothing else."""
     mine, theirs = science(config), science(other)
     if mine["attention"]["_target_"] not in SYMMETRIC or "start_from" in mine:
         return False
+    for node in (mine, theirs):
+        node["attention"].pop("draw", None)
     masks = [node["attention"].pop("mask", None) for node in (mine, theirs)]
     return mine == theirs and masks[0] != masks[1] and all(canonical(mask) in EQUAL_MASKS for mask in masks)

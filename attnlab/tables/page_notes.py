@@ -31,8 +31,9 @@ TWINS = (
 )
 IDENTITY = (
     "They are one model by the identity 1 - s(z) = s(-z), since the initialisation of the last layer is symmetric. So "
-    "this difference is chance. At one seed the two start from the same weights, unlike twins."
+    "this difference is chance."
 )
+SAME_START = " At one seed the two start from the same weights, unlike twins."
 
 
 def page_notes(comparison: Comparison, results: Mapping[tuple[str, str], CellResult]) -> Iterator[str]:
@@ -123,9 +124,10 @@ def _noise_floor(floor: NoiseFloor, pairs: int) -> str:
     d = floor.difference
     p = "" if d.p is None else f", p = {d.p:.2f}"
     p += f" ({floor.p_holm:.2f} after Holm over the {pairs} such pairs)" if p and pairs > 1 else ""
+    reason = TWINS if floor.twins else IDENTITY + SAME_START * floor.same_start
     return (
         f"Noise floor: {one} minus {other}{in_column(floor.column)} is {mean_and_interval(d)}{p}, n = {d.n}. "
-        f"{TWINS if floor.twins else IDENTITY} Where there is no effect, one test in twenty gives p < 0.05. A "
+        f"{reason} Where there is no effect, one test in twenty gives p < 0.05. A "
         "difference of this size between other rows means nothing."
     )
 

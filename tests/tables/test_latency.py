@@ -9,9 +9,11 @@ from synthetic import of_config, write
 from attnlab.benchmarks.report import Report, Row, write_report
 from attnlab.errors import ConfigError
 from attnlab.tables import latency
+from attnlab.tables.cost_figure import cost_figure
 from attnlab.tables.grid import read_grid
+from attnlab.tables.style import plt
 from attnlab.tables.table_page import table_page
-from attnlab.tables.write import report_table
+from attnlab.tables.write import compare_table, report_table
 
 B1, B128 = "cost/latency_b1", "cost/latency_gpu_b128_graph"
 MACHINE = {"device": "a CPU, 2 cores", "threads": 1}
@@ -127,3 +129,14 @@ def test_a_wrong_name_is_one_message(name):
         read_grid(["table=demo", f"table.metrics=[test/top1_error,{name}]"])
     with pytest.raises(ConfigError, match="the first gets verdicts"):
         read_grid(["table=demo", "table.metrics=[cost/latency_b1]"])
+
+
+def test_the_figure_of_costs_shows_latencies_in_place_of_training_times(outputs, cells):
+    declared = ["table=demo", f"output_dir={outputs}", f"table.metrics=[test/top1_error,{B1}]"]
+    assert cost_figure(compare_table(declared)).axes[2].get_xlabel() == "training time a run, s"
+    measured(outputs / "bench" / "latency.json", cells, {"SE": (1.5, 1.6, 1.4)})
+    axis = cost_figure(compare_table(declared)).axes[2]
+    assert axis.get_xlabel() == "latency / none, batch 1"
+    places = {container.get_label(): container.lines[0].get_xdata()[0] for container in axis.containers}
+    assert places == {"none": 1.0, "SE": pytest.approx(1.5)}  # the other rows were not measured
+    plt.close("all")

@@ -32,15 +32,21 @@ def test_twins_and_an_identity_are_found_and_told_apart():
     se, twin, ise = [10.0, 11.0, 12.5], [12.0, 10.5, 11.0], [10.5, 11.5, 12.0]
     comparison = recorded(grid(), none=[9.0, 9.5, 9.1], SE=se, **{"SE twin": twin}, ISE=ise)
     floors = {floor.rows: floor for floor in comparison.noise_floors(TOP1)}
-    assert {rows: floor.twins for rows, floor in floors.items()} == {("SE", "SE twin"): True, ("SE", "ISE"): False}
+    assert {rows: (floor.twins, floor.same_start) for rows, floor in floors.items()} == {
+        ("SE", "SE twin"): (True, False), ("SE", "ISE"): (False, True), ("SE twin", "ISE"): (False, False)
+    }  # fmt: skip
     assert floors["SE", "SE twin"].difference.paired
     assert floors["SE", "SE twin"].difference.mean == pytest.approx(np.mean(np.subtract(se, twin)))
     notes = [note for note in table_page(comparison).notes if note.startswith("Noise floor")]
-    of_twin, of_ise = notes
+    of_twin, of_ise, of_both = notes
     assert of_twin.startswith(f"Noise floor: SE minus SE twin is {floors['SE', 'SE twin'].difference.mean:+.2f}")
     assert "They are twins: the same attention, whose initial weights are drawn twice; all else is equal." in of_twin
     assert "They are one model by the identity 1 - s(z) = s(-z)" in of_ise
-    assert "after Holm over the 2 such pairs" in of_twin
+    assert "after Holm over the 3 such pairs" in of_twin
+    assert "the two start from the same weights" in of_ise
+    assert of_both.startswith("Noise floor: SE twin minus ISE is ")
+    assert "one model by the identity" in of_both
+    assert "start from the same weights" not in of_both
 
 
 def test_a_declared_floor_that_is_not_run_is_said():
@@ -81,7 +87,8 @@ def test_rows_that_were_trained_otherwise_are_no_floor():
         (["attention=none"], ["attention=none", "attention.draw=1"], False, False),
         (["attention=se"], ["attention=ise"], False, True),
         (["attention=se", "attention.draw=1"], ["attention=ise", "attention.draw=1"], False, True),
-        (["attention=se"], ["attention=ise", "attention.draw=1"], False, False),
+        (["attention=se"], ["attention=ise", "attention.draw=1"], False, True),
+        (["attention=se"], ["attention=ise", "attention.draw=1", "attention.reduction=4"], False, False),
     ],
 )
 def test_what_is_one_model(one, other, twins, model):

@@ -98,30 +98,47 @@ def test_the_figures_leave_out_what_is_not_known(summary, tmp_path):
     summary.draw_latency([replace(table, latencies=latencies) for table in tables], tmp_path / "latency.png")
     assert len(drawn) == 3  # of CIFAR-10 alone: the nets of CIFAR-100 were not measured
     for axis in drawn:
-        assert {text.get_text() for text in axis.texts} == {"ResNet-8", "ResNet-14", "SE", "BAM"}
+        assert {text.get_text() for text in axis.texts} == {"ResNet-8", "ResNet-14", "depth", "SE", "BAM"}
     summary.draw_latency(tables[1:], tmp_path / "nothing.png")
     assert not (tmp_path / "nothing.png").exists()
 
 
-def test_the_short_answer_is_what_the_tracked_table_says(summary):
-    text = " ".join((ROOT / "results" / "README.md").read_text().partition("**In short.**")[2].split("\n\n")[0].split())
-    assert (
-        "SimAM lowers the test error and CBAM raises it. Six seeds cannot tell SE, ECA and BAM from no attention."
-        in text
+@pytest.mark.parametrize("page", ["README.md", "results/README.md"])
+def test_the_short_answer_is_what_the_tracked_tables_say(summary, page):
+    text = " ".join((ROOT / page).read_text().split())
+    table, tuned = summary.comparison("cifar10_cpu"), summary.comparison("cifar10_tuned")
+    found, at_3 = (
+        {result.cell.row: result for result in one.results(one.metrics[0]).values()} for one in (table, tuned)
     )
-    table = summary.comparison("cifar10_cpu")
-    found = {result.cell.row: result for result in table.results(table.metrics[0]).values()}
-    rows = {"SimAM": "better", "CBAM": "worse", "SE": "undecided", "ECA": "undecided", "BAM": "undecided"}
-    assert {row: found[row].verdict for row in rows} == rows
-    assert "lowers the error about five times as much as SimAM does" in text
+
+    def by(row):
+        d = found[row].difference
+        low, high = sorted((abs(d.low), abs(d.high)))
+        return f"by {abs(d.mean):.2f} points [{low:.2f}, {high:.2f}]"
+
+    assert f"SimAM lowers the test error {by('SimAM')} and CBAM raises it {by('CBAM')}." in text
+    assert "Six seeds cannot tell SE, ECA and BAM from no attention." in text
+    verdicts = {"SimAM": "better", "CBAM": "worse", "SE": "undecided", "ECA": "undecided", "BAM": "undecided"}
+    assert {row: found[row].verdict for row in verdicts} == verdicts
     deeper = found["none, ResNet-14"]
-    share = found["SimAM"].difference.mean / deeper.difference.mean
     assert deeper.verdict == "better"
+    share = found["SimAM"].difference.mean / deeper.difference.mean
+    assert f"lowers the error {by('none, ResNet-14')}, about five times as much as SimAM." in text
     assert 4.5 < 1 / share < 5.5
-    assert "costs more time than depth does in PyTorch and in ONNX Runtime, and less with torch.compile." in text
-    for column, runtime in summary.RUNTIMES.items():
-        simam, depth = (table.latency(column, found[row].cell).median - 1 for row in ("SimAM", "none, ResNet-14"))
-        assert (simam > share * depth) == (runtime != "torch.compile")
+    simam, depth = (
+        [table.latency(column, found[row].cell).median for column in summary.RUNTIMES]
+        for row in ("SimAM", deeper.cell.row)
+    )
+    eager, compiled, onnx = (f"{ratio:.2f}" for ratio in simam)
+    assert f"SimAM takes {eager} times as long as ResNet-8 for one image in PyTorch, {onnx} times in ONNX" in text
+    assert f"and {compiled} times with torch.compile." in text
+    line = [1 + share * (ratio - 1) for ratio in depth]
+    assert (
+        f"the same gain takes {line[0]:.2f}, {line[2]:.2f} and {line[1]:.2f} times as long. So SimAM is worth" in text
+    )
+    assert [ratio < other for ratio, other in zip(simam, line, strict=True)] == [False, True, False]
+    assert "with a tuned learning rate, CBAM raises the error too, and SE is undecided." in text
+    assert (at_3["CBAM"].verdict, at_3["SE"].verdict) == ("worse", "undecided")
 
 
 @pytest.mark.slow
