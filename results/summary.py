@@ -48,7 +48,7 @@ def main() -> None:
     """Write the figures and the blocks."""
     found = {name: compared for name in TABLES if (compared := comparison(name)).records}
     draw_differences(found.values(), HERE / "differences.png")
-    draw_latency(found.values(), HERE / "latency.png")
+    draw_latency((compared for compared in found.values() if compared.is_complete), HERE / "latency.png")
     blocks = {"headline": headline(found.values()), "verdicts": verdicts(found.values())}
     blocks |= {name: evidence(found.get(name)) for name in TABLES}
     blocks |= {name: answered(comparison(name)) for name in OTHERS}
@@ -130,7 +130,9 @@ def floor_lines(compared: Comparison) -> list[str]:
     lines = []
     for floor in floors:
         (row, other), d = floor.rows, floor.difference
-        p = f" p = {d.p:.3f}, {floor.p_holm:.3f} after Holm over {len(floors)} pairs." if d.p is not None else ""
+        p = "" if d.p is None else f" p = {d.p:.3f}."
+        if d.p is not None and len(floors) > 1:
+            p = f" p = {d.p:.3f}, {floor.p_holm:.3f} after Holm over {len(floors)} pairs."
         lines.append(f"{row} minus {other}: {mean_and_interval(d)} points. They are one model, so this is chance.{p}")
     return lines
 
@@ -192,7 +194,7 @@ def draw_differences(tables: Iterable[Comparison], path: Path) -> None:
     heights = [0.6 + 0.3 * len(rows) for rows in found]
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
-            len(tables), 1, figsize=(7.5, sum(heights) + 1), squeeze=False, height_ratios=heights, sharex=True
+            len(tables), 1, figsize=(7.5, sum(heights) + 1.5), squeeze=False, height_ratios=heights
         )
         for axis, compared, rows in zip(axes[:, 0], tables, found, strict=True):
             if half := chance(compared):
@@ -272,7 +274,7 @@ def draw_latency(tables: Iterable[Comparison], path: Path) -> None:
         return
     with plt.rc_context(STYLE | {"axes.spines.left": True}):
         figure, axes = plt.subplots(
-            len(tables), len(RUNTIMES), figsize=(10.5, 3.6 * len(tables)), squeeze=False, sharex=True, sharey=True
+            len(tables), len(RUNTIMES), figsize=(10.5, 3.6 * len(tables)), squeeze=False, sharex=True, sharey="row"
         )
         for row, compared in zip(axes, tables, strict=True):
             for axis, (column, runtime) in zip(row, RUNTIMES.items(), strict=True):
