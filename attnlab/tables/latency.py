@@ -37,8 +37,11 @@ class Latency:
 
 @dataclass(frozen=True)
 class Latencies:
-    """One file of latencies. ratios: {(column, net, baseline's net): ratio}, nets by `net_digest`;  machine: what it
-    was measured on."""
+    """One file of latencies.
+
+    path: from the folder of the runs if it lies there, so that a page does not depend on where that folder is;
+    machine: what it was measured on;  ratios: {(column, net, baseline's net): ratio}, nets by `net_digest`.
+    """
 
     path: Path
     machine: str
@@ -78,7 +81,7 @@ def net_digest(config: Mapping[str, Any]) -> str:
 
 
 def read_latencies(*folders: Path) -> Latencies | None:
-    """The file bench/latency.json of the first folder that has one; None without any.
+    """The file bench/latency.json of the first folder that has one; None without any. The first is that of the runs.
 
     Raises ConfigError for a file that `attnlab.bench latency` did not write.
     """
@@ -96,4 +99,4 @@ def read_latencies(*folders: Path) -> Latencies | None:
         machine = f"{kept['machine']['device']}, {threads} thread{'s' * (threads > 1)}"
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"not a file that attnlab.bench latency wrote: {path}") from error
-    return Latencies(path, machine, ratios)
+    return Latencies(FILE if path == folders[0] / FILE else path, machine, ratios)
