@@ -1,6 +1,6 @@
 """results/README.md: its figures and blocks are what results/summary.py writes from the tracked records."""
 
-import importlib.util
+import importlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +19,14 @@ ROOT = Path(__file__).parents[2]
 def summary(monkeypatch):
     """results/summary.py as a module, at home in the checkout."""
     monkeypatch.chdir(ROOT)
-    spec = importlib.util.spec_from_file_location("summary", ROOT / "results" / "summary.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    monkeypatch.syspath_prepend(ROOT / "results")
+    return importlib.import_module("summary")
+
+
+@pytest.fixture
+def figures(summary):
+    """results/summary_figures.py as a module."""
+    return importlib.import_module("summary_figures")
 
 
 def test_blocks_are_replaced_and_an_unknown_one_is_named(summary):
@@ -82,29 +86,31 @@ def test_a_row_of_another_setup_is_not_judged(summary):
     assert "not tested: precision (bf16-mixed, not 32-true)" in summary.verdicts([table])[2]
 
 
-def test_repeated_models_are_known_before_they_are_recorded(summary):
-    assert summary.repeats(compared("cifar10_cpu", {"none": NONE})) == {"SE twin", "ISE", "ICBAM"}
-    assert summary.repeats(compared("cifar10_tuned", {"none": NONE})) == set()
+def test_repeated_models_are_known_before_they_are_recorded(figures):
+    assert figures.repeats(compared("cifar10_cpu", {"none": NONE})) == {"SE twin", "ISE", "ICBAM"}
+    assert figures.repeats(compared("cifar10_tuned", {"none": NONE})) == set()
 
 
-def test_the_figures_leave_out_what_is_not_known(summary, tmp_path):
+def test_the_figures_leave_out_what_is_not_known(figures, monkeypatch, tmp_path):
     errors = {"none": NONE, "none, ResNet-14": shifted(-4), "SE": shifted(0.4), "BAM": shifted(1)[:1]}
     tables = [compared("cifar10_cpu", errors), compared("cifar100_cpu", {"none": NONE, "SE": shifted(1)})]
-    summary.draw_differences(tables, tmp_path / "differences.png")
+    figures.draw_differences(tables, tmp_path / "differences.png")
     drawn = []
-    original = summary.draw_runtime
-    summary.draw_runtime = lambda axis, table, column: (original(axis, table, column), drawn.append(axis))
+    original = figures.draw_runtime
+    monkeypatch.setattr(
+        figures, "draw_runtime", lambda axis, table, column: (original(axis, table, column), drawn.append(axis))
+    )
     latencies = read_latencies(ROOT / "results")
-    summary.draw_latency([replace(table, latencies=latencies) for table in tables], tmp_path / "latency.png")
+    figures.draw_latency([replace(table, latencies=latencies) for table in tables], tmp_path / "latency.png")
     assert len(drawn) == 3  # of CIFAR-10 alone: the nets of CIFAR-100 were not measured
     for axis in drawn:
         assert {text.get_text() for text in axis.texts} == {"ResNet-8", "ResNet-14", "depth", "SE", "BAM"}
-    summary.draw_latency(tables[1:], tmp_path / "nothing.png")
+    figures.draw_latency(tables[1:], tmp_path / "nothing.png")
     assert not (tmp_path / "nothing.png").exists()
 
 
 @pytest.mark.parametrize("page", ["README.md", "results/README.md"])
-def test_the_short_answer_is_what_the_tracked_tables_say(summary, page):
+def test_the_short_answer_is_what_the_tracked_tables_say(summary, figures, page):
     text = " ".join((ROOT / page).read_text().split())
     table, tuned = summary.comparison("cifar10_cpu"), summary.comparison("cifar10_tuned")
     found, at_3 = (
@@ -126,7 +132,7 @@ def test_the_short_answer_is_what_the_tracked_tables_say(summary, page):
     assert f"lowers the error {by('none, ResNet-14')}, about five times as much as SimAM." in text
     assert 4.5 < 1 / share < 5.5
     simam, depth = (
-        [table.latency(column, found[row].cell).median for column in summary.RUNTIMES]
+        [table.latency(column, found[row].cell).median for column in figures.RUNTIMES]
         for row in ("SimAM", deeper.cell.row)
     )
     eager, compiled, onnx = (f"{ratio:.2f}" for ratio in simam)
