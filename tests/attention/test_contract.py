@@ -9,6 +9,7 @@ import torch
 from attnlab.attention.placement import make_attention
 from attnlab.configuration.compose import compose_file, plain
 from attnlab.configuration.groups import choices
+from attnlab.configuration.names import read_choice
 from attnlab.configuration.targets import target
 from attnlab.evaluation.mask_recorder import record_masks
 
@@ -20,8 +21,9 @@ MASKS = choices("attention/mask")
 
 @cache
 def node(attention: str, mask: str | None = None) -> dict:
-    overrides = [f"attention={attention}"] + ([f"attention/mask={mask}"] if mask else [])
-    return plain(compose_file("run", overrides))["attention"]
+    if mask is None:
+        return read_choice("attention", attention)  # as composed (test_config.py), in a tenth of the time
+    return plain(compose_file("run", [f"attention={attention}", f"attention/mask={mask}"]))["attention"]
 
 
 #: scores whose inverse no yaml names: the mask group makes it

@@ -25,6 +25,7 @@ from attnlab.attention.rezero import Eased
 from attnlab.attention.se import SE
 from attnlab.configuration.compose import check
 from attnlab.configuration.groups import choices
+from attnlab.configuration.names import read_choice
 from attnlab.data.build import make_datamodule
 from attnlab.errors import ConfigError
 
@@ -238,7 +239,7 @@ def test_places_of_timms_nets(attention, place):
 
 
 def place_of(attention):
-    return attnlab.config(["model=resnet8", f"attention={attention}"]).attention.get("place")
+    return read_choice("attention", attention).get("place")
 
 
 STARTS = [name for name in choices("attention") if "_laakom" not in name and place_of(name) not in (None, "kernel")]

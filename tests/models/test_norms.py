@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import attnlab
 from attnlab.configuration.compose import compose_file, plain
 from attnlab.configuration.groups import choices
+from attnlab.configuration.names import read_choice
 from attnlab.machine.kernels import compile, norms
 from attnlab.models.vgg_pan import PositionGate
 from tests.machine.branches import accelerated, noted_calls
@@ -33,7 +34,7 @@ SMALL = {
 
 def small(name: str) -> str:
     """Overrides that make the net of a yaml small."""
-    node = plain(compose_file("run", [f"model={name}"]))["model"]
+    node = read_choice("model", name)
     known = next((text for start, text in SMALL.items() if name.startswith(start) and name != "mobilenet_v2"), None)
     if known:
         return known
