@@ -30,8 +30,9 @@ def create_attention(
 
     mask: a name of conf/attention/mask/, as ignore; None = that of the attention;  apply: scale or residual, None =
     that of the attention;  knobs: keys of its yaml, as reduction=8, and what it needs besides the channels: size
-    (H = W of the maps: ge_theta, ge_theta_plus), in_channels (of the block's input, which is the second argument of
-    forward: pse, cpse; of x: sk), stride (sk), previous (the score before it: dca_se).
+    (H = W of the maps: ge_theta, nam_spatial, axial, ...), in_channels (of the block's input, which is the second
+    argument of forward: pse, cpse; of x, for those that replace a convolution: sk, cot, ...), stride (of the
+    convolution that it replaces: sk, cot, ...), previous (the score before it: dca_se). A missing one is named.
     The weights are drawn from torch's random state. Raises ConfigError for an unknown name, mask or knob, for a value
     that does not fit, and for an argument that is missing.
     """
