@@ -93,6 +93,7 @@ def draw_latency(tables: Iterable[Comparison], path: Path) -> None:
         for axis in axes[-1]:
             axis.set_xlabel("latency of one image / ResNet-8's")
         axes[0, 0].margins(x=0.3)
+        figure.align_ylabels(axes[:, 0])
         figure.tight_layout(h_pad=4)
         for row, compared in zip(axes, tables, strict=True):
             corner = row[0].get_position()

@@ -1,6 +1,7 @@
 """results/README.md: its figures and blocks are what results/summary.py writes from the tracked records."""
 
 import importlib
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from synthetic import of_config
 from attnlab.tables.comparison import compare
 from attnlab.tables.grid import read_grid
 from attnlab.tables.latency import read_latencies
+from attnlab.tables.write import compare_table
 
 ROOT = Path(__file__).parents[2]
 
@@ -112,12 +114,12 @@ def test_the_figures_leave_out_what_is_not_known(figures, monkeypatch, tmp_path)
 @pytest.mark.parametrize("page", ["README.md", "results/README.md"])
 def test_the_short_answer_is_what_the_tracked_tables_say(summary, figures, page):
     text = " ".join((ROOT / page).read_text().split())
-    table, tuned = summary.comparison("cifar10_cpu"), summary.comparison("cifar10_tuned")
-    found, at_3 = (
-        {result.cell.row: result for result in one.results(one.metrics[0]).values()} for one in (table, tuned)
+    table, *others = map(summary.comparison, ("cifar10_cpu", "cifar10_tuned", "cifar100_cpu"))
+    found, at_3, of_100 = (
+        {result.cell.row: result for result in one.results(one.metrics[0]).values()} for one in (table, *others)
     )
 
-    def by(row):
+    def by(row, found=found):
         d = found[row].difference
         low, high = sorted((abs(d.low), abs(d.high)))
         return f"by {abs(d.mean):.2f} points [{low:.2f}, {high:.2f}]"
@@ -143,6 +145,47 @@ def test_the_short_answer_is_what_the_tracked_tables_say(summary, figures, page)
     assert [ratio < other for ratio, other in zip(simam, line, strict=True)] == [False, True, False]
     assert "with a tuned learning rate, CBAM raises the error too, and SE is undecided." in text
     assert (at_3["CBAM"].verdict, at_3["SE"].verdict) == ("worse", "undecided")
+    ltpa = f"LTPA att2, which pools by attention before the classifier, {by('LTPA att2', of_100)}."
+    assert f"On CIFAR-100, after 8 epochs, CBAM raises the error {by('CBAM', of_100)}, and {ltpa}" in text
+    assert f"ResNet-14 lowers it {by('none, ResNet-14', of_100)}." in text
+    assert "Six seeds cannot tell SE and small spatial from no attention." in text
+    verdicts = {"CBAM": "worse", "LTPA att2": "worse", "none, ResNet-14": "better", "SE": "undecided"}
+    assert {row: of_100[row].verdict for row in verdicts} == verdicts
+    assert of_100["small spatial"].verdict == "undecided"
+
+
+def test_pairs_of_one_model_have_the_p_values_that_the_report_names(summary):
+    text = (ROOT / "results" / "README.md").read_text()
+    found = {}
+    for name, folder in [("cifar10_cpu",) * 2, ("cifar100_cpu",) * 2, ("placebo",) * 2, ("placebo_ratio16", "placebo")]:
+        compared = compare_table([f"table={name}", f"output_dir={ROOT / 'results' / folder}"])
+        found |= {(name, *floor.rows): floor for floor in compared.noise_floors(compared.metrics[0])}
+    small = sum(floor.difference.p < 0.05 for floor in found.values())
+    assert f"{small} of {len(found)} have a p below 0.05 before Holm" in text
+    of_ten = found["cifar10_cpu", "SE twin", "ISE"].p_holm
+    of_hundred = found["cifar100_cpu", "SE", "SE twin"].difference.p
+    assert f"SE twin and ISE {of_ten:.3f} after Holm, SE and its twin on CIFAR-100 {of_hundred:.3f}." in text
+
+
+def test_the_gates_of_cifar100_have_the_effects_that_the_report_names(summary):
+    text = " ".join((ROOT / "results" / "README.md").read_text().split())
+    folder = ROOT / "results" / "cifar100_cpu"
+    rows = {run: key[0] for key, run in summary.comparison("cifar100_cpu").grid.run_ids.items()}
+    judged = {path.stem: json.loads(path.read_text())["parts"] for path in (folder / "judged").glob("*.json")}
+    gates = {run: parts["health"]["details"]["gates"] for run, parts in judged.items() if "health" in parts}
+    small = [found["all"] for run, found in gates.items() if found and rows[run] == "small spatial"]
+    others = [found["all"] for run, found in gates.items() if found and rows[run] != "small spatial"]
+    for together, sentence in (
+        (others, "with SE, its twin, CBAM and LTPA att2, significantly in {used} of these {all} networks."),
+        (small, "significantly in {used} of {all}."),
+    ):
+        growth = [found["error_change"] for found in together]
+        used = sum(found["verdict"] == "helps" for found in together)  # p below 0.05 after Holm over its gates
+        assert f"it grows by {min(growth):.1f} to {max(growth):.1f} points" in text
+        assert sentence.format(used=used, all=len(together)) in text
+    single = [gate for found in gates.values() for name, gate in found.items() if name != "all"]
+    own = sum(gate["verdict"] == "helps" for gate in single)
+    assert f"{own} of {len(single)} in `cifar100_cpu`." in text
 
 
 @pytest.mark.slow
