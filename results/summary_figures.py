@@ -83,7 +83,7 @@ def draw_latency(tables: Iterable[Comparison], path: Path) -> None:
         return
     with plt.rc_context(STYLE | {"axes.spines.left": True}):
         figure, axes = plt.subplots(
-            len(tables), len(RUNTIMES), figsize=(10.5, 3.6 * len(tables)), squeeze=False, sharex=True, sharey="row"
+            len(tables), len(RUNTIMES), figsize=(10.5, 3 * len(tables)), squeeze=False, sharex=True, sharey="row"
         )
         for row, compared in zip(axes, tables, strict=True):
             for axis, (column, runtime) in zip(row, RUNTIMES.items(), strict=True):
@@ -98,7 +98,7 @@ def draw_latency(tables: Iterable[Comparison], path: Path) -> None:
         for row, compared in zip(axes, tables, strict=True):
             corner = row[0].get_position()
             heading = title(compared, str(compared.grid.table["title"]))
-            figure.text(corner.x0, corner.y1 + 0.09 / len(tables), heading, fontsize=11)
+            figure.text(corner.x0, corner.y1 + 0.11 / len(tables), heading, fontsize=11)
         figure.savefig(path, metadata={"Software": None})
         plt.close(figure)
 
