@@ -2,16 +2,19 @@
 
 import importlib
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from synthetic import of_config
 
 from attnlab.tables.comparison import compare
 from attnlab.tables.grid import read_grid
 from attnlab.tables.latency import read_latencies
+from attnlab.tables.statistics import paired
 from attnlab.tables.write import compare_table
 
 ROOT = Path(__file__).parents[2]
@@ -186,6 +189,52 @@ def test_the_gates_of_cifar100_have_the_effects_that_the_report_names(summary):
     single = [gate for found in gates.values() for name, gate in found.items() if name != "all"]
     own = sum(gate["verdict"] == "helps" for gate in single)
     assert f"{own} of {len(single)} in `cifar100_cpu`." in text
+
+
+def test_the_maps_point_as_the_report_says(summary):
+    text = " ".join((ROOT / "results" / "README.md").read_text().split())
+    compared, judged = summary.comparison("where_they_look"), {}
+    for key, run in compared.grid.run_ids.items():
+        path = ROOT / "results" / "where_they_look" / "judged" / f"{run}.json"
+        judged.setdefault(key[0], []).append(json.loads(path.read_text())["parts"])
+
+    def scores(row, part, name):
+        return [parts[part]["scores"][name]["value"] for parts in judged[row]]
+
+    def gates(row):
+        return [parts["health"]["details"]["gates"] for parts in judged[row]]
+
+    bare = scores("none", "localisation", "pointing/gradcam")
+    assert f"which hits the object in {np.mean(bare):.1f} % of the test images" in text
+    blind = np.mean(scores("none", "localisation", "pointing/blind"))
+    assert f"the mean object, in {blind:.1f} %)" in text
+    for row in ("LTPA", "small spatial", "CBAM", "BAM"):
+        own = scores(row, "localisation", "pointing/mask")
+        d = paired(own, bare)
+        named = rf"{row}'s (mask hits it )?" + re.escape(
+            f"in {np.mean(own):.1f} % ({d.mean:+.1f} [{d.low:+.1f}, {d.high:+.1f}]"
+        )
+        assert re.search(named, text), row
+    single = [
+        gate for row in ("SE", "SE twin") for found in gates(row) for name, gate in found.items() if name != "all"
+    ]
+    assert len(single) == 18
+    assert {gate["verdict"] for gate in single} <= {"no effect seen", "does nothing"}
+    changed = [value for row in ("SE", "SE twin") for value in scores(row, "health", "still/changed")]
+    assert f"held still, {min(changed):.1f} to {max(changed):.1f} % of the predictions change" in text
+    of_cbam = [(name, gate["verdict"]) for found in gates("CBAM") for name, gate in found.items() if name != "all"]
+    assert [verdict for name, verdict in of_cbam if "spatial" in name] == ["helps"] * 9
+    assert "helps" not in [verdict for name, verdict in of_cbam if "channel" in name]
+    growth = scores("CBAM", "health", "still/error_change")
+    assert f"the error grows by {min(growth):.1f} to {max(growth):.1f} points. That does not mean" in text
+    found = {result.cell.row: result for result in compared.results(compared.metrics[0]).values()}
+    errors = {row: sorted(result.runs.values(compared.metrics[0])) for row, result in found.items()}
+    means = [np.mean(values) for row, values in errors.items() if row != "LTPA"]
+    low, middle, high = errors["LTPA"]
+    assert (
+        f"({min(means):.1f} to {max(means):.1f} % for the other rows, {low:.1f}, {middle:.1f} and {high:.1f} %" in text
+    )
+    assert {result.verdict for result in found.values() if result.verdict} == {"undecided"}
 
 
 @pytest.mark.slow
