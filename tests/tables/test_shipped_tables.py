@@ -206,6 +206,8 @@ def test_what_was_run_at_a_ratio_of_16_is_still_declared(name, folder):
     there, left_out = gather(CONF.parent / "results" / folder)
     clutter = grid(name).cells[0].config["dataset"].get("clutter")  # the folder may hold a table of clearer digits too
     there = [record for record in there if record["config"]["dataset"].get("clutter") == clutter]
+    model = grid(name).cells[0].config["model"]  # and one of another net
+    there = [record for record in there if record["config"]["model"] == model]
     assert there
     assert not left_out
     found = {record["id"] for record in progress_of(grid(name), there).done.values()}
