@@ -11,6 +11,7 @@ from attnlab.benchmarks.options import Setting
 from attnlab.configuration.targets import construct
 from attnlab.errors import ConfigError
 from attnlab.machine.acceleration import accelerate
+from attnlab.machine.dilated import correct_dilated
 from attnlab.models.network import build
 from attnlab.training.weight_decay import decay_groups
 
@@ -20,6 +21,7 @@ def as_set(net: nn.Module, here: Setting) -> nn.Module:
     net = net.to(here.device).train()
     if here.channels_last:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    correct_dilated(net, device=here.device.type, precision=here.precision)
     if here.compile:
         net.compile()
     elif here.accelerate:

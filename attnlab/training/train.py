@@ -15,6 +15,7 @@ from attnlab.data.build import make_datamodule
 from attnlab.machine import hardware, ranks
 from attnlab.machine.acceleration import accelerate
 from attnlab.machine.compiler import compiling_pays
+from attnlab.machine.dilated import correct_dilated
 from attnlab.machine.processes import die_with
 from attnlab.models.costs import count_macs
 from attnlab.models.network import build
@@ -165,15 +166,14 @@ def _start_from_parent(run: OpenRun, net: nn.Module) -> Any:
 
 def _make_fast(net: nn.Module, machine: Mapping[str, Any], *, compiled: bool, fixed_shapes: bool) -> None:
     """channels_last, and the compiler or our own kernels: a compiler fuses the plain form itself."""
+    device, precision = hardware.accelerator(machine), hardware.precision(machine)
     if machine["channels_last"]:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    correct_dilated(net, device=device, precision=precision)
     if compiled:
         net.compile(dynamic=False if fixed_shapes else None)
-        return
-    accelerate(
-        net, device=hardware.accelerator(machine), precision=hardware.precision(machine),
-        channels_last=machine["channels_last"],
-    )  # fmt: skip
+    else:
+        accelerate(net, device=device, precision=precision, channels_last=machine["channels_last"])
 
 
 def _best_callback(run: OpenRun, averaging: Any) -> Best | BestAverage | None:
