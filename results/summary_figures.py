@@ -61,7 +61,7 @@ def draw_differences(tables: Iterable[Comparison], path: Path) -> None:
                 [], [], color=INK, marker="o", lw=1.6, markerfacecolor="white", label="same model as an earlier row"
             ),
             Line2D([], [], color=GREY, marker="s", lw=1.6, label="more layers, no attention"),
-            Patch(color=SHADE, label="95 % of differences within pairs of one model"),
+            Patch(color=SHADE, label="95 % of differences between rows of one model"),
             Line2D([], [], color=GREY, ls=":", lw=0.9, label="margin of equivalence"),
         ]
         if any(result.bold for rows in found for result in rows):
@@ -89,6 +89,7 @@ def draw_latency(tables: Iterable[Comparison], path: Path) -> None:
             for axis, (column, runtime) in zip(row, RUNTIMES.items(), strict=True):
                 draw_runtime(axis, compared, column)
                 axis.set_title(runtime)
+                axis.tick_params(labelbottom=True)
             row[0].set_ylabel("test error minus that of ResNet-8,\npoints; lower is better")
         for axis in axes[-1]:
             axis.set_xlabel("latency of one image / ResNet-8's")
@@ -116,6 +117,7 @@ def draw_runtime(axis: Axes, compared: Comparison, column: str) -> None:
         if is_plain(result):
             plain.append((latency.median, y))
         left = d is None or any(covers(*other, latency.median, y) for other in placed)
+        rise, align = (0, "center") if d is None else (-4, "top") if left and y < 0 else (4, "bottom")
         name = result.cell.row.removeprefix("none, ") if d else "ResNet-8"
         colour, face, marker = style(result, compared)
         if d and d.low is not None:
@@ -123,8 +125,8 @@ def draw_runtime(axis: Axes, compared: Comparison, column: str) -> None:
         axis.plot([latency.low, latency.high], [y, y], color=colour, lw=1.2)
         axis.plot(latency.median, y, marker, color=colour, markerfacecolor=face, markersize=5)
         axis.annotate(
-            name, (latency.median, y), (-5 if left else 5, 4), fontsize=8.5,
-            textcoords="offset points", color=colour, va="bottom", ha="right" if left else "left",
+            name, (latency.median, y), (-5 if left else 5, rise), fontsize=8.5,
+            textcoords="offset points", color=colour, va=align, ha="right" if left else "left",
             path_effects=[withStroke(linewidth=2, foreground="white")],
         )  # fmt: skip
     axis.plot(*zip(*sorted(plain), strict=True), color=GREY, lw=1.1, ls=(0, (4, 3)), zorder=1)
@@ -138,10 +140,11 @@ def draw_runtime(axis: Axes, compared: Comparison, column: str) -> None:
 
 
 def chance(compared: Comparison) -> float | None:
-    """Half the band in which 95 % of the differences between two rows lie that are one model.
+    """Half the band in which 95 % of the mean differences over n seeds lie between two rows that are one model.
 
-    t(0.975, df) sqrt(v / n): v is the mean sample variance of the paired differences of a group of k such rows over n
-    seeds, pooled over the groups by their degrees of freedom, (k - 1)(n - 1); df is their sum; n is the first pair's.
+    t(0.975, df) sqrt(v / n): v is the mean square of the paired differences of a group of k such rows over n seeds,
+    since their true mean is 0, pooled over the groups by their degrees of freedom, (k - 1) n; df is their sum; n is the
+    first pair's.
     """
     floors = [floor for floor in compared.noise_floors(compared.metrics[0]) if floor.difference.sd]
     if not floors:
@@ -150,8 +153,8 @@ def chance(compared: Comparison) -> float | None:
     for floor in floors:
         group = frozenset(row for other in floors if floor.rows[0] in other.rows for row in other.rows)
         groups.setdefault(group, []).append(floor.difference)
-    df = [(len(group) - 1) * (pairs[0].n - 1) for group, pairs in groups.items()]
-    variances = [np.mean([d.sd**2 for d in pairs]) for pairs in groups.values()]
+    df = [(len(group) - 1) * pairs[0].n for group, pairs in groups.items()]
+    variances = [np.mean([d.mean**2 + d.sd**2 * (d.n - 1) / d.n for d in pairs]) for pairs in groups.values()]
     pooled = np.average(variances, weights=df)
     return float(stats.t.ppf(0.975, sum(df)) * np.sqrt(pooled / floors[0].difference.n))
 

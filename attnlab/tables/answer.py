@@ -81,8 +81,9 @@ def _detectable(results: Sequence[CellResult]) -> str:
     low, high = (size(value, results[0].metric) for value in (min(found), max(found)))
     if low == ">100":
         return " So few seeds find no possible difference (80 % power); undecided does not mean equal."
-    sizes = f"{low} or more" if low == high else f"{low} or more in one row, of {high} or more in all"
-    return f" These seeds find a difference of {sizes} (80 % power); undecided does not mean equal."
+    sizes = low if low == high else f"{low} to {high}"
+    smallest = f"The smallest difference that the seeds of these rows detect is {sizes} (80 % power)"
+    return f" {smallest}; undecided does not mean equal."
 
 
 def _nothing_compared(comparison: Comparison) -> str:

@@ -66,17 +66,17 @@ def _inliers(values: Sequence[float], reach: Sequence[float]) -> list[bool]:
 
 
 def beside(values: Sequence[float]) -> list[float]:
-    """The values, moved aside a little where several are nearly equal, so that error bars do not cover each other."""
+    """The values, moved aside by 1.2 % of their span where several are nearly equal, so that each point can be seen."""
     span = (max(values) - min(values)) or abs(max(values)) * 0.2 or 1.0
     order = sorted(range(len(values)), key=lambda i: values[i])
     moved = list(values)
     group: list[int] = []
     for i in [*order, None]:
-        if i is not None and (not group or values[i] - values[group[0]] < 0.03 * span):
+        if i is not None and (not group or values[i] - values[group[0]] < 0.01 * span):
             group.append(i)
             continue
         for place, member in enumerate(group):
-            moved[member] += 0.035 * span * (place - (len(group) - 1) / 2)
+            moved[member] += 0.012 * span * (place - (len(group) - 1) / 2)
         group = [] if i is None else [i]
     return moved
 

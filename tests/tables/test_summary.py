@@ -128,7 +128,7 @@ def test_the_short_answer_is_what_the_tracked_tables_say(summary, figures, page)
         return f"by {abs(d.mean):.2f} points [{low:.2f}, {high:.2f}]"
 
     assert f"SimAM lowers the test error {by('SimAM')} and CBAM raises it {by('CBAM')}." in text
-    assert "Six seeds cannot tell SE, ECA and BAM from no attention." in text
+    assert "After Holm's correction, six seeds cannot tell SE, ECA and BAM from no attention." in text
     verdicts = {"SimAM": "better", "CBAM": "worse", "SE": "undecided", "ECA": "undecided", "BAM": "undecided"}
     assert {row: found[row].verdict for row in verdicts} == verdicts
     deeper = found["none, ResNet-14"]
@@ -144,13 +144,16 @@ def test_the_short_answer_is_what_the_tracked_tables_say(summary, figures, page)
     assert f"SimAM takes {eager} times as long as ResNet-8 for one image in PyTorch, {onnx} times in ONNX" in text
     assert f"and {compiled} times with torch.compile." in text
     line = [1 + share * (ratio - 1) for ratio in depth]
-    assert f"the same gain takes {line[0]:.2f}, {line[2]:.2f} and {line[1]:.2f} times as long. So, for one" in text
+    assert f"the same gain takes {line[0]:.2f}, {line[2]:.2f} and {line[1]:.2f} times as long. So, on this" in text
+    assert "for one image at a time, SimAM beats this line only with torch.compile." in text
     assert [ratio < other for ratio, other in zip(simam, line, strict=True)] == [False, True, False]
     assert "with a tuned learning rate, CBAM raises the error too, and SE is undecided." in text
     assert (at_3["CBAM"].verdict, at_3["SE"].verdict) == ("worse", "undecided")
-    ltpa = f"LTPA att2, which pools by attention before the classifier, {by('LTPA att2', of_100)}."
-    assert f"On CIFAR-100, after 8 epochs, CBAM raises the error {by('CBAM', of_100)}, and {ltpa}" in text
-    assert f"ResNet-14 lowers it {by('none, ResNet-14', of_100)}." in text
+    ltpa = f"LTPA att2 {by('LTPA att2', of_100)}."
+    assert f"**CIFAR-100.** CBAM raises the error {by('CBAM', of_100)}, and {ltpa}" in text
+    assert of_100["LTPA att2"].cell.config["head"]["dropout"] == 0.5
+    assert "has dropout of 0.5, whose part in this is not known." in text
+    assert f"ResNet-14 lowers the error {by('none, ResNet-14', of_100)}." in text
     assert "Six seeds cannot tell SE and small spatial from no attention." in text
     verdicts = {"CBAM": "worse", "LTPA att2": "worse", "none, ResNet-14": "better", "SE": "undecided"}
     assert {row: of_100[row].verdict for row in verdicts} == verdicts
@@ -191,6 +194,26 @@ def test_the_gates_of_cifar100_have_the_effects_that_the_report_names(summary):
     assert f"{own} of {len(single)} in `cifar100_cpu`." in text
 
 
+def test_cbam_uses_its_channel_gates_more_on_photographs(summary):
+    text = " ".join((ROOT / "results" / "README.md").read_text().split())
+    named = {"channel": [], "spatial": []}
+    for table in ("cifar10_cpu", "cifar10_tuned", "cifar100_cpu"):
+        rows = {run: key[0] for key, run in summary.comparison(table).grid.run_ids.items()}
+        folder = ROOT / "results" / table / "judged"
+        of_cbam = [
+            json.loads(path.read_text())["parts"]["health"]["details"]["gates"]
+            for path in folder.glob("*.json")
+            if rows[path.stem] == "CBAM"
+        ]
+        for part, counts in named.items():
+            own = [gate["verdict"] for gates in of_cbam for name, gate in gates.items() if part in name]
+            counts.append(f"{own.count('helps')} of {len(own)}")
+    first, second, third = named["channel"]
+    assert f"of the former {first}, {second} and {third} show an effect of their own" in text
+    first, second, third = named["spatial"]
+    assert f"of the latter {first}, {second} and {third}." in text
+
+
 def test_the_maps_point_as_the_report_says(summary):
     text = " ".join((ROOT / "results" / "README.md").read_text().split())
     compared, judged = summary.comparison("where_they_look"), {}
@@ -215,6 +238,16 @@ def test_the_maps_point_as_the_report_says(summary):
             f"in {np.mean(own):.1f} % ({d.mean:+.1f} [{d.low:+.1f}, {d.high:+.1f}]"
         )
         assert re.search(named, text), row
+        d = paired(own, scores(row, "localisation", "pointing/gradcam"))
+        assert re.search(rf"{row}'s {re.escape(f'{d.mean:+.1f} [{d.low:+.1f}, {d.high:+.1f}]')}", text), row
+        assert d.p > 0.05
+    left = scores("LTPA", "sanity", "sanity/mask")
+    assert "(rank correlation {:.2f}, {:.2f} and {:.2f}); the other masks and Grad-CAM have".format(*left) in text
+    others = [scores(row, "sanity", "sanity/gradcam") for row in judged]
+    others += [scores(row, "sanity", "sanity/mask") for row in ("small spatial", "CBAM", "BAM")]
+    assert f"and Grad-CAM have {np.max(others):.2f} at most." in text
+    chosen = [parts["localisation"]["details"]["gate"] for parts in judged["CBAM"]]
+    assert sorted(re.search(r"stage\d", name).group() for name in chosen) == ["stage2", "stage2", "stage3"]
     single = [
         gate for row in ("SE", "SE twin") for found in gates(row) for name, gate in found.items() if name != "all"
     ]
