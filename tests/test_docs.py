@@ -253,7 +253,7 @@ def test_every_shipped_table_is_listed():
 
 def test_the_result_of_the_readme_is_that_of_the_report():
     """tests/tables/test_summary.py holds both against the records."""
-    answer = re.compile(r"ResNet-8 was trained on .+? SE is undecided\.")
+    answer = re.compile(r"ResNet-8 was trained for .+? SE is undecided\.")
     front, report = (
         answer.search(" ".join((ROOT / page).read_text().split()))[0] for page in ("README.md", "results/README.md")
     )
