@@ -5,14 +5,13 @@ test writes into conf/ itself:
 
 - a yaml file, parsed;
 - Hydra's defaults list of the chosen groups, and the config of that list, before single keys are overridden;
-- the composition of a file with the chosen groups, to which overrides of single keys are applied, as Hydra does;
-- the whole composition of a file with its overrides.
+- the composition of a file with the chosen groups, to which overrides of single keys are applied, as Hydra does.
 
-With a config path beside conf/ (`--config-dir`) only the first and the last are kept. What reads a dataset's folder
-(`${folder_listing:...}`) is resolved later, in the copy. Errors are not kept.
+attnlab itself keeps whole compositions (hydra_compose.py). With a config path beside conf/ (`--config-dir`) only the
+first of these is kept. What reads a dataset's folder (`${folder_listing:...}`) is resolved later, in the copy. Errors
+are not kept.
 """
 
-import os
 import pickle
 from functools import cache, wraps
 from pathlib import Path
@@ -39,6 +38,7 @@ def share():
         ConfigLoaderImpl._compose_config_from_defaults_list
     )
     hydra_compose.compose = _compose_once(hydra_compose.compose)
+    _state.of_attnlab, hydra_compose._sources = hydra_compose._sources, _state
 
 
 def read_all():
@@ -51,21 +51,8 @@ def read_all():
 def _state():
     """Of what a composition reads, besides conf/, in which no test writes: the files of one's own folder with their
     times, and how much the ConfigStore holds."""
-    files = tuple(entry for folder in folders() if folder != CONF for entry in _files(str(folder)))
-    return files, _size(ConfigStore.instance().repo)
-
-
-def _files(folder):
-    """(path, time) of every file below; pathlib takes six times as long."""
-    for entry in os.scandir(folder):
-        if entry.is_dir():
-            yield from _files(entry.path)
-        else:
-            yield entry.path, entry.stat().st_mtime_ns
-
-
-def _size(node):
-    return sum(map(_size, node.values())) if isinstance(node, dict) else 1
+    files = tuple(entry for folder in folders() if folder != CONF for entry in hydra_compose._files(folder))
+    return files, hydra_compose._size(ConfigStore.instance().repo)
 
 
 def _is_conf_alone(repo):
@@ -129,24 +116,23 @@ def _merge_once(merge):
 
 def _compose_once(compose):
     @cache
-    def composed(state, name, overrides, hydra_node):
-        return pickle.dumps(compose(name, list(overrides), return_hydra_config=hydra_node))
+    def composed(state, name, chosen):
+        return pickle.dumps(compose(name, list(chosen), return_hydra_config=False))
 
     @cache
     def composed_by_groups(state, name, overrides):
         chosen, single = _apart(overrides)
-        found = pickle.loads(composed(state, name, tuple(chosen), False))
+        found = pickle.loads(composed(state, name, tuple(chosen)))
         ConfigLoaderImpl._apply_overrides_to_config(OverridesParser.create().parse_overrides(single), found)
         return pickle.dumps(found)
 
     def compose_once(name, overrides, *, return_hydra_config):
-        state, overrides = _state(), tuple(overrides)
         if not return_hydra_config:
             try:
-                return pickle.loads(composed_by_groups(state, name, overrides))
+                return pickle.loads(composed_by_groups(_state(), name, tuple(overrides)))
             except Exception:
                 pass  # Hydra's own error, from the whole composition
-        return pickle.loads(composed(state, name, overrides, return_hydra_config))
+        return compose(name, overrides, return_hydra_config=return_hydra_config)
 
     return compose_once
 

@@ -7,12 +7,14 @@ import pytest
 from warm import warm
 
 import attnlab
+from attnlab.configuration import hydra_compose
 from attnlab.configuration.cli import without_config_dir
 from attnlab.configuration.groups import CONFIG_DIR, choices, groups, is_group
 from attnlab.configuration.names import name_of
 from attnlab.errors import ConfigError
 from attnlab.tables.grid import read_grid
 
+SOURCES = hydra_compose._sources.of_attnlab
 TABLE = """# @package _global_
 defaults: [{override /experiment: demo}, _self_]
 hydra: {mode: MULTIRUN}
@@ -43,6 +45,23 @@ def test_its_choices_stand_beside_those_of_attnlab(own, monkeypatch):
     assert is_group("attention")
     monkeypatch.delenv(CONFIG_DIR)
     assert "loud" not in choices("attention")
+
+
+def test_a_composition_is_kept_until_a_file_changes(own, monkeypatch):
+    monkeypatch.setattr(hydra_compose, "_sources", SOURCES)  # the tests' own does not look into conf/
+    composed = []
+    compose = hydra_compose.compose
+    monkeypatch.setattr(
+        hydra_compose, "compose", lambda *given, **named: composed.append(given) or compose(*given, **named)
+    )
+    first = attnlab.config(["attention=loud"])
+    first.attention.reduction = 5  # a copy
+    assert attnlab.config(["attention=loud"]).attention.reduction == 3
+    assert len(composed) <= 2  # the first composition may fill Hydra's store
+    (own / "attention" / "loud.yaml").write_text("defaults: [se, _self_]\nreduction: 7\n")
+    before = len(composed)
+    assert attnlab.config(["attention=loud"]).attention.reduction == 7
+    assert len(composed) == before + 1
 
 
 def test_a_group_may_be_there_alone(own):
