@@ -144,7 +144,7 @@ def chance(compared: Comparison) -> float | None:
 
     t(0.975, df) sqrt(v / n): v is the mean square of the paired differences of a group of k such rows over n seeds,
     since their true mean is 0, pooled over the groups by their degrees of freedom, (k - 1) n; df is their sum; n is the
-    first pair's.
+    first pair's. Assumes normal errors, one variance for all groups, paired rows and one column.
     """
     floors = [floor for floor in compared.noise_floors(compared.metrics[0]) if floor.difference.sd]
     if not floors:

@@ -2,7 +2,9 @@
 
 import os
 import pickle
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,9 +25,9 @@ from attnlab.configuration.resolvers import register_resolvers
 def compose_raw(name: str, overrides: Sequence[str] = (), *, hydra_node: bool = False) -> DictConfig:
     """Compose conf/<name>.yaml, with the choices of one's own folder; hydra_node: with Hydra's settings under `hydra`.
 
-    It also works inside a job that Hydra is running. Composing takes a quarter of a second, and a table or its
-    judgement composes the same arguments for every run, so a composition is kept as long as no yaml file changes.
-    Raises what Hydra raises.
+    It also works inside a job that Hydra is running. Composing takes 0.1 to 0.3 s, and a table or its judgement
+    composes the same arguments for every run, so a composition is kept as long as no yaml file changes. Raises what
+    Hydra raises.
     """
     register_resolvers()
     overrides = spelled_out(overrides)
@@ -47,19 +49,25 @@ def _composed(sources: object, name: str, overrides: tuple[str, ...], hydra_node
         state.hydra = running
 
 
-def _sources() -> tuple[tuple[tuple[str, int], ...], int]:
-    """What a composition reads: the yaml files with their times, and how many configs Hydra's store holds."""
+def _sources() -> tuple[tuple[tuple[str, int, int], ...], int]:
+    """What a composition reads: the yaml files with their sizes and times, and how many configs Hydra's store holds."""
     files = tuple(sorted(entry for folder in folders() for entry in _files(folder)))
     return files, _size(ConfigStore.instance().repo)
 
 
-def _files(folder: str | Path) -> Iterator[tuple[str, int]]:
-    """(path, time in ns) of every file below; a fifth of the time that pathlib takes."""
+def _files(folder: str | Path) -> Iterator[tuple[str, int, int]]:
+    """(path, size, time in ns) of every yaml file below; a fifth of the time that pathlib takes."""
     for entry in os.scandir(folder):
-        if entry.is_dir():
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
             yield from _files(entry.path)
-        else:
-            yield entry.path, entry.stat().st_mtime_ns
+        elif entry.is_symlink() and entry.is_dir():  # what lies behind is not followed: such a folder is read each time
+            yield entry.path, 0, time.monotonic_ns()
+        elif entry.name.endswith(".yaml"):
+            with suppress(FileNotFoundError):  # a link to nothing, or deleted meanwhile
+                found = entry.stat()
+                yield entry.path, found.st_size, found.st_mtime_ns
 
 
 def _size(node: Any) -> int:

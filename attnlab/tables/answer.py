@@ -74,7 +74,7 @@ def _rows(results: Sequence[CellResult]) -> str:
 
 
 def _detectable(results: Sequence[CellResult]) -> str:
-    """What these seeds can see at all."""
+    """The sentence on the smallest differences that the seeds of these rows detect."""
     found = [result.detectable for result in results if result.detectable is not None]
     if not found:
         return ""
@@ -82,7 +82,8 @@ def _detectable(results: Sequence[CellResult]) -> str:
     if low == ">100":
         return " So few seeds find no possible difference (80 % power); undecided does not mean equal."
     sizes = low if low == high else f"{low} to {high}"
-    smallest = f"The smallest difference that the seeds of these rows detect is {sizes} (80 % power)"
+    by_row = "" if low == high else ", depending on the row"
+    smallest = f"The smallest difference that these seeds detect is {sizes}{by_row} (80 % power)"
     return f" {smallest}; undecided does not mean equal."
 
 

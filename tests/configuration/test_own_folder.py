@@ -62,6 +62,10 @@ def test_a_composition_is_kept_until_a_file_changes(own, monkeypatch):
     before = len(composed)
     assert attnlab.config(["attention=loud"]).attention.reduction == 7
     assert len(composed) == before + 1
+    (own / "attention" / ".#se.yaml").symlink_to("nothing")  # an editor's
+    (own / "attention" / "gone.yaml").symlink_to("nothing")
+    (own / "pictures").symlink_to(own)  # a link that leads round in a circle
+    assert attnlab.config(["attention=loud"]).attention.reduction == 7
 
 
 def test_a_group_may_be_there_alone(own):

@@ -1,4 +1,4 @@
-"""Weight gradients in bfloat16 on this CPU: every layer of every attention, and dilated convolutions, by float64."""
+"""Weight gradients in bfloat16 on this CPU, of all layers of all attentions, compared with float64."""
 
 import copy
 
@@ -100,6 +100,16 @@ def test_dilated_convolutions_have_right_gradients_in_bf16(groups, precision):
     exact(x.double()).backward(dy.double())
     for ours, theirs in zip(conv.parameters(), exact.parameters(), strict=True):
         assert relative_error(ours.grad, theirs.grad) < 0.02
+
+
+@pytest.mark.parametrize("attention", ["bam", "lsk", "lska"])
+def test_the_exchanged_net_also_runs_in_float32(attention):
+    """As where maps are drawn during training."""
+    net = attnlab.build(plain(compose_file("run", ["model=resnet8", f"attention={attention}"]))).eval()
+    images = torch.randn(2, 3, WIDTH, WIDTH)
+    expected = net(images)
+    correct_dilated(net, device="cpu", precision="bf16-mixed")
+    assert torch.equal(net(images), expected)
 
 
 def test_only_dilated_convolutions_of_a_bf16_cpu_run_are_exchanged():

@@ -33,10 +33,14 @@ def test_limits_hold_all_but_outliers_and_cut_long_error_bars():
 
 def test_equal_costs_stand_side_by_side():
     moved = beside([100.0, 100.0, 100.5, 200.0])
-    assert moved[3] == 200.0
+    assert moved[3] == pytest.approx(200.0)
     assert moved[0] < moved[1] < moved[2]
-    assert np.diff(moved[:3]).min() >= 1.2
+    assert np.diff(moved[:3]).min() >= 1.2 - 1e-9
     assert np.abs(np.array(moved) - [100.0, 100.0, 100.5, 200.0]).max() < 0.015 * 100  # near its true cost
+    assert beside([5.0, 1.0, 3.0]) == pytest.approx([5.0, 1.0, 3.0])
+    crowd = np.array(beside([101.0, 100.0, 200.0, 100.0, 101.0]))
+    assert list(np.argsort(crowd)) == [1, 3, 0, 4, 2]  # the order stays
+    assert np.diff(np.sort(crowd)).min() >= 1.2 - 1e-9
     assert beside([5.0]) == [5.0]
 
 

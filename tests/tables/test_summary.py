@@ -144,7 +144,8 @@ def test_the_short_answer_is_what_the_tracked_tables_say(summary, figures, page)
     assert f"SimAM takes {eager} times as long as ResNet-8 for one image in PyTorch, {onnx} times in ONNX" in text
     assert f"and {compiled} times with torch.compile." in text
     line = [1 + share * (ratio - 1) for ratio in depth]
-    assert f"the same gain takes {line[0]:.2f}, {line[2]:.2f} and {line[1]:.2f} times as long. So, on this" in text
+    times = f"{line[0]:.2f} times (PyTorch), {line[2]:.2f} times (ONNX Runtime) and {line[1]:.2f} times (torch.compile)"
+    assert f"that gains as much would take {times}. So, on this CPU" in text
     assert "for one image at a time, SimAM beats this line only with torch.compile." in text
     assert [ratio < other for ratio, other in zip(simam, line, strict=True)] == [False, True, False]
     assert "with a tuned learning rate, CBAM raises the error too, and SE is undecided." in text
