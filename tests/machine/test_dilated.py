@@ -10,6 +10,7 @@ from torch import Tensor, nn
 import attnlab
 from attnlab.configuration.compose import compose_file, plain
 from attnlab.configuration.groups import choices
+from attnlab.machine.cpu import matrix_units
 from attnlab.machine.dilated import Float32Conv2d, correct_dilated
 from tests.machine.branches import accelerated
 
@@ -69,6 +70,7 @@ def wrong_layers(net: nn.Module) -> dict[str, float]:
     return {name: error for name, error in errors.items() if not error < 0.03}
 
 
+@pytest.mark.skipif(not matrix_units(), reason="no bfloat16 in this CPU: machine=auto trains in float32 on it")
 @pytest.mark.parametrize("attention", choices("attention"))
 def test_the_weight_gradients_of_every_layer_are_right_in_bf16(attention):
     torch.manual_seed(0)
