@@ -7,6 +7,7 @@ A resumed run gives bit-equal results. Order and augmentation are drawn from (se
 import random
 import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,14 @@ class Draws(Callback):
 def seed_step(seed: int, step: int, rank: int) -> None:
     """Seed the random numbers of one training step: those of torch on all devices, NumPy and Python."""
     number = combined(seed, 4, step, rank)
-    torch.manual_seed(number)
+    if _has_accelerator():
+        torch.manual_seed(number)
+    else:  # torch.manual_seed formats the stack once for each kind of device that is absent: a millisecond
+        torch.default_generator.manual_seed(number)
     np.random.seed(number % 2**32)
     random.seed(number)
+
+
+@cache
+def _has_accelerator() -> bool:
+    return torch.accelerator.is_available()
