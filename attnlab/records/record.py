@@ -2,6 +2,9 @@
 
 import json
 from collections.abc import Mapping
+from copy import deepcopy
+from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -147,18 +150,13 @@ def read_config(folder: Path, *, key: str = "run") -> dict[str, Any]:
     The file may come from anyone. Raises ConfigError, naming the key by which the user named the run, if it cannot be
     read, or if its science has another id than the run.
     """
-    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
-    from yaml import AliasToken, YAMLError, scan
+    from yaml import YAMLError
 
     from attnlab.configuration.identity import SECTIONS, run_id
 
     try:
-        # a few lines of nested aliases can expand to a value that fills the memory
-        if any(isinstance(token, AliasToken) for token in scan((folder / "config.yaml").read_text())):
-            raise ValueError("it has a YAML alias, which attnlab never writes")
-        found = OmegaConf.load(folder / "config.yaml")
-        values: Any = OmegaConf.to_container(found, resolve=False)
+        values: Any = deepcopy(_parsed((folder / "config.yaml").read_text()))
         if missing := [
             name for name in SECTIONS if not isinstance(values, dict) or not isinstance(values.get(name), dict)
         ]:
@@ -178,3 +176,18 @@ def read_config(folder: Path, *, key: str = "run") -> dict[str, Any]:
             "has the original"
         )
     return values
+
+
+@cache
+def _parsed(text: str) -> Any:
+    """The content of a config.yaml. It is kept, since PyYAML is slow and a command reads the same file several times.
+
+    Raises ValueError for an alias, and what OmegaConf and PyYAML raise.
+    """
+    from omegaconf import OmegaConf
+    from yaml import AliasToken, scan
+
+    # a few lines of nested aliases can expand to a value that fills the memory
+    if any(isinstance(token, AliasToken) for token in scan(text)):
+        raise ValueError("it has a YAML alias, which attnlab never writes")
+    return OmegaConf.to_container(OmegaConf.load(StringIO(text)), resolve=False)

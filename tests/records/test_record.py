@@ -4,10 +4,12 @@ import json
 
 import pytest
 import synthetic
+import yaml
 from synthetic import record
 
 import attnlab
 from attnlab.configuration.compose import check
+from attnlab.configuration.identity import run_id
 from attnlab.errors import ConfigError
 from attnlab.records.record import gather, read_config, read_record, seal
 from attnlab.run import state
@@ -111,6 +113,20 @@ def test_a_config_that_would_not_end_is_refused_in_one_line(tmp_path, text, reas
         read_config(tmp_path, key="start_from")
     assert str(told.value).startswith(f"start_from={tmp_path.name}: its config.yaml cannot be read ({reason}")
     assert "\n" not in str(told.value)
+
+
+def test_a_config_is_read_anew_and_belongs_to_its_reader(tmp_path):
+    """Its text is parsed once; a caller's change of the values, or of the file, must still count."""
+    values = record()["config"]
+    folder = tmp_path / run_id(values)
+    folder.mkdir()
+    (folder / "config.yaml").write_text(yaml.safe_dump(values))
+    first = read_config(folder)
+    first["model"]["_target_"] = first["seed"] = "changed"
+    assert read_config(folder) == yaml.safe_load((folder / "config.yaml").read_text())
+    (folder / "config.yaml").write_text(yaml.safe_dump(values | {"seed": 7}))
+    with pytest.raises(ConfigError, match=r"its config\.yaml was edited"):
+        read_config(folder)
 
 
 def test_of_two_results_of_one_run_none_counts(written, tmp_path):
