@@ -5,15 +5,15 @@ from collections.abc import Iterable
 from functools import cache
 
 from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import TextPath
+from matplotlib.textpath import text_to_path
 
 
 @cache
 def width_of(text: str, points: float, dpi: float, weight: str = "normal") -> float:
     """The width of a line of text in pixels. points: the size of its font."""
-    text = text.replace("$", "S")  # matplotlib would read a formula between two $
     font = FontProperties(size=points, weight=weight)
-    return float(TextPath((0, 0), text, prop=font).get_extents().width) * dpi / 72 if text.strip() else 0.0
+    width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    return float(width) * dpi / 72 if text.strip() else 0.0
 
 
 def wrap(text: str, width: float, points: float, dpi: float, weight: str = "normal") -> str:
