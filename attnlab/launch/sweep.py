@@ -18,6 +18,7 @@ from omegaconf import DictConfig, open_dict
 
 from attnlab.configuration.compose import Checked
 from attnlab.configuration.replaced_nodes import typed
+from attnlab.configuration.run_name import run_name
 from attnlab.errors import ConfigError
 from attnlab.launch.display import Bars, Lines
 from attnlab.launch.job import Job, Report
@@ -89,8 +90,9 @@ class Sweep:
             import attnlab.training.train  # noqa: F401  every job inherits the imports of torch and lightning
         for job in waiting:
             import_all(job.values)
+            run_name(job.values)  # reads every yaml file of its groups, which each job would read again
         if any(job.values["tracker"].get("kind") == "wandb" for job in waiting):
-            import wandb  # noqa: F401  hundreds of modules, which every job would import again
+            import wandb.sdk.launch  # noqa: F401  wandb.init imports it: hundreds of modules, a second in every job
         self.display: Bars | Lines = (
             Bars(plan.jobs, self.n_jobs)
             if sys.stdout.isatty()

@@ -55,3 +55,21 @@ def test_the_config_of_a_table_can_be_shown(tmp_path):
     done = warm(command)
     assert (done.returncode, done.stderr) == (0, "")
     assert "\n  rows:\n    none:\n    - attention=none\n" in done.stdout
+
+
+def test_a_table_with_nothing_to_run_counts_no_gpus(tmp_path, monkeypatch, capsys):
+    """Counting them imports torch, which takes seconds."""
+    import synthetic
+
+    from attnlab.configuration.compose import compose_file
+    from attnlab.launch import table_jobs
+    from attnlab.tables.grid import read_grid
+
+    arguments = ["table=demo", "attention=none", f"output_dir={tmp_path}", "code=recorded"]
+    for cell in read_grid(arguments).cells:
+        for seed in (0, 1, 2):
+            synthetic.write(tmp_path, synthetic.of_config(dict(cell.config) | {"seed": seed}))
+    monkeypatch.setattr(table_jobs, "wanted", None)
+    monkeypatch.setattr(table_jobs, "jobs_at_a_time", None)
+    assert table_jobs.jobs(arguments, compose_file("run", arguments)) == []
+    assert capsys.readouterr().out == "table demo: 1 cells, 3 runs, 3 done, 0 to do\n"
