@@ -8,7 +8,8 @@ run: an id or its first characters, last, a printed name, or values: run="attent
 images=6: number of test images, spread over the classes;  image=FILE,FILE or image=DIR: images of your own instead;
 class=NAME: draw the maps of this class (a name or a number), or of each image's own (class=label), instead of the
 predicted one;  cams=NAME,NAME: gradcam, hirescam, ablationcam, occlusion, saliency, integrated_gradients; with
-attnlab[cams] also gradcam++, layercam, xgradcam, eigencam, scorecam;  output_dir, dataset.root, machine.*: as of
+attnlab[cams] also gradcam++, layercam, xgradcam, eigencam, scorecam;  n_jobs=2: how many runs of a table are drawn at a
+time, as of attnlab.judge;  output_dir, dataset.root, machine.*: as of
 attnlab.run. The image folder of the run's training is remembered.
 Written to OUTPUT_DIR/<id>/look/ (PNG files and one self-contained HTML page; own images: look/own/) and, side by side,
 to OUTPUT_DIR/tables/. `python -m attnlab.report table=NAME` shows the latter in its page, as long as it shows the runs
@@ -25,7 +26,7 @@ from attnlab.evaluation.drawing.options import IMAGES, read_options
 from attnlab.machine.terminal import print_wrapped
 from attnlab.records.source_code import print_warnings
 
-OWN = ("images", "image", "class", "cams")
+OWN = ("images", "image", "class", "cams", "n_jobs")
 
 
 def look(arguments: Sequence[str]) -> list[Path]:

@@ -14,6 +14,7 @@ from attnlab.configuration.messages import as_typed
 from attnlab.configuration.names import departures, name_of, read_choice
 from attnlab.configuration.overrides import parse
 from attnlab.errors import ConfigError
+from attnlab.machine import cpu, gpus
 from attnlab.records.record import Record, gather, read_config, read_valid_record
 from attnlab.tables.grid import Grid, read_grid
 from attnlab.tables.named_run import named_run
@@ -77,6 +78,24 @@ def choose_runs(arguments: Sequence[str], own: Collection[str]) -> ChosenRuns:
         raise ConfigError(f"no run of table={grid.name} has a record and a checkpoint in output_dir={output_dir}")
     missing = len(set(grid.run_ids.values())) - len(records)
     return ChosenRuns(output_dir, cfg["machine"], folders, mine, records, grid, missing)
+
+
+def share_machine(chosen: ChosenRuns, runs: int) -> tuple[int, dict[str, Any]]:
+    """(how many of so many runs are evaluated at a time, each in its own process; the `machine` section of each).
+
+    The key n_jobs of the command line decides. By default, or with null: on a CPU one for each core, or for each
+    machine.threads cores, as memory permits; one at a time on a GPU, and if there are fewer runs, since one run on all
+    cores then ends sooner. Raises ConfigError for an n_jobs that is no count.
+    """
+    machine = chosen.machine
+    threads = machine["threads"] or 1
+    if chosen.own.get("n_jobs") is not None:
+        n_jobs = read_positive(chosen.own, "n_jobs", 1)
+    else:
+        on_cpu = machine["accelerator"] == "cpu" or (machine["accelerator"] == "auto" and not gpus.ids())
+        n_jobs = cpu.jobs_at_a_time(threads) if on_cpu and runs >= cpu.cores() // threads else 1
+    n_jobs = min(n_jobs, runs)
+    return n_jobs, dict(machine) | ({"threads": threads} if n_jobs > 1 else {})
 
 
 def _value(item: Override) -> Any:

@@ -104,6 +104,11 @@ class Grid:
         return (len(self.cells), len(self.seeds)) != declared
 
     @property
+    def file_name(self) -> str:
+        """How the names of the table's files begin: NAME, or NAME_part, so that a part does not overwrite the table."""
+        return self.name + "_part" * bool(self.changed or self.is_part)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(cell.column for cell in self.cells))
 

@@ -20,14 +20,22 @@ def runs_text(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
     return {KEY: json.dumps([[label, record["id"], record["checksum"]] for label, record in rows])}
 
 
+def shown_runs(path: Path) -> dict[str, tuple[str, str]]:
+    """{row: (run id, checksum of the record)} of a picture.
+
+    Raises OSError if it cannot be read, and ValueError, KeyError or TypeError if it does not list its runs.
+    """
+    with Image.open(path) as image:
+        return {label: (run, checksum) for label, run, checksum in json.loads(image.info[KEY])}
+
+
 def maps_of(path: Path, comparison: Comparison) -> tuple[Path | None, list[str]]:
     """(the picture, or None if it must not be shown; warnings about it, a line each)."""
     if not path.exists():
         return None, []
     redraw = f"python -m attnlab.look table={comparison.grid.name} draws it again"
     try:
-        with Image.open(path) as image:
-            rows = {label: (run, checksum) for label, run, checksum in json.loads(image.info[KEY])}
+        rows = shown_runs(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = "cannot be read" if isinstance(error, OSError) else "does not record which runs it shows"
         return None, [f"Maps left out: {path.name} {why}; {redraw}."]

@@ -82,11 +82,10 @@ def _of_table(arguments: Sequence[str], output_dir: Path) -> tuple[Page, list[Pa
         panels = dict(list(panels.items())[:MOST_PANELS])
     warnings = [*page_warnings(comparison), missing_predictions(comparison, found)]
     warnings += [f"Left out: {reason}" for reason in rejected]
-    part = "_part" if grid.changed or grid.is_part else ""
     title = f"{grid.table.get('title') or grid.name}: over test images"
     kept = [section for section in sections if section.rows]
     page = Page(f"{grid.name}_predictions", title, [], list(filter(None, warnings)), kept, notes)
-    stem = output_dir / "tables" / f"{grid.name}{part}_predictions"
+    stem = output_dir / "tables" / f"{grid.file_name}_predictions"
     return page, _write(page, [_csv_row(cell) for cell in cells.values()], panels, stem)
 
 

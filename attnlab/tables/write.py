@@ -142,8 +142,7 @@ def write_paper(comparison: Comparison, output_dir: Path) -> Path:
 
 
 def _stem(comparison: Comparison, output_dir: Path) -> Path:
-    """OUTPUT_DIR/tables/NAME, or NAME_part, so that a part does not overwrite the table; makes the folder."""
+    """OUTPUT_DIR/tables/NAME, or NAME_part (Grid.file_name); makes the folder."""
     folder = output_dir / "tables"
     folder.mkdir(parents=True, exist_ok=True)
-    part = comparison.grid.changed or comparison.grid.is_part
-    return folder / (comparison.grid.name + "_part" * bool(part))
+    return folder / comparison.grid.file_name

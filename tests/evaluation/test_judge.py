@@ -7,7 +7,9 @@ import pytest
 from conftest import TINY
 
 import attnlab
+from attnlab import judge as judge_door
 from attnlab.judge import DEFAULT, judge, judge_chosen_runs, show
+from attnlab.machine.processes import map_forked
 from attnlab.records.judgement import METRICS, heading, read_judgement, scores, with_judgements
 from attnlab.records.record import fault, read_record, seal
 from attnlab.tables.grid import read_grid
@@ -164,7 +166,7 @@ def test_other_images_are_refused(runs, tmp_path):
         judge(ids["none"], copy, ["calibration"], images=40)
 
 
-def test_a_table_is_judged_and_shows_the_columns(runs, capsys):
+def test_a_table_is_judged_and_shows_the_columns(runs, capsys, monkeypatch):
     from attnlab.tables.table_page import table_page
     from attnlab.tables.write import report_table
 
@@ -179,8 +181,15 @@ def test_a_table_is_judged_and_shows_the_columns(runs, capsys):
 
     for cell in grid.cells:
         train(plain(cell.config) | {"seed": 0, "tracker": {"name": "csv"}})
-    judged = list(judge_chosen_runs([*arguments, "parts=localisation", "images=60"]))
-    assert len(judged) == 2
+    judged = list(judge_chosen_runs([*arguments, "parts=localisation", "images=60", "n_jobs=1"]))
+    assert [path.parent.name for _, path in judged] == list(grid.run_ids.values())
+    processes = []
+    real = map_forked
+    monkeypatch.setattr(judge_door, "map_forked", lambda *given: processes.append(given[2]) or real(*given))
+    at_a_time = list(judge_chosen_runs([*arguments, "parts=localisation", "images=60", "n_jobs=2", "force=true"]))
+    assert processes == [2]
+    assert [path for _, path in at_a_time] == [path for _, path in judged]
+    assert [scores(found) for found, _ in at_a_time] == [scores(found) for found, _ in judged]
     comparison, paths, _ = report_table(arguments)
     text = table_page(comparison)
     header, rows = text.sections[0].header, text.sections[0].rows

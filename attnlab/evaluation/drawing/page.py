@@ -2,6 +2,8 @@
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
@@ -9,11 +11,12 @@ from jinja2 import Environment, PackageLoader
 from attnlab.configuration.identity import SECTIONS
 from attnlab.configuration.names import name_of
 from attnlab.errors import ConfigError
-from attnlab.evaluation.chosen_runs import ChosenRuns
+from attnlab.evaluation.chosen_runs import ChosenRuns, share_machine
 from attnlab.evaluation.drawing.map_figures import channel_masks_figure, maps_figure, save_figure, side_by_side_figure
 from attnlab.evaluation.drawing.map_view import MapView, channel_masks_by_class, evenly_spaced, view_run
 from attnlab.evaluation.drawing.options import LookOptions
 from attnlab.evaluation.finished_run import read_finished_run
+from attnlab.machine.processes import map_forked
 from attnlab.records.image_folder import remembered
 from attnlab.records.record import Record
 from attnlab.tables.maps_picture import runs_text
@@ -35,22 +38,33 @@ CAPTIONS = {
 
 
 def draw_table(chosen: ChosenRuns, options: LookOptions) -> list[Path]:
-    """Draw one run of every cell of a table, then all of them side by side; return the files."""
+    """Draw one run of every cell of a table, several at a time on a CPU, then all side by side; return the files.
+
+    Raises AttnlabError if one of the processes that draw was killed.
+    """
     assert chosen.grid is not None
-    paths, views, drawn = [], [], []
-    for label, record in _one_run_per_cell(chosen):
+    drawn = list(_one_run_per_cell(chosen))
+    distinct = {record["id"]: record for _, record in drawn}  # rows may share a run
+    processes, machine = share_machine(chosen, len(distinct))
+    draw = partial(_draw_cell, chosen=replace(chosen, machine=machine, records=(), grid=None), options=options)
+    found = dict(zip(distinct, map_forked(draw, list(distinct.values()), processes), strict=True))
+    paths = [path for more, _ in found.values() for path in more]
+    views = [(label, found[record["id"]][1]) for label, record in drawn]
+    for label, record in drawn:
         print(f"{label}: run {record['id']}", flush=True)
-        more, view = draw_run(record, chosen, options)
-        paths += more
-        views.append((label, view))
-        drawn.append((label, record))
-    part = "_part" * bool(chosen.grid.changed or chosen.grid.is_part)  # the file names of attnlab.report
     # a page of the table shows NAME_maps.png only, which has the usual maps on test images
-    name = f"{chosen.grid.name}{part}_{'' if options.is_usual else 'own_'}maps.png"
+    name = f"{chosen.grid.file_name}_{'' if options.is_usual else 'own_'}maps.png"
     return [
         *paths,
         _side_by_side(views, drawn, f"table {chosen.grid.name}: where each row looks", name, chosen, options),
     ]
+
+
+def _draw_cell(record: Record, chosen: ChosenRuns, options: LookOptions) -> tuple[list[Path], MapView]:
+    """As draw_run, but with the maps of the side-by-side figure only: they are sent from one process to another."""
+    paths, view = draw_run(record, chosen, options)
+    shown = {view.chosen, *options.cams}
+    return paths, replace(view, maps={name: found for name, found in view.maps.items() if name in shown})
 
 
 def draw_runs(chosen: Sequence[ChosenRuns], options: LookOptions) -> list[Path]:
