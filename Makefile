@@ -3,6 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+COMPILED := $(VENV)/.compiled
+# What the commands import, and those of its packages that need no torch. Importing them once writes their bytecode. That
+# of all installed packages takes a minute; only the tests need it, which import more, each time in a new process.
+IMPORTED := attnlab.demo, attnlab.training.train, attnlab.evaluation.suite, attnlab.evaluation.drawing.page, \
+  attnlab.tables.figures
+WITHOUT_TORCH := scipy.stats, scipy.signal, sklearn.linear_model, sympy, matplotlib.pyplot, pandas, great_tables, \
+  statsmodels.stats.multitest, statsmodels.stats.weightstats, transformers
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow soak check lock clean
@@ -19,27 +26,27 @@ $(READY): pyproject.toml requirements.lock
 	  { echo "$(PYTHON) has no venv: on Debian or Ubuntu, 'apt-get install python3-venv' brings it" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@export PYTHONDONTWRITEBYTECODE=; $(BIN)/python -c 'import $(WITHOUT_TORCH)' & \
+	  $(BIN)/python -c 'import $(IMPORTED)'; status=$$?; wait; exit $$status
+	@touch $@
+
+$(COMPILED): $(READY)
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true  # a few packages hold files that are no valid Python
 	@touch $@
 
 demo: $(READY)  ## train none, se, ise, cbam, icbam with 3 seeds, judge where they look, print the table
-	@$(BIN)/python -m attnlab.run table=demo
-	@$(MAKE) --silent outputs/tables/demo_maps.png
-	@$(BIN)/python -m attnlab.report table=demo source=outputs notes=false
+	@$(BIN)/python -m attnlab.demo
 
-outputs/tables/demo_maps.png: $(wildcard outputs/*/result.json)  # once for the same runs
-	@$(BIN)/python -m attnlab.judge table=demo parts=localisation,health images=200
-	@$(BIN)/python -m attnlab.look table=demo images=8 > /dev/null
-
-test: $(READY)  ## run the tests, but for the slow ones
+test: $(COMPILED)  ## run the tests, but for the slow ones
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow"
 
-test-slow: $(READY)  ## run the slow tests: notebooks, faults, several processes, Slurm
+test-slow: $(COMPILED)  ## run the slow tests: notebooks, faults, several processes, Slurm
 	$(BIN)/python -m pytest -n 3 -m slow
 
-soak: $(READY)  ## the long form of the tests of faults: 20 kills, 1,000 fuzzed configs; half an hour and more
+soak: $(COMPILED)  ## the long form of the tests of faults: 20 kills, 1,000 fuzzed configs; half an hour and more
 	ATTNLAB_SOAK=1 $(BIN)/python -m pytest tests/faults
 
 check: $(READY)  ## ruff, types, and which room imports which

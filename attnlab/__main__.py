@@ -8,6 +8,7 @@ python -m attnlab.judge     does the attention of a finished run look at the obj
 python -m attnlab.evaluate  test a finished run on another dataset or split
 python -m attnlab.export    write the network of a finished run as ONNX or as torch.export's format
 python -m attnlab.bench     measure costs on this machine
+python -m attnlab.demo      the demo: train, judge, draw and print fifteen small networks
 
 Each has --help. `python -m attnlab --version` prints the version. In Python: help(attnlab).
 """

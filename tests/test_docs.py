@@ -149,7 +149,7 @@ def of_doors(*doors):
 
 
 def test_every_command_is_one_that_is_checked():
-    doors = ("run", "runs", "report", "look", "judge", "evaluate", "bench", "export")
+    doors = ("run", "runs", "report", "look", "judge", "evaluate", "bench", "export", "demo")
     for page, words in commands():
         if words[:2] == ["python", "results/lent_machine.py"]:
             assert (ROOT / words[1]).is_file()
