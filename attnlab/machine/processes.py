@@ -1,4 +1,4 @@
-"""Processes and signals: a function in forked processes, an end with the parent, and SIGTERM and SIGINT."""
+"""Processes and signals: run a function in forked processes, end with the parent, handle SIGTERM and SIGINT."""
 
 import ctypes
 import gc
